@@ -1,0 +1,37 @@
+import { PAGE_SIZE } from "@netmem/mm/api";
+import { ETH_FCS_LEN, SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/net-core/api";
+import type { RxDescFormat } from "@netmem/driver/api";
+import { MAX_SKB_FRAGS, XDP_PACKET_HEADROOM } from "@netmem/xdp/api";
+
+/** Two zero bytes before the Ethernet header, so that the IP header is aligned. @kernel MVNETA_MH_SIZE (drivers/net/ethernet/marvell/mvneta.c) */
+export const MVNETA_MH_SIZE = 2;
+/** @kernel MVNETA_MAX_RXD */
+export const MVNETA_MAX_RXD = 512;
+/** @kernel MVNETA_SKB_HEADROOM */
+export const MVNETA_SKB_HEADROOM: number = XDP_PACKET_HEADROOM;
+/** Bytes of a page that the hardware may fill: between headroom and shared info. @kernel MVNETA_MAX_RX_BUF_SIZE */
+export const MVNETA_MAX_RX_BUF_SIZE: number = PAGE_SIZE - skbDataAlign(SKB_SHARED_INFO_BYTES + MVNETA_SKB_HEADROOM);
+/** Descriptors put back at most in one poll. */
+export const MVNETA_REFILL_BATCH = 64;
+
+/** @kernel MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_LAST_DESC, MVNETA_RXD_FIRST_DESC */
+export const MVNETA_RXD_ERR_SUMMARY: number = 1 << 16;
+export const MVNETA_RXD_LAST_DESC: number = 1 << 26;
+export const MVNETA_RXD_FIRST_DESC: number = 1 << 27;
+
+/** A head and seventeen frags full of bytes. */
+export const MVNETA_MAX_FRAME_BYTES: number = (MAX_SKB_FRAGS + 1) * MVNETA_MAX_RX_BUF_SIZE - MVNETA_MH_SIZE - ETH_FCS_LEN;
+
+/** @kernel struct mvneta_rx_desc, little endian: status, (reserved, data_size), buf_phys_addr, … 32 bytes */
+export const MVNETA_RX_DESC: RxDescFormat = {
+  sizeBytes: 32,
+  statusWord: 0,
+  sizeWord: 1,
+  sizeShift: 16,
+  addressWord: 2,
+  firstBit: MVNETA_RXD_FIRST_DESC,
+  lastBit: MVNETA_RXD_LAST_DESC,
+  errorBit: MVNETA_RXD_ERR_SUMMARY,
+  prefixBytes: MVNETA_MH_SIZE,
+  fcsBytes: ETH_FCS_LEN,
+};

@@ -1,0 +1,1 @@
+export { mvneta } from "./mvneta.ts";

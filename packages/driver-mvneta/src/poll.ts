@@ -1,0 +1,136 @@
+import type { DriverDeps } from "@netmem/driver/api";
+import { DMA_FROM_DEVICE, PAGE_SIZE, type Page } from "@netmem/mm/api";
+import { ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
+import { MAX_SKB_FRAGS, type NapiStruct } from "@netmem/xdp/api";
+import {
+  MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM,
+} from "./constants.ts";
+import type { MvnetaRxQueue } from "./rx-queue.ts";
+
+/**
+ * Takes up to `budget` filled descriptors, hands each complete frame up as an skb, refills, and answers how many
+ * descriptors it took. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
+ */
+export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, budget: number, earlyDrop: boolean): number {
+  const { words } = rxq.ring.region;
+  const { dev, hw } = rxq;
+  const todo = Math.min(budget, hw.occupied());
+  for (let done = 0; done < todo; done++) {
+    const desc = rxq.nextDesc;
+    const page = rxq.pages[desc]!;
+    rxq.pages[desc] = null;
+    const status = words[rxq.wordIndex(desc, MVNETA_RX_DESC.statusWord)]!;
+    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) startFrame(deps, rxq, page, words[rxq.wordIndex(desc, MVNETA_RX_DESC.sizeWord)]! >>> MVNETA_RX_DESC.sizeShift);
+    else addFragment(deps, rxq, page);
+    rxq.nextDesc = desc + 1 === rxq.size ? 0 : desc + 1;
+    rxq.refillNum++;
+    if ((status & MVNETA_RXD_ERR_SUMMARY) !== 0) dropFrame(rxq);
+    if ((status & MVNETA_RXD_LAST_DESC) === 0 || rxq.xdp.head === null) continue;
+
+    const skb = buildSkb(deps, rxq);
+    if (skb === null) {
+      dropFrame(rxq);
+      continue;
+    }
+    dev.rxPackets++;
+    dev.rxBytes += skb.len;
+    deps.edit.ethTypeTrans(skb);
+    if (earlyDrop) {
+      dev.rxDropped++;
+      deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+    } else deps.receive.napiGroReceive(napi, skb);
+  }
+  if (todo > 0) hw.decOccupied(todo);
+  if (rxq.refillNum > 0) rxq.refillAfterPoll();
+  return todo;
+}
+
+/** The first descriptor: its page becomes the head. @kernel mvneta_swbm_rx_frame */
+function startFrame(deps: DriverDeps, rxq: MvnetaRxQueue, page: Page, frameBytes: number): void {
+  // A frame whose last descriptor never came must not keep its pages.
+  dropFrame(rxq);
+  const { xdp } = rxq;
+  const bytes = takeBytes(rxq, frameBytes);
+  deps.dma.syncForCpu(page.dmaAddr, MVNETA_SKB_HEADROOM, bytes, DMA_FROM_DEVICE);
+  xdp.head = page;
+  xdp.data = MVNETA_SKB_HEADROOM + MVNETA_MH_SIZE;
+  xdp.dataEnd = MVNETA_SKB_HEADROOM + payloadBytes(rxq, bytes);
+  xdp.nrFrags = 0;
+}
+
+/** A further descriptor: its page becomes a frag. @kernel mvneta_swbm_add_rx_fragment */
+function addFragment(deps: DriverDeps, rxq: MvnetaRxQueue, page: Page): void {
+  const { xdp, pool } = rxq;
+  const bytes = takeBytes(rxq, rxq.leftBytes);
+  const payload = payloadBytes(rxq, bytes);
+  if (xdp.head === null || payload <= 0 || xdp.nrFrags === MAX_SKB_FRAGS) {
+    // The rest of a frame that was given up, nothing but checksum, or more than an skb can hold.
+    pool.putFullNetmem(page, true);
+    if (payload > 0) dropFrame(rxq);
+    else if (xdp.head !== null) trimLast(rxq, -payload);
+    return;
+  }
+  deps.dma.syncForCpu(page.dmaAddr, MVNETA_SKB_HEADROOM, bytes, DMA_FROM_DEVICE);
+  const frag = xdp.frags[xdp.nrFrags++]!;
+  frag.netmem = page;
+  frag.offset = MVNETA_SKB_HEADROOM;
+  frag.sizeBytes = payload;
+}
+
+/** Bytes of this descriptor: a full buffer, or the rest of the frame. */
+function takeBytes(rxq: MvnetaRxQueue, frameLeft: number): number {
+  const bytes = Math.min(frameLeft, MVNETA_MAX_RX_BUF_SIZE);
+  rxq.leftBytes = frameLeft - bytes;
+  return bytes;
+}
+
+/** Without the checksum if the frame ends here; negative when part of the checksum lies in the buffer before. */
+function payloadBytes(rxq: MvnetaRxQueue, bytes: number): number {
+  return rxq.leftBytes === 0 ? bytes - ETH_FCS_LEN : bytes;
+}
+
+/** The checksum began in the buffer before: those bytes are not payload either. */
+function trimLast(rxq: MvnetaRxQueue, bytes: number): void {
+  const { xdp } = rxq;
+  if (xdp.nrFrags > 0) xdp.frags[xdp.nrFrags - 1]!.sizeBytes -= bytes;
+  else xdp.dataEnd -= bytes;
+}
+
+/** Null without a struct; the pages then stay in `rxq.xdp`. @kernel mvneta_swbm_build_skb */
+function buildSkb(deps: DriverDeps, rxq: MvnetaRxQueue): SkBuff | null {
+  const { xdp } = rxq;
+  const { mem } = xdp.rxq;
+  const { edit, recycle } = deps;
+  const page = xdp.head as Page;
+  const skb = deps.lifetime.napiBuildSkb(page, PAGE_SIZE);
+  if (skb === null) return null;
+  skb.dev = rxq.dev;
+  recycle.skbMarkForRecycle(skb, page, mem);
+  edit.skbReserve(skb, xdp.data);
+  edit.skbPut(skb, xdp.dataEnd - xdp.data);
+  for (let i = 0; i < xdp.nrFrags; i++) {
+    const frag = xdp.frags[i]!;
+    const netmem = frag.netmem!;
+    edit.skbAddRxFrag(skb, netmem, frag.offset, frag.sizeBytes, PAGE_SIZE);
+    recycle.storeMemInfo(netmem, mem);
+    frag.netmem = null;
+  }
+  xdp.head = null;
+  xdp.nrFrags = 0;
+  return skb;
+}
+
+/** Pages of a frame that is given up: straight back, this being the pool's own poll. @kernel mvneta_xdp_put_buff */
+function dropFrame(rxq: MvnetaRxQueue): void {
+  const { xdp, pool } = rxq;
+  if (xdp.head === null) return;
+  rxq.dev.rxDropped++;
+  for (let i = 0; i < xdp.nrFrags; i++) {
+    const frag = xdp.frags[i]!;
+    pool.putFullNetmem(frag.netmem!, true);
+    frag.netmem = null;
+  }
+  pool.putFullNetmem(xdp.head, true);
+  xdp.head = null;
+  xdp.nrFrags = 0;
+}

@@ -1,0 +1,53 @@
+import type { Kernel } from "@netmem/kernel/api";
+import type { DmaDevice } from "@netmem/mm/api";
+import type { NapiScheduler, NetCore, NetReceive, SkbEdit, SkbLifetime, SkbRecycle } from "@netmem/net-core/api";
+import type { PagePools } from "@netmem/page-pool/api";
+import type { NetDevice, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
+import type { NicHardware, RxDescFormat } from "./nic.ts";
+
+/** What a driver is given; each member is one role of one layer. */
+export interface DriverDeps {
+  readonly kernel: Kernel;
+  readonly dma: DmaDevice;
+  readonly nic: NicHardware;
+  readonly pagePools: PagePools;
+  readonly xdpStructs: XdpStructs;
+  readonly xdpRxqs: XdpRxQueues;
+  readonly lifetime: SkbLifetime;
+  readonly recycle: SkbRecycle;
+  readonly edit: SkbEdit;
+  readonly napi: NapiScheduler;
+  readonly receive: NetReceive;
+  readonly registerNetdev: NetCore["registerNetdev"];
+}
+
+export interface DriverOptions {
+  /** Interface name, `eth0`. */
+  readonly name: string;
+  /** Receive descriptors. */
+  readonly rxRingSize: number;
+  /** CPU of the receive interrupt. */
+  readonly cpu: number;
+  /** Drop each packet once its skb is built: the measurement of the 2021 series. */
+  readonly earlyDrop: boolean;
+}
+
+/** An interface that a driver made. @kernel struct net_device_ops (include/linux/netdevice.h) */
+export interface NetInterface {
+  readonly dev: NetDevice;
+  /** Brings it up: 0 or a negative errno, nothing then being left behind. Process context. @kernel ndo_open */
+  readonly open: () => number;
+  /** Hardware off, posted buffers home, pools destroyed; packets in the stack may live on. @kernel ndo_stop */
+  readonly stop: () => void;
+}
+
+/** A driver model. Its source knows nothing of the design it runs under. */
+export interface NetDriver {
+  readonly name: string;
+  /** What the NIC must look like. */
+  readonly rxDescFormat: RxDescFormat;
+  /** Largest frame it can take in one skb, in bytes, checksum not included. */
+  readonly maxFrameBytes: number;
+  /** @kernel struct pci_driver.probe, struct platform_driver.probe */
+  readonly probe: (deps: DriverDeps, options: DriverOptions) => NetInterface;
+}

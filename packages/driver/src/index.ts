@@ -1,0 +1,1 @@
+export { ModelledNic, type NicOptions } from "./nic.ts";

@@ -1,0 +1,55 @@
+/** Simulated nanoseconds since boot, an integer below 2^53. */
+export interface Clock {
+  readonly nowNs: number;
+  /** Ticks since boot, `nowNs` × HZ ÷ 10⁹, rounded down. @kernel jiffies */
+  readonly jiffies: number;
+}
+
+/** @kernel struct timer_list (include/linux/timer_types.h) */
+export class Timer {
+  declare private readonly nominal: "Timer";
+  readonly callback: () => void;
+  readonly cpu: number;
+  expiresNs: number;
+  pending: boolean;
+  /** Arming order; breaks ties between timers of the same nanosecond. */
+  sequence: number;
+
+  constructor(callback: () => void, cpu: number) {
+    this.callback = callback;
+    this.cpu = cpu;
+    this.expiresNs = 0;
+    this.pending = false;
+    this.sequence = 0;
+  }
+}
+
+export interface Timers {
+  /** A timer that is not armed yet. Its callback runs in softirq context on `cpu`. @kernel timer_setup */
+  readonly timerSetup: (callback: () => void, cpu: number) => Timer;
+  /** Arms or re-arms; `delayNs` ≥ 0 from now. @kernel mod_timer (kernel/time/timer.c) */
+  readonly modTimer: (timer: Timer, delayNs: number) => void;
+  /** Disarms; true if it was pending. @kernel timer_delete */
+  readonly timerDelete: (timer: Timer) => boolean;
+}
+
+/** @kernel struct delayed_work (include/linux/workqueue_types.h) */
+export class DelayedWork {
+  declare private readonly nominal: "DelayedWork";
+  readonly work: () => void;
+  readonly timer: Timer;
+
+  constructor(work: () => void, timer: Timer) {
+    this.work = work;
+    this.timer = timer;
+  }
+}
+
+export interface Workqueue {
+  /** The work runs in process context, on the CPU that set it up. @kernel INIT_DELAYED_WORK */
+  readonly initDelayedWork: (work: () => void) => DelayedWork;
+  /** @kernel queue_delayed_work (kernel/workqueue.c) */
+  readonly queueDelayedWork: (work: DelayedWork, delayNs: number) => void;
+  /** True if it was pending. @kernel cancel_delayed_work */
+  readonly cancelDelayedWork: (work: DelayedWork) => boolean;
+}

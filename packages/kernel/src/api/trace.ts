@@ -1,0 +1,22 @@
+/**
+ * One recorded event: a kind and up to five small integers, whose names the kind knows. Fixed-size records in typed
+ * arrays, so that recording allocates nothing.
+ */
+export interface TraceEventKind {
+  readonly id: number;
+  readonly name: string;
+  readonly fields: readonly string[];
+}
+
+export interface TraceRing {
+  /** Up to five fields. The field `pfn`, where there is one, is what `history` searches. */
+  readonly define: (name: string, fields: readonly string[]) => TraceEventKind;
+  readonly record: (kind: number, a: number, b: number, c: number, d: number, e: number) => void;
+  /** Events overwritten because the ring was full. */
+  readonly overwritten: () => number;
+  readonly length: () => number;
+  /** Oldest first, one line an event: `[000] 12.000345: page_pool_state_hold: pool=1 …`. */
+  readonly lines: () => string[];
+  /** Lines of the events whose field `field` equals `value`, the newest `most`, oldest first. */
+  readonly linesWhere: (field: string, value: number, most: number) => string[];
+}

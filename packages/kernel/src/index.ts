@@ -1,0 +1,2 @@
+export { createKernel, type KernelOptions } from "./kernel.ts";
+export { createPtrRings } from "./ptr-ring.ts";

@@ -1,0 +1,249 @@
+import {
+  CONTEXT_HARDIRQ, CONTEXT_PROCESS, CONTEXT_SOFTIRQ, NR_SOFTIRQS, TASK_AGAIN, UsageError,
+  type Actor, type ExecutionContext, type Interrupts, type IrqLine, type Random, type Runnable, type Scheduler, type Softirqs, type Task,
+} from "./api/index.ts";
+import type { SimulatedClock } from "./clock.ts";
+import type { TimerHeap } from "./timers.ts";
+
+class Line implements IrqLine {
+  readonly name: string;
+  readonly cpu: number;
+  readonly handler: () => void;
+  pending = false;
+
+  constructor(name: string, cpu: number, handler: () => void) {
+    this.name = name;
+    this.cpu = cpu;
+    this.handler = handler;
+  }
+}
+
+/** A task or an actor, and whether it wants to run. */
+class Thread implements Runnable {
+  readonly name: string;
+  /** −1 for hardware. */
+  readonly cpu: number;
+  readonly run: () => number;
+  ready = true;
+  removed = false;
+
+  constructor(name: string, cpu: number, run: () => number) {
+    this.name = name;
+    this.cpu = cpu;
+    this.run = run;
+  }
+}
+
+class Cpu {
+  readonly hardirqs: Line[] = [];
+  readonly works: (() => void)[] = [];
+  readonly tasks: Thread[] = [];
+  softirqPending = 0;
+  busyUntilNs = 0;
+  nextTask = 0;
+
+  hasWork(): boolean {
+    if (this.hardirqs.length > 0 || this.softirqPending !== 0 || this.works.length > 0) return true;
+    for (let i = 0; i < this.tasks.length; i++) if (this.tasks[i]!.ready) return true;
+    return false;
+  }
+}
+
+export class StepScheduler implements Scheduler, Softirqs, Interrupts {
+  readonly #cpus: Cpu[] = [];
+  readonly #actors: Thread[] = [];
+  readonly #softirqHandlers: ((() => void) | null)[] = [];
+  readonly #context: ExecutionContext;
+  readonly #clock: SimulatedClock;
+  readonly #timers: TimerHeap;
+  readonly #random: Random;
+  /** CPUs by index, then actors as nrCpus + index: what may take the next step. Refilled each step. */
+  readonly #candidates: number[] = [];
+  #chargedNs = 0;
+
+  constructor(nrCpus: number, context: ExecutionContext, clock: SimulatedClock, timers: TimerHeap, random: Random) {
+    for (let i = 0; i < nrCpus; i++) this.#cpus.push(new Cpu());
+    for (let i = 0; i < NR_SOFTIRQS; i++) this.#softirqHandlers.push(null);
+    this.#context = context;
+    this.#clock = clock;
+    this.#timers = timers;
+    this.#random = random;
+  }
+
+  spawn(task: Task): Runnable {
+    const thread = new Thread(task.name, task.cpu, () => task.run());
+    this.#cpu(task.cpu, `task ${task.name}`).tasks.push(thread);
+    return thread;
+  }
+
+  addActor(actor: Actor): Runnable {
+    const thread = new Thread(actor.name, -1, () => actor.run());
+    this.#actors.push(thread);
+    return thread;
+  }
+
+  wake(runnable: Runnable): void {
+    const thread = runnable as Thread;
+    if (!thread.removed) thread.ready = true;
+  }
+
+  remove(runnable: Runnable): boolean {
+    const thread = runnable as Thread;
+    const list = thread.cpu < 0 ? this.#actors : this.#cpus[thread.cpu]!.tasks;
+    const index = list.indexOf(thread);
+    thread.ready = false;
+    thread.removed = true;
+    if (index < 0) return false;
+    list.splice(index, 1);
+    return true;
+  }
+
+  enqueueWork(cpu: number, work: () => void): void {
+    this.#cpus[cpu]!.works.push(work);
+  }
+
+  openSoftirq(nr: number, handler: () => void): void {
+    this.#softirqHandlers[nr] = handler;
+  }
+
+  raiseSoftirq(cpu: number, nr: number): void {
+    this.#cpus[cpu]!.softirqPending |= 1 << nr;
+  }
+
+  requestIrq(name: string, cpu: number, handler: () => void): IrqLine {
+    this.#cpu(cpu, `irq ${name}`);
+    return new Line(name, cpu, handler);
+  }
+
+  freeIrq(irq: IrqLine): void {
+    const line = irq as Line;
+    line.pending = false;
+    const queue = this.#cpus[line.cpu]!.hardirqs;
+    const index = queue.indexOf(line);
+    if (index >= 0) queue.splice(index, 1);
+  }
+
+  raise(irq: IrqLine): void {
+    const line = irq as Line;
+    if (line.pending) return;
+    line.pending = true;
+    this.#cpus[line.cpu]!.hardirqs.push(line);
+  }
+
+  charge(costNs: number): void {
+    this.#chargedNs += costNs;
+  }
+
+  runUntil(done: () => boolean): boolean {
+    while (!done()) if (!this.step()) return done();
+    return true;
+  }
+
+  runFor(durationNs: number): void {
+    const end = this.#clock.nowNs + durationNs;
+    while (this.#nextMomentNs() <= end && this.step());
+    if (this.#clock.nowNs < end) this.#clock.nowNs = end;
+  }
+
+  step(): boolean {
+    const moment = this.#nextMomentNs();
+    if (moment === Infinity) return false;
+    if (moment > this.#clock.nowNs) this.#clock.nowNs = moment;
+    this.#expireTimers();
+    const candidates = this.#collect();
+    if (candidates.length === 0) return true;
+    const pick = candidates.length === 1 ? candidates[0]! : candidates[this.#random.below(candidates.length)]!;
+    if (pick < this.#cpus.length) this.#runCpu(pick);
+    else {
+      const actor = this.#actors[pick - this.#cpus.length]!;
+      actor.ready = false;
+      if (actor.run() === TASK_AGAIN && !actor.removed) actor.ready = true;
+    }
+    return true;
+  }
+
+  /** When the next step can happen: now, when a busy CPU with work becomes free, or when a timer expires. */
+  #nextMomentNs(): number {
+    let moment = this.#timers.nextExpiryNs();
+    for (let i = 0; i < this.#cpus.length; i++) {
+      const cpu = this.#cpus[i]!;
+      if (cpu.busyUntilNs < moment && cpu.hasWork()) moment = cpu.busyUntilNs;
+    }
+    for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) return this.#clock.nowNs;
+    return moment;
+  }
+
+  #collect(): number[] {
+    const candidates = this.#candidates;
+    candidates.length = 0;
+    for (let i = 0; i < this.#cpus.length; i++) {
+      const cpu = this.#cpus[i]!;
+      if (cpu.busyUntilNs <= this.#clock.nowNs && cpu.hasWork()) candidates.push(i);
+    }
+    for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) candidates.push(this.#cpus.length + i);
+    return candidates;
+  }
+
+  #expireTimers(): void {
+    for (let timer = this.#timers.takeDue(); timer !== null; timer = this.#timers.takeDue()) {
+      this.#in(timer.cpu, CONTEXT_SOFTIRQ, timer.callback);
+    }
+  }
+
+  #runCpu(index: number): void {
+    const cpu = this.#cpus[index]!;
+    this.#chargedNs = 0;
+    if (cpu.hardirqs.length > 0) {
+      const line = cpu.hardirqs.shift()!;
+      line.pending = false;
+      this.#in(index, CONTEXT_HARDIRQ, line.handler);
+    } else if (cpu.softirqPending !== 0) {
+      const nr = 31 - Math.clz32(cpu.softirqPending & -cpu.softirqPending);
+      cpu.softirqPending &= ~(1 << nr);
+      const handler = this.#softirqHandlers[nr] ?? null;
+      if (handler !== null) this.#in(index, CONTEXT_SOFTIRQ, handler);
+    } else if (cpu.works.length > 0) {
+      this.#in(index, CONTEXT_PROCESS, cpu.works.shift()!);
+    } else {
+      this.#runTask(index, cpu);
+    }
+    cpu.busyUntilNs = this.#clock.nowNs + this.#chargedNs;
+  }
+
+  /** Round robin among the ready tasks of a CPU. */
+  #runTask(index: number, cpu: Cpu): void {
+    for (let tried = 0; tried < cpu.tasks.length; tried++) {
+      if (cpu.nextTask >= cpu.tasks.length) cpu.nextTask = 0;
+      const thread = cpu.tasks[cpu.nextTask++]!;
+      if (!thread.ready) continue;
+      thread.ready = false;
+      this.#enter(index, CONTEXT_PROCESS);
+      const again = thread.run() === TASK_AGAIN;
+      this.#leave();
+      if (again && !thread.removed) thread.ready = true;
+      return;
+    }
+  }
+
+  #in(cpu: number, level: number, work: () => void): void {
+    this.#enter(cpu, level);
+    work();
+    this.#leave();
+  }
+
+  #enter(cpu: number, level: number): void {
+    this.#context.cpu = cpu;
+    this.#context.level = level;
+  }
+
+  #leave(): void {
+    this.#context.cpu = 0;
+    this.#context.level = CONTEXT_PROCESS;
+  }
+
+  #cpu(index: number, what: string): Cpu {
+    const cpu = this.#cpus[index];
+    if (cpu === undefined) throw new UsageError("kernel", `cpu of ${what}`, index, `this machine has CPUs 0 to ${this.#cpus.length - 1}`);
+    return cpu;
+  }
+}

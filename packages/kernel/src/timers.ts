@@ -1,0 +1,111 @@
+import { DelayedWork, Timer, UsageError, type Timers, type Workqueue } from "./api/index.ts";
+import type { SimulatedClock } from "./clock.ts";
+
+/** Pending timers in a binary heap ordered by expiry, then by arming order, so that equal times stay deterministic. */
+export class TimerHeap implements Timers {
+  readonly #clock: SimulatedClock;
+  readonly #heap: Timer[] = [];
+  #sequence = 0;
+
+  constructor(clock: SimulatedClock) {
+    this.#clock = clock;
+  }
+
+  timerSetup(callback: () => void, cpu: number): Timer {
+    return new Timer(callback, cpu);
+  }
+
+  modTimer(timer: Timer, delayNs: number): void {
+    if (!(delayNs >= 0)) throw new UsageError("kernel", "timer delayNs", delayNs, "give 0 or more nanoseconds");
+    if (timer.pending) this.timerDelete(timer);
+    timer.expiresNs = this.#clock.nowNs + delayNs;
+    timer.sequence = this.#sequence++;
+    timer.pending = true;
+    this.#heap.push(timer);
+    this.#siftUp(this.#heap.length - 1);
+  }
+
+  timerDelete(timer: Timer): boolean {
+    if (!timer.pending) return false;
+    this.#removeAt(this.#heap.indexOf(timer));
+    return true;
+  }
+
+  /** Expiry of the next timer, or Infinity. */
+  nextExpiryNs(): number {
+    return this.#heap.length === 0 ? Infinity : this.#heap[0]!.expiresNs;
+  }
+
+  /** Takes the next timer that is due, or null. */
+  takeDue(): Timer | null {
+    const first = this.#heap[0];
+    if (first === undefined || first.expiresNs > this.#clock.nowNs) return null;
+    this.#removeAt(0);
+    return first;
+  }
+
+  #removeAt(index: number): void {
+    const heap = this.#heap;
+    heap[index]!.pending = false;
+    const last = heap.pop()!;
+    if (index === heap.length) return;
+    heap[index] = last;
+    this.#siftDown(index);
+    this.#siftUp(index);
+  }
+
+  #before(a: Timer, b: Timer): boolean {
+    return a.expiresNs < b.expiresNs || (a.expiresNs === b.expiresNs && a.sequence < b.sequence);
+  }
+
+  #siftUp(start: number): void {
+    const heap = this.#heap;
+    let index = start;
+    while (index > 0) {
+      const parent = (index - 1) >> 1;
+      if (!this.#before(heap[index]!, heap[parent]!)) return;
+      [heap[index], heap[parent]] = [heap[parent]!, heap[index]!];
+      index = parent;
+    }
+  }
+
+  #siftDown(start: number): void {
+    const heap = this.#heap;
+    let index = start;
+    for (;;) {
+      let least = index;
+      for (let child = 2 * index + 1; child <= 2 * index + 2 && child < heap.length; child++) {
+        if (this.#before(heap[child]!, heap[least]!)) least = child;
+      }
+      if (least === index) return;
+      [heap[index], heap[least]] = [heap[least]!, heap[index]!];
+      index = least;
+    }
+  }
+}
+
+/** Delayed work is a timer whose expiry queues the work on a kworker of its CPU. */
+export class KernelWorkqueue implements Workqueue {
+  readonly #timers: Timers;
+  readonly #currentCpu: () => number;
+  readonly #enqueue: (cpu: number, work: () => void) => void;
+
+  constructor(timers: Timers, currentCpu: () => number, enqueue: (cpu: number, work: () => void) => void) {
+    this.#timers = timers;
+    this.#currentCpu = currentCpu;
+    this.#enqueue = enqueue;
+  }
+
+  initDelayedWork(work: () => void): DelayedWork {
+    const cpu = this.#currentCpu();
+    return new DelayedWork(work, this.#timers.timerSetup(() => this.#enqueue(cpu, work), cpu));
+  }
+
+  queueDelayedWork(work: DelayedWork, delayNs: number): void {
+    if (!work.timer.pending) this.#timers.modTimer(work.timer, delayNs);
+  }
+
+  cancelDelayedWork(work: DelayedWork): boolean {
+    return this.#timers.timerDelete(work.timer);
+  }
+}

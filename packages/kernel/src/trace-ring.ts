@@ -1,0 +1,99 @@
+import { NSEC_PER_SEC, UsageError, type Clock, type ExecutionContext, type ReportHistory, type TraceEventKind, type TraceRing } from "./api/index.ts";
+
+const ARGS = 5;
+const HISTORY_LINES = 32;
+
+export class FixedTraceRing implements TraceRing, ReportHistory {
+  readonly #clock: Clock;
+  readonly #context: ExecutionContext;
+  readonly #kinds: TraceEventKind[] = [];
+  readonly #times: Float64Array;
+  readonly #cpus: Uint8Array;
+  readonly #events: Uint8Array;
+  readonly #args: Int32Array;
+  readonly #capacity: number;
+  #next = 0;
+  #recorded = 0;
+
+  constructor(capacity: number, clock: Clock, context: ExecutionContext) {
+    if (!Number.isInteger(capacity) || capacity < 1) {
+      throw new UsageError("kernel", "trace entries", capacity, "give a whole number of events, 1 or more");
+    }
+    this.#capacity = capacity;
+    this.#clock = clock;
+    this.#context = context;
+    this.#times = new Float64Array(capacity);
+    this.#cpus = new Uint8Array(capacity);
+    this.#events = new Uint8Array(capacity);
+    this.#args = new Int32Array(capacity * ARGS);
+  }
+
+  define(name: string, fields: readonly string[]): TraceEventKind {
+    if (fields.length > ARGS) throw new UsageError("kernel", `trace event ${name}`, fields.join(), `at most ${ARGS} fields`);
+    const kind = { id: this.#kinds.length, name, fields };
+    this.#kinds.push(kind);
+    return kind;
+  }
+
+  record(kind: number, a: number, b: number, c: number, d: number, e: number): void {
+    const at = this.#next;
+    this.#times[at] = this.#clock.nowNs;
+    this.#cpus[at] = this.#context.cpu;
+    this.#events[at] = kind;
+    const base = at * ARGS;
+    this.#args[base] = a;
+    this.#args[base + 1] = b;
+    this.#args[base + 2] = c;
+    this.#args[base + 3] = d;
+    this.#args[base + 4] = e;
+    this.#next = at + 1 === this.#capacity ? 0 : at + 1;
+    this.#recorded++;
+  }
+
+  overwritten(): number {
+    return Math.max(0, this.#recorded - this.#capacity);
+  }
+
+  length(): number {
+    return Math.min(this.#recorded, this.#capacity);
+  }
+
+  lines(): string[] {
+    const lines: string[] = [];
+    for (let i = 0; i < this.length(); i++) lines.push(this.#line(this.#slot(i)));
+    return lines;
+  }
+
+  linesWhere(field: string, value: number, most: number): string[] {
+    const lines: string[] = [];
+    for (let i = this.length() - 1; i >= 0 && lines.length < most; i--) {
+      const slot = this.#slot(i);
+      const position = this.#kinds[this.#events[slot]!]!.fields.indexOf(field);
+      if (position >= 0 && this.#args[slot * ARGS + position] === value) lines.push(this.#line(slot));
+    }
+    return lines.reverse();
+  }
+
+  /** Reports name pages as `page pfn 0x1a`: their past is every event with that pfn. */
+  of(object: string): readonly string[] {
+    const match = /^page pfn 0x([0-9a-f]+)/.exec(object);
+    return match === null ? [] : this.linesWhere("pfn", Number.parseInt(match[1]!, 16), HISTORY_LINES);
+  }
+
+  /** Slot of the i-th oldest event. */
+  #slot(i: number): number {
+    return this.#recorded <= this.#capacity ? i : (this.#next + i) % this.#capacity;
+  }
+
+  #line(slot: number): string {
+    const kind = this.#kinds[this.#events[slot]!]!;
+    const ns = this.#times[slot]!;
+    const seconds = Math.floor(ns / NSEC_PER_SEC);
+    const rest = String(ns - seconds * NSEC_PER_SEC).padStart(9, "0");
+    const fields = kind.fields.map((field, i) => {
+      const value = this.#args[slot * ARGS + i]!;
+      return `${field}=${field === "pfn" ? `0x${value.toString(16)}` : value}`;
+    });
+    return `[${String(this.#cpus[slot]).padStart(3, "0")}] ${seconds}.${rest}: ${kind.name}: ${fields.join(" ")}`;
+  }
+}

@@ -1,0 +1,68 @@
+import { createKernel } from "@netmem/kernel";
+import { createMm } from "@netmem/mm";
+import { PP_SIGNATURE, PP_SIGNATURE_V3 } from "@netmem/mm/api";
+import { createNetCore } from "@netmem/net-core";
+import { createPagePools } from "@netmem/page-pool";
+import { createXdp } from "@netmem/xdp";
+import { Machine } from "./machine.ts";
+import { resolvePreset, type MachineOptions } from "./options.ts";
+import { createTracingProbes } from "./tracing.ts";
+
+/** Packets that may wait for another CPU to free them. @kernel net.core.skb_defer_max, as read on 6.18 */
+const SKB_DEFER_MAX = 64;
+
+/** Boots a machine: each layer in turn, each knowing only those before it. */
+export function createMachine(options: MachineOptions = {}): Machine {
+  const preset = resolvePreset(options);
+  const kernel = createKernel({
+    nrCpus: options.nrCpus ?? 2,
+    seed: options.seed ?? 1,
+    reports: options.reports ?? "collect",
+    traceEntries: options.traceEntries ?? 0,
+  });
+  const probes = kernel.trace === null ? null : createTracingProbes(kernel.trace);
+  const mm = createMm(kernel, {
+    nrPages: options.nrPages ?? 4096,
+    extraBytes: options.extraBytes ?? 0,
+    ...(options.backing === undefined ? {} : { backing: options.backing }),
+    checksPoolSignature: preset.checksPoolSignature,
+    dmaProbe: probes?.dma ?? null,
+  });
+  const xdp = createXdp(kernel, mm.pages, {
+    returnPath: preset.returnPath,
+    recyclesSkbPages: preset.recyclesSkbPages,
+    signature: preset.signature,
+    stampsOwnerAtMark: preset.stampsOwnerAtMark,
+    framesFollowPointer: preset.framesFollowPointer,
+  });
+  const pagePools = createPagePools({
+    kernel,
+    pages: mm.pages,
+    probe: probes?.pagePool ?? null,
+    rules: {
+      sharedRelease: preset.sharedRelease,
+      signature: preset.signature === "v3" ? PP_SIGNATURE_V3 : PP_SIGNATURE,
+      ownSignatureWord: preset.signature === "v3",
+      stampsOwnerAtAlloc: !preset.stampsOwnerAtMark,
+      napiLocal: preset.napiLocal,
+      tracksDma: preset.tracksDma,
+      mutesVisibleStalls: preset.mutesVisibleStalls,
+      clampsRing: preset.clampsRing,
+    },
+  });
+  const net = createNetCore({
+    kernel,
+    mm,
+    structs: xdp.structs,
+    netmemReturn: xdp.netmemReturn,
+    rules: {
+      releaseClearsRecycle: preset.releaseClearsRecycle,
+      expandKeepsRecycle: preset.sharedRelease === "last-reference",
+      defersFrees: preset.defersFrees,
+      skbDeferMax: SKB_DEFER_MAX,
+    },
+    packetCostNs: options.packetCostNs ?? 0,
+    probe: probes?.skb ?? null,
+  });
+  return new Machine({ preset, kernel, mm, xdp, pagePools, net, probes });
+}

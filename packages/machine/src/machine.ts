@@ -1,0 +1,94 @@
+import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/kernel/api";
+import type { Mm } from "@netmem/mm/api";
+import type { DmaDevice } from "@netmem/mm/api";
+import type { NetCore } from "@netmem/net-core/api";
+import type { PagePools } from "@netmem/page-pool/api";
+import type { Xdp } from "@netmem/xdp/api";
+import { ModelledNic } from "@netmem/driver";
+import type { DriverOptions, NetDriver, NetInterface } from "@netmem/driver/api";
+import type { Preset } from "./presets.ts";
+import type { MachineProbes } from "./tracing.ts";
+
+export interface MachineParts {
+  readonly preset: Preset;
+  readonly kernel: Kernel;
+  readonly mm: Mm;
+  readonly xdp: Xdp;
+  readonly pagePools: PagePools;
+  readonly net: NetCore;
+  readonly probes: MachineProbes | null;
+}
+
+export interface DeviceOptions extends Partial<DriverOptions> {
+  /** Model a device that needs cache maintenance around each hand-over, as the series' boards do. Default true. */
+  readonly nonCoherent?: boolean;
+  /** I/O pages it can have mapped at once; default all of memory and a little more. */
+  readonly aperturePages?: number;
+}
+
+/** A NIC with its driver bound. */
+export interface Device {
+  readonly nic: ModelledNic;
+  readonly dma: DmaDevice;
+  readonly netif: NetInterface;
+}
+
+/** A booted machine: its layers' services, and its devices. */
+export class Machine {
+  readonly preset: Preset;
+  readonly kernel: Kernel;
+  readonly mm: Mm;
+  readonly xdp: Xdp;
+  readonly pagePools: PagePools;
+  readonly net: NetCore;
+  readonly devices: Device[] = [];
+  readonly #probes: MachineProbes | null;
+
+  constructor(parts: MachineParts) {
+    this.preset = parts.preset;
+    this.kernel = parts.kernel;
+    this.mm = parts.mm;
+    this.xdp = parts.xdp;
+    this.pagePools = parts.pagePools;
+    this.net = parts.net;
+    this.#probes = parts.probes;
+  }
+
+  /** Plugs in a NIC of the driver's kind and binds the driver. The interface is down. */
+  attach(driver: NetDriver, options: DeviceOptions = {}): Device {
+    const name = options.name ?? `eth${this.devices.length}`;
+    if (this.devices.some((device) => device.nic.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
+    const { dma, bus } = this.mm.attachDevice({
+      name,
+      coherent: !(options.nonCoherent ?? true),
+      aperturePages: options.aperturePages ?? Math.ceil(this.mm.pages.nrPages * 1.25) + 64,
+    });
+    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount: 1, rxDescFormat: driver.rxDescFormat, probe: this.#probes?.nic ?? null });
+    const { kernel, net, xdp, pagePools } = this;
+    const netif = driver.probe(
+      {
+        kernel, dma, nic, pagePools,
+        xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs,
+        lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive,
+        registerNetdev: net.registerNetdev,
+      },
+      { name, rxRingSize: options.rxRingSize ?? 512, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
+    );
+    const device: Device = { nic, dma, netif };
+    this.devices.push(device);
+    return device;
+  }
+
+  /**
+   * Takes every interface down, flushes what waits on per-CPU lists, gives teardown workers up to `graceNs` to see the
+   * last pages home, and unbinds the drivers, which report mappings left behind.
+   */
+  shutdown(graceNs: number = 5 * NSEC_PER_SEC): void {
+    for (const device of this.devices) device.netif.stop();
+    for (let cpu = 0; cpu < this.kernel.nrCpus; cpu++) this.kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
+    this.kernel.scheduler.runFor(0);
+    if (this.pagePools.pools().length > 0) this.kernel.scheduler.runFor(graceNs);
+    for (const device of this.devices) device.dma.unbind();
+    this.mm.slab.shrink();
+  }
+}

@@ -1,0 +1,41 @@
+import { UsageError, type ReportMode } from "@netmem/kernel/api";
+import type { PayloadBacking } from "@netmem/mm/api";
+import type { SharedRelease } from "@netmem/page-pool";
+import type { ReturnPathName } from "@netmem/xdp/api";
+import { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";
+
+export interface MachineOptions {
+  /** Which kernel's behaviour; default 6.18. */
+  readonly preset?: PresetName;
+  /** Overrides of the preset. */
+  readonly returnPath?: ReturnPathName;
+  readonly sharedRelease?: SharedRelease;
+  /** Default 2. */
+  readonly nrCpus?: number;
+  /** Orders what is not ordered by rules; 0 … 2^32 − 1, default 1. */
+  readonly seed?: number;
+  /** Pages of host memory; default 4096 (16 MiB). */
+  readonly nrPages?: number;
+  /** Bytes beyond them for wires, users and devices; multiple of 8, default 0. */
+  readonly extraBytes?: number;
+  /** Where the bytes live; default a plain buffer. */
+  readonly backing?: PayloadBacking;
+  /** Default `collect`. */
+  readonly reports?: ReportMode;
+  /** Events the trace ring holds; default 0, no tracing. */
+  readonly traceEntries?: number;
+  /** Simulated time a received packet costs its CPU, in ns; default 0. */
+  readonly packetCostNs?: number;
+}
+
+/** The preset with its overrides; names the option that does not exist. */
+export function resolvePreset(options: Pick<MachineOptions, "preset" | "returnPath" | "sharedRelease">): Preset {
+  const name = options.preset ?? DEFAULT_PRESET;
+  if (!PRESET_NAMES.includes(name)) throw new UsageError("machine", "preset", name, `choose ${PRESET_NAMES.join(", ")}`);
+  const preset: Preset = PRESETS[name];
+  const returnPath = options.returnPath ?? preset.returnPath;
+  const sharedRelease = options.sharedRelease ?? preset.sharedRelease;
+  if (!RETURN_PATHS.includes(returnPath)) throw new UsageError("machine", "returnPath", returnPath, `choose ${RETURN_PATHS.join(", ")}`);
+  if (!SHARED_RELEASES.includes(sharedRelease)) throw new UsageError("machine", "sharedRelease", sharedRelease, `choose ${SHARED_RELEASES.join(", ")}`);
+  return { ...preset, returnPath, sharedRelease };
+}

@@ -1,0 +1,59 @@
+import type { NetmemOwner } from "./netmem-owner.ts";
+import type { PayloadRegion } from "./payload.ts";
+
+/** Who keeps a net_iov's references. @kernel enum net_iov_type (include/net/netmem.h) */
+export const NET_IOV_DMABUF = 0;
+export const NET_IOV_IOURING = 1;
+
+/** A provider's stretch of memory, cut into net_iovs. @kernel struct net_iov_area (include/net/netmem.h) */
+export class NetIovArea {
+  declare private readonly nominal: "NetIovArea";
+  readonly region: PayloadRegion;
+  readonly niovs: NetIov[];
+
+  constructor(region: PayloadRegion) {
+    this.region = region;
+    this.niovs = [];
+  }
+}
+
+/**
+ * A buffer that is not a page: device memory, or memory handed to a user. Providers create them at bind.
+ * @kernel struct net_iov (include/net/netmem.h)
+ */
+export class NetIov {
+  declare private readonly nominal: "NetIov";
+  readonly isNetIov: true;
+  readonly type: number;
+  readonly area: NetIovArea;
+  /** Index within the area. @kernel net_iov_idx */
+  readonly index: number;
+  readonly region: PayloadRegion;
+  /** Byte offset in `region`. */
+  readonly base: number;
+  ppMagic: number;
+  signature: number;
+  ppDmaIndex: number;
+  pp: NetmemOwner | null;
+  dmaAddr: number;
+  ppRefCount: number;
+  memType: number;
+  memId: number;
+
+  constructor(type: number, area: NetIovArea, index: number, base: number) {
+    this.isNetIov = true;
+    this.type = type;
+    this.area = area;
+    this.index = index;
+    this.region = area.region;
+    this.base = base;
+    this.ppMagic = 0;
+    this.signature = 0;
+    this.ppDmaIndex = 0;
+    this.pp = null;
+    this.dmaAddr = 0;
+    this.ppRefCount = 0;
+    this.memType = 0;
+    this.memId = 0;
+  }
+}

@@ -1,0 +1,43 @@
+import { POISON_POINTER_DELTA_HIGH, PP_DMA_INDEX_SHIFT } from "./constants.ts";
+import type { NetIov } from "./net-iov.ts";
+import { pageIsPfmemalloc, pageName, type Page } from "./page.ts";
+
+/**
+ * Network memory: a page or a net_iov. A path that can only serve pages says `Page`, and does not compile when handed
+ * a `Netmem`.
+ * @kernel netmem_ref (include/net/netmem.h)
+ */
+export type Netmem = Page | NetIov;
+
+/** Always 1 for a net_iov: its holders are counted by its provider. @kernel netmem_ref_count */
+export function netmemRefCount(netmem: Netmem): number {
+  return netmem.isNetIov ? 1 : netmem.head.refcount;
+}
+
+/** @kernel netmem_compound_head */
+export function netmemCompoundHead(netmem: Netmem): Netmem {
+  return netmem.isNetIov ? netmem : netmem.head;
+}
+
+/** @kernel netmem_is_pfmemalloc */
+export function netmemIsPfmemalloc(netmem: Netmem): boolean {
+  return netmem.isNetIov ? false : pageIsPfmemalloc(netmem);
+}
+
+/** Page frame number for traces, 0 for a net_iov. @kernel netmem_pfn_trace */
+export function netmemPfnTrace(netmem: Netmem): number {
+  return netmem.isNetIov ? 0 : netmem.pfn;
+}
+
+export function netmemName(netmem: Netmem): string {
+  return netmem.isNetIov ? `net_iov ${netmem.index} of area at 0x${netmem.region.base.toString(16)}` : pageName(netmem);
+}
+
+/**
+ * Word 1 as a 64-bit kernel shows it in a page dump, `dead000000000040` for an unmapped pool page. For inspection
+ * and layout tests.
+ */
+export function ppMagicWord(netmem: Netmem): bigint {
+  if (netmem.ppMagic === 0) return 0n;
+  return (BigInt(POISON_POINTER_DELTA_HIGH) << 32n) | (BigInt(netmem.ppDmaIndex) << BigInt(PP_DMA_INDEX_SHIFT)) | BigInt(netmem.ppMagic);
+}

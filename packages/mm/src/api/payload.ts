@@ -1,0 +1,51 @@
+/**
+ * A run of bytes with one backing: host memory, a wire's staging area, a provider's device memory. Offsets are bytes
+ * from the region's start.
+ */
+export class PayloadRegion {
+  declare private readonly nominal: "PayloadRegion";
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** The same bytes as 32-bit words, for descriptors. Byte offset ÷ 4 indexes it. */
+  readonly words: Int32Array;
+  /** False for device memory: a CPU access is a report and does nothing. */
+  readonly cpuReadable: boolean;
+  /** Offset of byte 0 within the machine's backing buffer; −1 if it has a buffer of its own. */
+  readonly base: number;
+
+  constructor(name: string, bytes: Uint8Array, words: Int32Array, cpuReadable: boolean, base: number) {
+    this.name = name;
+    this.bytes = bytes;
+    this.words = words;
+    this.cpuReadable = cpuReadable;
+    this.base = base;
+  }
+}
+
+/** The memory a machine's bytes live in. A caller may supply its own: a WebAssembly memory, an AF_XDP UMEM. */
+export interface PayloadBacking {
+  readonly buffer: ArrayBuffer;
+  /** Copies within `buffer`, ranges apart. Absent: a portable loop is used. */
+  readonly copyWithin?: (target: number, source: number, lengthBytes: number) => void;
+}
+
+/** Every access of a CPU to packet bytes. */
+export interface PayloadMemory {
+  /** Reserves `lengthBytes` (multiple of 8) of the backing. Throws when the machine was created with too few bytes. */
+  readonly addRegion: (name: string, lengthBytes: number, cpuReadable: boolean) => PayloadRegion;
+  /** A region over bytes that stay the caller's. */
+  readonly adoptRegion: (name: string, bytes: Uint8Array, cpuReadable: boolean) => PayloadRegion;
+  /**
+   * CPU copy of `lengthBytes`, the ranges apart. Either side unreadable: report `unreadable-access`, nothing copied,
+   * false.
+   */
+  readonly copy: (
+    target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number,
+  ) => boolean;
+  /** The same for a DMA engine, which may reach device memory. */
+  readonly dmaCopy: (
+    target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number,
+  ) => void;
+  /** One byte, 0 … 255, or −1 with a report when the region is not readable. */
+  readonly readByte: (region: PayloadRegion, offset: number) => number;
+}

@@ -1,0 +1,70 @@
+import { type ReportSink, UsageError } from "@netmem/kernel/api";
+import { PayloadRegion, type PayloadBacking, type PayloadMemory } from "./api/index.ts";
+
+/** Below this a word loop beats the call into the engine's own copy. */
+const LOOP_BYTES = 64;
+
+export class BackedPayload implements PayloadMemory {
+  readonly #buffer: ArrayBuffer;
+  readonly #bytes: Uint8Array;
+  readonly #copyWithin: ((target: number, source: number, lengthBytes: number) => void) | null;
+  readonly #reports: ReportSink;
+  #used = 0;
+
+  constructor(backing: PayloadBacking, reports: ReportSink) {
+    this.#buffer = backing.buffer;
+    this.#bytes = new Uint8Array(backing.buffer);
+    this.#copyWithin = backing.copyWithin ?? null;
+    this.#reports = reports;
+  }
+
+  addRegion(name: string, lengthBytes: number, cpuReadable: boolean): PayloadRegion {
+    if (!Number.isInteger(lengthBytes) || lengthBytes < 0 || lengthBytes % 8 !== 0) {
+      throw new UsageError("mm", `region ${name} bytes`, lengthBytes, "give a multiple of 8");
+    }
+    const base = this.#used;
+    if (base + lengthBytes > this.#buffer.byteLength) {
+      throw new UsageError("mm", `region ${name} bytes`, lengthBytes, `the backing has ${this.#buffer.byteLength - base} bytes left: create the machine with more`);
+    }
+    this.#used = base + lengthBytes;
+    const bytes = new Uint8Array(this.#buffer, base, lengthBytes);
+    return new PayloadRegion(name, bytes, new Int32Array(this.#buffer, base, lengthBytes >> 2), cpuReadable, base);
+  }
+
+  adoptRegion(name: string, bytes: Uint8Array, cpuReadable: boolean): PayloadRegion {
+    const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
+    const words = new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);
+    return new PayloadRegion(name, aligned, words, cpuReadable, -1);
+  }
+
+  copy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
+    if (!target.cpuReadable || !source.cpuReadable) {
+      const unreadable = target.cpuReadable ? source : target;
+      this.#reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
+      return false;
+    }
+    this.dmaCopy(target, targetOffset, source, sourceOffset, lengthBytes);
+    return true;
+  }
+
+  dmaCopy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): void {
+    if (target.base < 0 || source.base < 0) {
+      target.bytes.set(source.bytes.subarray(sourceOffset, sourceOffset + lengthBytes), targetOffset);
+      return;
+    }
+    const to = target.base + targetOffset;
+    const from = source.base + sourceOffset;
+    if (this.#copyWithin !== null) this.#copyWithin(to, from, lengthBytes);
+    else if (lengthBytes > LOOP_BYTES) this.#bytes.copyWithin(to, from, from + lengthBytes);
+    else {
+      const bytes = this.#bytes;
+      for (let i = 0; i < lengthBytes; i++) bytes[to + i] = bytes[from + i]!;
+    }
+  }
+
+  readByte(region: PayloadRegion, offset: number): number {
+    if (region.cpuReadable) return region.bytes[offset]!;
+    this.#reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
+    return -1;
+  }
+}

@@ -1,0 +1,23 @@
+import type { NetDevice } from "@netmem/xdp/api";
+import type { SkbEdit } from "./edit.ts";
+import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
+import type { NapiScheduler } from "./napi.ts";
+import type { NetReceive, Sockets } from "./receive.ts";
+import type { SkBuff } from "./skbuff.ts";
+
+export interface SkbProbe {
+  /** The last user of a packet let go. @kernel trace_kfree_skb, trace_consume_skb */
+  readonly freed: (skb: SkBuff, reason: number) => void;
+}
+
+/** The layer's services, by role. */
+export interface NetCore {
+  readonly lifetime: SkbLifetime;
+  readonly recycle: SkbRecycle;
+  readonly edit: SkbEdit;
+  readonly napi: NapiScheduler;
+  readonly receive: NetReceive;
+  readonly sockets: Sockets;
+  /** A device of this machine; `rxQueueCount` queues. Process context. @kernel alloc_netdev_mqs, register_netdev */
+  readonly registerNetdev: (name: string, rxQueueCount: number) => NetDevice;
+}

@@ -1,0 +1,48 @@
+import type { NapiStruct } from "@netmem/xdp/api";
+import type { SkBuff } from "./skbuff.ts";
+
+/** A consumer of received packets: a protocol, a tap. @kernel struct packet_type (include/linux/netdevice.h) */
+export interface PacketHandler {
+  /** Consumes one user of the skb. Softirq. */
+  readonly packetRcv: (skb: SkBuff) => void;
+}
+
+export interface NetReceive {
+  /** From a driver's poll. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
+  readonly napiGroReceive: (napi: NapiStruct, skb: SkBuff) => void;
+  /** Consumes. @kernel netif_receive_skb (net/core/dev.c) */
+  readonly netifReceiveSkb: (skb: SkBuff) => void;
+  /** Sees every packet before the protocol. Process context. @kernel dev_add_pack with ETH_P_ALL */
+  readonly addTap: (handler: PacketHandler) => void;
+  readonly removeTap: (handler: PacketHandler) => void;
+  /** Where packets end up; null: nowhere, they are dropped. @kernel dev_add_pack */
+  readonly setProtocol: (handler: PacketHandler | null) => void;
+}
+
+/** A socket's receive queue. It holds skbs, and so their pages, until somebody reads. */
+export interface ReceiveSocket extends PacketHandler {
+  readonly name: string;
+  /** Packets waiting. */
+  readonly length: () => number;
+  /** Bytes of `truesize` they pin. @kernel sk_rmem_alloc */
+  readonly rmemAlloc: () => number;
+  readonly drops: () => number;
+  /** The oldest, the caller's from now on, or null. @kernel skb_recv_datagram */
+  readonly dequeue: () => SkBuff | null;
+  /** Drops what waits and takes no more. @kernel sock_release */
+  readonly close: () => void;
+}
+
+export interface SocketOptions {
+  readonly name: string;
+  /** Bytes of truesize it may hold; a packet beyond is dropped with SOCKET_RCVBUFF. Default: no limit. */
+  readonly rcvbufBytes?: number;
+  /** Called after a packet was queued, in softirq. @kernel sk_data_ready */
+  readonly dataReady?: () => void;
+}
+
+export interface Sockets {
+  readonly open: (options: SocketOptions) => ReceiveSocket;
+  /** A tap: a socket that gets its own clone of every packet. @kernel packet_rcv (net/packet/af_packet.c) */
+  readonly openTap: (options: SocketOptions) => ReceiveSocket;
+}

@@ -1,0 +1,161 @@
+import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
+import { createNetmemFrags, type NetDevice, type NetmemFrag } from "@netmem/xdp/api";
+
+/** sizeof(struct sk_buff) and sizeof(struct skb_shared_info) of a 64-bit kernel, rounded up to a cache line. */
+export const SKB_STRUCT_BYTES = 256;
+export const SKB_SHARED_INFO_BYTES = 320;
+/** Headroom that received skbs start with. @kernel NET_SKB_PAD (include/linux/skbuff.h) */
+export const NET_SKB_PAD = 64;
+export const ETH_HLEN = 14;
+export const ETH_FCS_LEN = 4;
+
+/** @kernel SKB_DATA_ALIGN (include/linux/skbuff.h) */
+export function skbDataAlign(bytes: number): number {
+  return (bytes + 63) & ~63;
+}
+
+/** Memory that an skb with `bytes` of buffer pins. @kernel SKB_TRUESIZE */
+export function skbTruesize(bytes: number): number {
+  return bytes + SKB_STRUCT_BYTES + SKB_SHARED_INFO_BYTES;
+}
+
+/** One payload-only reference in dataref's upper half. @kernel SKB_DATAREF_SHIFT */
+export const SKB_DATAREF_SHIFT = 16;
+export const SKB_DATAREF_MASK = 0xffff;
+
+/**
+ * What all clones of a packet share. In the kernel it lies at `skb->end`; here it is a struct beside the buffer, and
+ * its place in the buffer stays reserved.
+ * @kernel struct skb_shared_info (include/linux/skbuff.h)
+ */
+export class SkbSharedInfo {
+  declare private readonly nominal: "SkbSharedInfo";
+  nrFrags: number;
+  readonly frags: NetmemFrag[];
+  fragList: SkBuff | null;
+  /** Low half: all references to the data. High half: those that look at payload only. */
+  dataref: number;
+
+  constructor() {
+    this.nrFrags = 0;
+    this.frags = createNetmemFrags();
+    this.fragList = null;
+    this.dataref = 0;
+  }
+}
+
+/**
+ * A packet. `head ≤ data ≤ tail ≤ end` are byte offsets in `region`:
+ * ```
+ *      head        data            tail       end
+ *       |  headroom  |  linear data  | tailroom | shared info
+ * ```
+ * @kernel struct sk_buff (include/linux/skbuff.h)
+ */
+export class SkBuff {
+  declare private readonly nominal: "SkBuff";
+  next: SkBuff | null;
+  /** Owners of this struct. */
+  users: number;
+  region: PayloadRegion | null;
+  head: number;
+  data: number;
+  tail: number;
+  end: number;
+  /** All bytes, and those of them in frags and frag list. */
+  len: number;
+  dataLen: number;
+  /** Memory charged for the packet, in bytes: buffers, not payload. */
+  truesize: number;
+  shinfo: SkbSharedInfo | null;
+  /** The head's memory: a page fragment, or a slab object. */
+  headPage: Page | null;
+  headSlab: SlabObject | null;
+  /** The head is a page: only then can it be recycled. @kernel head_frag */
+  headFrag: boolean;
+  /** A clone existed at some time; the truth is in dataref. */
+  cloned: boolean;
+  /** Promised to touch payload only. */
+  nohdr: boolean;
+  /** "Look at the pages": on release, try their owner for the head and for each frag. @kernel pp_recycle */
+  ppRecycle: boolean;
+  pfmemalloc: boolean;
+  /** At least one frag cannot be read by the CPU. */
+  unreadable: boolean;
+  /** CPU that built it. */
+  allocCpu: number;
+  /** Offsets in `region`, −1 while unset. */
+  macHeader: number;
+  /** EtherType, in host order. */
+  protocol: number;
+  dev: NetDevice | null;
+  /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
+  memType: number;
+  memId: number;
+  /** Simulated nanoseconds at which the stack received it. */
+  tstampNs: number;
+  /** Free slot marker: an skb in the cache of structs. */
+  free: boolean;
+
+  constructor() {
+    this.next = null;
+    this.users = 0;
+    this.region = null;
+    this.head = 0;
+    this.data = 0;
+    this.tail = 0;
+    this.end = 0;
+    this.len = 0;
+    this.dataLen = 0;
+    this.truesize = 0;
+    this.shinfo = null;
+    this.headPage = null;
+    this.headSlab = null;
+    this.headFrag = false;
+    this.cloned = false;
+    this.nohdr = false;
+    this.ppRecycle = false;
+    this.pfmemalloc = false;
+    this.unreadable = false;
+    this.allocCpu = 0;
+    this.macHeader = -1;
+    this.protocol = 0;
+    this.dev = null;
+    this.memType = 0;
+    this.memId = 0;
+    this.tstampNs = 0;
+    this.free = true;
+  }
+}
+
+/** @kernel skb_headlen */
+export function skbHeadlen(skb: SkBuff): number {
+  return skb.len - skb.dataLen;
+}
+
+/** @kernel skb_headroom */
+export function skbHeadroom(skb: SkBuff): number {
+  return skb.data - skb.head;
+}
+
+/** 0 once the packet has frags: bytes must not be appended before them. @kernel skb_tailroom */
+export function skbTailroom(skb: SkBuff): number {
+  return skb.dataLen > 0 ? 0 : skb.end - skb.tail;
+}
+
+/** Someone else shares the data. @kernel skb_cloned */
+export function skbCloned(skb: SkBuff): boolean {
+  return skb.cloned && (skb.shinfo!.dataref & SKB_DATAREF_MASK) !== 1;
+}
+
+/** Someone else shares the struct. @kernel skb_shared */
+export function skbShared(skb: SkBuff): boolean {
+  return skb.users !== 1;
+}
+
+/** Someone else may read the header. @kernel skb_header_cloned */
+export function skbHeaderCloned(skb: SkBuff): boolean {
+  if (!skb.cloned) return false;
+  const { dataref } = skb.shinfo!;
+  return (dataref & SKB_DATAREF_MASK) - (dataref >> SKB_DATAREF_SHIFT) !== 1;
+}

@@ -1,0 +1,43 @@
+import type { Kernel } from "@netmem/kernel/api";
+import type { Mm } from "@netmem/mm/api";
+import type { NetDevice, NetmemReturn, XdpStructs } from "@netmem/xdp/api";
+import type { NetCore, SkbProbe } from "./api/index.ts";
+import { DeferredFree } from "./defer.ts";
+import { SkbEdits } from "./edit.ts";
+import { SkbLives } from "./lifetime.ts";
+import { NapiLists } from "./napi.ts";
+import { ReceivePath, createSockets } from "./receive.ts";
+import { RecycleMarks } from "./recycle.ts";
+import { SkbRelease } from "./release.ts";
+import type { NetCoreRules } from "./rules.ts";
+import { StructCache } from "./struct-cache.ts";
+
+export interface NetCoreDeps {
+  readonly kernel: Kernel;
+  readonly mm: Pick<Mm, "pages" | "slab" | "payload">;
+  readonly structs: XdpStructs;
+  /** The one port through which frags and heads find their owner. */
+  readonly netmemReturn: NetmemReturn;
+  readonly rules: NetCoreRules;
+  /** Simulated nanoseconds a received packet costs its CPU; 0 to leave time alone. */
+  readonly packetCostNs: number;
+  readonly probe: SkbProbe | null;
+}
+
+export function createNetCore(deps: NetCoreDeps): NetCore {
+  const { kernel, mm, netmemReturn, rules, structs } = deps;
+  const cache = new StructCache();
+  const release = new SkbRelease(cache, mm.pages, mm.slab, netmemReturn, rules, kernel.reports, deps.probe);
+  const deferred = new DeferredFree(kernel, rules.skbDeferMax);
+  const lifetime = new SkbLives(cache, release, mm.slab, kernel.context, deferred, rules);
+  let nextIfindex = 1;
+  return {
+    lifetime,
+    recycle: new RecycleMarks(netmemReturn),
+    edit: new SkbEdits(cache, release, mm.pages, mm.slab, mm.payload, rules, kernel.reports),
+    napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
+    receive: new ReceivePath(lifetime, kernel.clock),
+    sockets: createSockets(lifetime),
+    registerNetdev: (name: string, rxQueueCount: number): NetDevice => structs.createNetDevice(name, nextIfindex++, rxQueueCount),
+  };
+}

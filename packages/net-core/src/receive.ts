@@ -1,0 +1,123 @@
+import { GFP_ATOMIC } from "@netmem/mm/api";
+import type { Clock } from "@netmem/kernel/api";
+import type { NapiStruct } from "@netmem/xdp/api";
+import {
+  SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
+  type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets,
+} from "./api/index.ts";
+
+/** @kernel __netif_receive_skb_core (net/core/dev.c), without GRO and protocols yet */
+export class ReceivePath implements NetReceive {
+  readonly #lifetime: SkbLifetime;
+  readonly #clock: Clock;
+  readonly #taps: PacketHandler[] = [];
+  #protocol: PacketHandler | null = null;
+
+  constructor(lifetime: SkbLifetime, clock: Clock) {
+    this.#lifetime = lifetime;
+    this.#clock = clock;
+  }
+
+  napiGroReceive(_napi: NapiStruct, skb: SkBuff): void {
+    this.netifReceiveSkb(skb);
+  }
+
+  netifReceiveSkb(skb: SkBuff): void {
+    skb.tstampNs = this.#clock.nowNs;
+    for (let i = 0; i < this.#taps.length; i++) this.#taps[i]!.packetRcv(this.#lifetime.skbGet(skb));
+    if (this.#protocol === null) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
+    else this.#protocol.packetRcv(skb);
+  }
+
+  addTap(handler: PacketHandler): void {
+    this.#taps.push(handler);
+  }
+
+  removeTap(handler: PacketHandler): void {
+    const index = this.#taps.indexOf(handler);
+    if (index >= 0) this.#taps.splice(index, 1);
+  }
+
+  setProtocol(handler: PacketHandler | null): void {
+    this.#protocol = handler;
+  }
+}
+
+/** Packets chained through `skb.next`; the structs are the list's nodes, as in the kernel. */
+class QueueSocket implements ReceiveSocket {
+  readonly name: string;
+  readonly #lifetime: SkbLifetime;
+  readonly #rcvbufBytes: number;
+  readonly #dataReady: (() => void) | null;
+  /** A tap must not touch the packet that others will still see. */
+  readonly #clones: boolean;
+  #first: SkBuff | null = null;
+  #last: SkBuff | null = null;
+  #length = 0;
+  #rmemAlloc = 0;
+  #drops = 0;
+  #closed = false;
+
+  constructor(options: SocketOptions, clones: boolean, lifetime: SkbLifetime) {
+    this.name = options.name;
+    this.#rcvbufBytes = options.rcvbufBytes ?? Infinity;
+    this.#dataReady = options.dataReady ?? null;
+    this.#clones = clones;
+    this.#lifetime = lifetime;
+  }
+
+  packetRcv(shared: SkBuff): void {
+    if (this.#closed || this.#rmemAlloc + shared.truesize > this.#rcvbufBytes) {
+      this.#drops++;
+      this.#lifetime.kfreeSkb(shared, this.#closed ? SKB_DROP_REASON_SOCKET_CLOSE : SKB_DROP_REASON_SOCKET_RCVBUFF);
+      return;
+    }
+    const skb = this.#clones ? this.#lifetime.skbShareCheck(shared, GFP_ATOMIC) : shared;
+    if (skb === null) {
+      this.#drops++;
+      return;
+    }
+    skb.next = null;
+    if (this.#last === null) this.#first = skb;
+    else this.#last.next = skb;
+    this.#last = skb;
+    this.#length++;
+    this.#rmemAlloc += skb.truesize;
+    if (this.#dataReady !== null) this.#dataReady();
+  }
+
+  length(): number {
+    return this.#length;
+  }
+
+  rmemAlloc(): number {
+    return this.#rmemAlloc;
+  }
+
+  drops(): number {
+    return this.#drops;
+  }
+
+  dequeue(): SkBuff | null {
+    const skb = this.#first;
+    if (skb === null) return null;
+    this.#first = skb.next;
+    if (this.#first === null) this.#last = null;
+    skb.next = null;
+    this.#length--;
+    this.#rmemAlloc -= skb.truesize;
+    return skb;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (let skb = this.dequeue(); skb !== null; skb = this.dequeue()) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_CLOSE);
+  }
+}
+
+export function createSockets(lifetime: SkbLifetime): Sockets {
+  return {
+    open: (options: SocketOptions): ReceiveSocket => new QueueSocket(options, false, lifetime),
+    openTap: (options: SocketOptions): ReceiveSocket => new QueueSocket(options, true, lifetime),
+  };
+}

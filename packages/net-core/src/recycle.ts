@@ -1,0 +1,21 @@
+import type { Netmem } from "@netmem/mm/api";
+import type { MemInfo, NetmemReturn } from "@netmem/xdp/api";
+import type { SkBuff, SkbRecycle } from "./api/index.ts";
+
+export class RecycleMarks implements SkbRecycle {
+  readonly #netmemReturn: NetmemReturn;
+
+  constructor(netmemReturn: NetmemReturn) {
+    this.#netmemReturn = netmemReturn;
+  }
+
+  skbMarkForRecycle(skb: SkBuff, netmem: Netmem, mem: MemInfo): void {
+    skb.memType = mem.type;
+    skb.memId = mem.id;
+    skb.ppRecycle = this.#netmemReturn.storeMemInfo(netmem, mem);
+  }
+
+  storeMemInfo(netmem: Netmem, mem: MemInfo): void {
+    this.#netmemReturn.storeMemInfo(netmem, mem);
+  }
+}

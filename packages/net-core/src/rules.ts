@@ -1,0 +1,11 @@
+/** The dated behaviours of the skb layer, resolved once; see the presets of the machine. */
+export interface NetCoreRules {
+  /** From 5.14: an skb that lets go of shared data loses its recycle bit, so that exactly one skb is responsible. */
+  readonly releaseClearsRecycle: boolean;
+  /** The seed's proposal needs every holder to look at the page: an expanded clone keeps its bit. */
+  readonly expandKeepsRecycle: boolean;
+  /** From 5.19: packets read on another CPU are freed on the one that built them. */
+  readonly defersFrees: boolean;
+  /** Packets that may wait on one CPU's list. @kernel net.core.skb_defer_max */
+  readonly skbDeferMax: number;
+}

@@ -1,0 +1,4 @@
+export * from "./memory-provider.ts";
+export * from "./page-pool.ts";
+export * from "./params.ts";
+export * from "./stats.ts";

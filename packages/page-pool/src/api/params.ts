@@ -1,0 +1,54 @@
+import type { DmaDevice } from "@netmem/mm/api";
+import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
+import type { MemoryProvider } from "./memory-provider.ts";
+
+/** Pages a pool keeps for its consumer without any lock. @kernel PP_ALLOC_CACHE_SIZE (include/net/page_pool/types.h) */
+export const PP_ALLOC_CACHE_SIZE = 128;
+/**
+ * Half the cache: a refill leaves room for as many direct returns before the ring is needed.
+ * @kernel PP_ALLOC_CACHE_REFILL
+ */
+export const PP_ALLOC_CACHE_REFILL = 64;
+export const PP_DEFAULT_RING_SIZE = 1024;
+/** Larger requests are clamped. @kernel page_pool_init (net/core/page_pool.c) */
+export const PP_MAX_RING_SIZE = 16_384;
+/** Larger requests failed with -E2BIG before clamping came. */
+export const PP_MAX_RING_SIZE_OLD = 32_768;
+
+/** @kernel PP_FLAG_DMA_MAP … (include/net/page_pool/types.h) */
+export const PP_FLAG_DMA_MAP: number = 1 << 0;
+export const PP_FLAG_DMA_SYNC_DEV: number = 1 << 1;
+export const PP_FLAG_SYSTEM_POOL: number = 1 << 2;
+export const PP_FLAG_ALLOW_UNREADABLE_NETMEM: number = 1 << 3;
+export const PP_FLAG_ALL: number = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_SYSTEM_POOL | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
+
+/** First retry of a pool that could not be freed, and each after it. @kernel DEFER_TIME (net/core/page_pool.c) */
+export const DEFER_TIME_NS = 1_000_000_000;
+/** @kernel DEFER_WARN_INTERVAL */
+export const DEFER_WARN_INTERVAL_NS = 60_000_000_000;
+
+/** @kernel struct page_pool_params (include/net/page_pool/types.h) */
+export interface PagePoolParams {
+  /** Bits of `PP_FLAG_*`. */
+  readonly flags: number;
+  /** Pages are blocks of 2^order. */
+  readonly order: number;
+  /** Ring entries; 0 for the default. */
+  readonly poolSize: number;
+  /** Preferred memory node, or NUMA_NO_NODE. */
+  readonly nid: number;
+  /** The device that pages are mapped for; null without DMA_MAP. */
+  readonly dev: DmaDevice | null;
+  /** Whose poll may recycle directly; null for none. */
+  readonly napi: NapiStruct | null;
+  /** DMA_FROM_DEVICE or DMA_BIDIRECTIONAL. */
+  readonly dmaDir: number;
+  /** Bytes to sync for the device, from `offset`. */
+  readonly maxLen: number;
+  /** Where the device starts to write, bytes into the page. */
+  readonly offset: number;
+  /** Makes the pool visible to users by this device; null for none. */
+  readonly netdev: NetDevice | null;
+  /** What memory comes from instead of the page allocator. Needs PP_FLAG_ALLOW_UNREADABLE_NETMEM. */
+  readonly memoryProvider?: MemoryProvider | null;
+}

@@ -1,0 +1,59 @@
+import { inHardirq } from "@netmem/kernel/api";
+import { type Netmem, netmemIsPfmemalloc, netmemName, netmemRefCount } from "@netmem/mm/api";
+import { PP_ALLOC_CACHE_SIZE } from "./api/index.ts";
+import { syncForDevice } from "./dma.ts";
+import { returnNetmem, leavePool } from "./leave.ts";
+import { napiLocal, type Pool } from "./pool.ts";
+
+/** @kernel page_pool_put_netmem (include/net/page_pool/helpers.h) */
+export function putNetmem(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
+  if (pool.countsPoolRefs && netmem.ppRefCount !== 1 && !unrefAndTest(pool, netmem)) return;
+  putUnrefed(pool, netmem, syncSizeBytes, allowDirect);
+}
+
+/** True for the last pool-aware holder, for whom the count is back at 1. @kernel page_pool_unref_and_test */
+function unrefAndTest(pool: Pool, netmem: Netmem): boolean {
+  const left = --netmem.ppRefCount;
+  if (left > 0) return false;
+  if (left < 0) {
+    pool.kernel.reports.report("pp-ref-underflow", "warn", netmemName(netmem), `page_pool ${pool.id}`, `pp_ref_count ${left} after a put`);
+    return false;
+  }
+  netmem.ppRefCount = 1;
+  return true;
+}
+
+/** The last holder's put: recycle if nobody else has a page reference. @kernel page_pool_put_unrefed_netmem */
+function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
+  if (inHardirq(pool.context)) pool.warn("pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
+  if (!netmem.isNetIov && (netmem.refcount !== 1 || netmemIsPfmemalloc(netmem))) {
+    if (pool.waitsForLastReference && netmemRefCount(netmem) > 1) {
+      // The seed's proposal: this holder steps back, the last one recycles.
+      netmem.refcount--;
+      return;
+    }
+    pool.stats.releasedRefcnt++;
+    returnNetmem(pool, netmem);
+    return;
+  }
+  if (pool.dmaSync) syncForDevice(pool, netmem, syncSizeBytes);
+  if (allowDirect || napiLocal(pool)) {
+    if (pool.cacheCount < PP_ALLOC_CACHE_SIZE) {
+      pool.cache[pool.cacheCount++] = netmem;
+      pool.stats.cached++;
+      return;
+    }
+    pool.stats.cacheFull++;
+  }
+  if (pool.ring.produce(netmem)) {
+    pool.stats.ring++;
+    return;
+  }
+  pool.stats.ringFull++;
+  returnNetmem(pool, netmem);
+}
+
+/** Out of the pool, the page reference staying with the caller. @kernel page_pool_release_page, up to 6.5 */
+export function releasePage(pool: Pool, netmem: Netmem): void {
+  leavePool(pool, netmem);
+}

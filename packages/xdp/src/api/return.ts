@@ -1,0 +1,66 @@
+import type { Netmem } from "@netmem/mm/api";
+import type { XdpBuff, XdpFrame } from "./buff.ts";
+import type { MemInfo } from "./mem-info.ts";
+import type { MemModel } from "./mem-model.ts";
+
+/**
+ * How a freed buffer finds its owner.
+ * - `mem-info`: signature and {type, id} in the page, through the registry (v3 of the 2021 series)
+ * - `pool-pointer`: signature and owner pointer in the page (what landed)
+ * - `skb-mem-info`: one {type, id} in the skb for all its pages (rejected; ships to show why it is wrong)
+ */
+export type ReturnPathName = "mem-info" | "pool-pointer" | "skb-mem-info";
+
+/** The port net-core frees through. One class a return path implements it. */
+export interface NetmemReturn {
+  /**
+   * A driver hands a buffer to an skb. True if skbs with this buffer are to carry the recycle bit. Shares: the
+   * buffer stays its owner's. @kernel the page half of skb_mark_for_recycle; page_pool_store_mem_info
+   */
+  readonly storeMemInfo: (netmem: Netmem, mem: MemInfo) => boolean;
+  /**
+   * A recycling skb lets go of a buffer. True: consumed, its owner has it. False: not an owner's, the caller does a
+   * plain put. `napiSafe`: the caller knows that it runs in the owner's NAPI. Not in hardirq.
+   * @kernel napi_pp_put_page (net/core/skbuff.c); page_pool_return_skb_page up to 6.1
+   */
+  readonly tryReturn: (netmem: Netmem, napiSafe: boolean) => boolean;
+  /** The skb whose buffers come next. Only `skb-mem-info` looks at it. */
+  readonly enterSkb: (memType: number, memId: number) => void;
+  /** Whether `enterSkb` must be called at all. */
+  readonly needsSkb: boolean;
+}
+
+export interface MemRegistryStats {
+  /** Resolutions of a {type, id} through the table on a return path. */
+  lookups: number;
+}
+
+/** The table of memory models. Everyone is in it by the same call, the page allocator's own two types included. */
+export interface MemRegistry {
+  readonly stats: MemRegistryStats;
+  /**
+   * Makes `type` known; `model` serves buffers of that type with id 0, null for types that need an id. Twice is
+   * misuse.
+   */
+  readonly registerMemType: (type: number, model: MemModel | null) => void;
+  /** The id, 1 … 0xFFFD, or -EOPNOTSUPP, -EINVAL, -ENOSPC. @kernel __xdp_reg_mem_model (net/core/xdp.c) */
+  readonly registerMemModel: (type: number, model: MemModel | null) => number;
+  /** Drops the registration's use of the model; the id stays until the model disconnects. @kernel __xdp_unreg_mem_model */
+  readonly unregisterMemModel: (mem: MemInfo) => void;
+  /** The model behind {type, id}, counted as a look-up; null if there is none. */
+  readonly lookup: (type: number, id: number) => MemModel | null;
+}
+
+/** Frames and buffers back to their memory model. Not in hardirq. */
+export interface XdpReturn {
+  /** Fragments, then head; any context. Consumes. @kernel xdp_return_frame (net/core/xdp.c) */
+  readonly xdpReturnFrame: (frame: XdpFrame) => void;
+  /** From the NAPI poll of the queue the frame came from. Consumes. @kernel xdp_return_frame_rx_napi */
+  readonly xdpReturnFrameRxNapi: (frame: XdpFrame) => void;
+  /** A packet that never became a frame; from its own poll. Consumes. @kernel xdp_return_buff */
+  readonly xdpReturnBuff: (buff: XdpBuff) => void;
+  /** One buffer of a known model. Consumes. @kernel xdp_return_frag; __xdp_return */
+  readonly xdpReturnNetmem: (netmem: Netmem, memType: number, memId: number, napiDirect: boolean) => void;
+  /** Remembers the queue's memory in the frame; the packet moves from `buff` to `frame`. @kernel xdp_convert_buff_to_frame */
+  readonly xdpConvertBuffToFrame: (buff: XdpBuff, frame: XdpFrame) => void;
+}

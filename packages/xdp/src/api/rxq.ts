@@ -1,0 +1,49 @@
+import { MemInfo } from "./mem-info.ts";
+import type { MemModel } from "./mem-model.ts";
+import type { NetDevice } from "./net-device.ts";
+
+/** @kernel REG_STATE_* (include/net/xdp.h) */
+export const REG_STATE_NEW = 0;
+export const REG_STATE_REGISTERED = 1;
+export const REG_STATE_UNREGISTERED = 2;
+export const REG_STATE_UNUSED = 3;
+
+/** What XDP knows of a receive queue. @kernel struct xdp_rxq_info (include/net/xdp.h) */
+export class XdpRxqInfo {
+  declare private readonly nominal: "XdpRxqInfo";
+  readonly mem: MemInfo;
+  dev: NetDevice | null;
+  queueIndex: number;
+  regState: number;
+  /** Bytes from one buffer's start to the next; 0 while unknown. */
+  fragSize: number;
+
+  constructor() {
+    this.mem = new MemInfo();
+    this.dev = null;
+    this.queueIndex = 0;
+    this.regState = REG_STATE_NEW;
+    this.fragSize = 0;
+  }
+}
+
+/** Registration of receive queues and of the memory behind them. Process context. */
+export interface XdpRxQueues {
+  /**
+   * 0, -ENODEV without a device, -EINVAL for a queue marked unused; both with a report. Registering twice is a
+   * report, and registers anew. @kernel __xdp_rxq_info_reg (net/core/xdp.c)
+   */
+  readonly xdpRxqInfoReg: (rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number) => number;
+  /** UNUSED: nothing; else the memory model is unregistered too. @kernel xdp_rxq_info_unreg */
+  readonly xdpRxqInfoUnreg: (rxq: XdpRxqInfo) => void;
+  /** This driver will not use the queue for XDP. @kernel xdp_rxq_info_unused */
+  readonly xdpRxqInfoUnused: (rxq: XdpRxqInfo) => void;
+  /**
+   * 0, or -EFAULT (queue not registered, with a report), -EOPNOTSUPP (a type nobody knows), -EINVAL (page_pool
+   * without a pool), -ENOSPC (ids used up). `rxq.mem.type` is set also when it fails.
+   * @kernel xdp_rxq_info_reg_mem_model (net/core/xdp.c)
+   */
+  readonly xdpRxqInfoRegMemModel: (rxq: XdpRxqInfo, type: number, model: MemModel | null) => number;
+  /** @kernel xdp_rxq_info_unreg_mem_model */
+  readonly xdpRxqInfoUnregMemModel: (rxq: XdpRxqInfo) => void;
+}

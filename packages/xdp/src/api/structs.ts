@@ -1,0 +1,13 @@
+import type { XdpBuff, XdpFrame } from "./buff.ts";
+import type { NapiPoller, NapiStruct, NetDevice } from "./net-device.ts";
+import type { XdpRxqInfo } from "./rxq.ts";
+
+/** Makes this layer's structs; nobody else says `new`. Process context. */
+export interface XdpStructs {
+  /** A device with `rxQueueCount` ≥ 1 unregistered queues. @kernel alloc_netdev_mqs (net/core/dev.c) */
+  readonly createNetDevice: (name: string, ifindex: number, rxQueueCount: number) => NetDevice;
+  readonly createNapi: (dev: NetDevice, poller: NapiPoller, weight: number) => NapiStruct;
+  /** `frameSzBytes`: one buffer with its headroom and shared info. @kernel xdp_init_buff */
+  readonly createXdpBuff: (rxq: XdpRxqInfo, frameSzBytes: number) => XdpBuff;
+  readonly createXdpFrame: () => XdpFrame;
+}

@@ -1,0 +1,1 @@
+export { createXdp, type XdpOptions } from "./xdp.ts";

@@ -1,0 +1,73 @@
+import { EFAULT, EINVAL, ENODEV, type ReportSink } from "@netmem/kernel/api";
+import {
+  REG_STATE_REGISTERED, REG_STATE_UNREGISTERED, REG_STATE_UNUSED, type XdpRxqInfo,
+  type MemModel, type MemRegistry, type NetDevice, type XdpRxQueues,
+} from "./api/index.ts";
+
+export class RxQueueRegistration implements XdpRxQueues {
+  readonly #registry: MemRegistry;
+  readonly #reports: ReportSink;
+
+  constructor(registry: MemRegistry, reports: ReportSink) {
+    this.#registry = registry;
+    this.#reports = reports;
+  }
+
+  xdpRxqInfoReg(rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number): number {
+    if (dev === null) {
+      this.#warn(rxq, `registered without a device, queue ${queueIndex}`);
+      return -ENODEV;
+    }
+    if (rxq.regState === REG_STATE_UNUSED) {
+      this.#warn(rxq, "driver promised not to register this");
+      return -EINVAL;
+    }
+    if (rxq.regState === REG_STATE_REGISTERED) {
+      this.#warn(rxq, "missing unregister, handled but fix driver");
+      this.xdpRxqInfoUnreg(rxq);
+    }
+    rxq.dev = dev;
+    rxq.queueIndex = queueIndex;
+    rxq.fragSize = 0;
+    rxq.mem.type = 0;
+    rxq.mem.id = 0;
+    rxq.regState = REG_STATE_REGISTERED;
+    return 0;
+  }
+
+  xdpRxqInfoUnreg(rxq: XdpRxqInfo): void {
+    if (rxq.regState === REG_STATE_UNUSED) return;
+    this.xdpRxqInfoUnregMemModel(rxq);
+    rxq.regState = REG_STATE_UNREGISTERED;
+    rxq.dev = null;
+  }
+
+  xdpRxqInfoUnused(rxq: XdpRxqInfo): void {
+    rxq.regState = REG_STATE_UNUSED;
+  }
+
+  xdpRxqInfoRegMemModel(rxq: XdpRxqInfo, type: number, model: MemModel | null): number {
+    if (rxq.regState !== REG_STATE_REGISTERED) {
+      this.#warn(rxq, "missing register, driver bug");
+      return -EFAULT;
+    }
+    rxq.mem.type = type;
+    const id = this.#registry.registerMemModel(type, model);
+    if (id < 0) return id;
+    rxq.mem.id = id;
+    return 0;
+  }
+
+  xdpRxqInfoUnregMemModel(rxq: XdpRxqInfo): void {
+    if (rxq.regState !== REG_STATE_REGISTERED) {
+      this.#warn(rxq, "missing register, driver bug");
+      return;
+    }
+    rxq.mem.type = 0;
+    this.#registry.unregisterMemModel(rxq.mem);
+  }
+
+  #warn(rxq: XdpRxqInfo, message: string): void {
+    this.#reports.report("xdp-rxq", "warn", `rx queue ${rxq.queueIndex}`, rxq.dev === null ? "no device" : rxq.dev.name, message);
+  }
+}
