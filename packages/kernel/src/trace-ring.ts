@@ -71,7 +71,7 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
       const position = this.#kinds[this.#events[slot]!]!.fields.indexOf(field);
       if (position >= 0 && this.#args[slot * ARGS + position] === value) lines.push(this.#line(slot));
     }
-    return lines.reverse();
+    return lines.toReversed();
   }
 
   /** Reports name pages as `page pfn 0x1a`: their past is every event with that pfn. */

@@ -19,7 +19,7 @@ export function leavePool(pool: Pool, netmem: Netmem): boolean {
   pool.releaseCnt = (pool.releaseCnt + 1) | 0;
   if (pool.probe !== null) pool.probe.stateRelease(pool, netmem, pool.releaseCnt >>> 0);
   if (pool.rules.ownSignatureWord) netmem.signature = 0;
-  else netmem.ppMagic &= ~pool.rules.signature;
+  else netmem.ppMagic = 0;
   netmem.pp = null;
   netmem.memType = 0;
   netmem.memId = 0;

@@ -105,7 +105,7 @@ export class PoolPointer implements NetmemReturn {
 }
 
 /**
- * The pointer written when a driver marks the page instead of when its pool allocates it, and cleared at each return.
+ * The pointer written when a driver marks the page instead of when its pool allocates it.
  * @kernel page_pool_store_mem_info and page_pool_return_skb_page of 5.14
  */
 export class PoolPointerAtMark implements NetmemReturn {
@@ -134,7 +134,8 @@ export class PoolPointerAtMark implements NetmemReturn {
       this.#reports.report("pp-null-owner", "bug", netmemName(head), "none", "signed by a pool, but never marked by its driver: a NULL pool in 5.14");
       return false;
     }
-    head.pp = null;
+    // 5.14 clears the pointer here. Not so under the other policies, where a further holder still needs it; and
+    // nobody sees the difference, as the next mark writes it again.
     owner.returnNetmem(head, false);
     return true;
   }
@@ -149,12 +150,14 @@ export class PoolPointerAtMark implements NetmemReturn {
 export class MemInfoInSkb implements NetmemReturn {
   readonly needsSkb = true;
   readonly #table: MemModelTable;
+  readonly #rule: SignatureRule;
   readonly #reports: ReportSink;
   #memType = 0;
   #memId = 0;
 
-  constructor(table: MemModelTable, reports: ReportSink) {
+  constructor(table: MemModelTable, rule: SignatureRule, reports: ReportSink) {
     this.#table = table;
+    this.#rule = rule;
     this.#reports = reports;
   }
 
@@ -163,9 +166,10 @@ export class MemInfoInSkb implements NetmemReturn {
   }
 
   tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
+    const head = netmemCompoundHead(netmem);
+    if (!isSigned(head, this.#rule)) return false;
     const model = this.#table.lookup(this.#memType, this.#memId);
     if (model === null) return false;
-    const head = netmemCompoundHead(netmem);
     if (head.pp !== null && head.pp !== model) {
       this.#reports.report("wrong-memory-model", "warn", netmemName(head), `mem type ${head.pp.memType} id ${head.pp.memId}`, `returned to mem type ${this.#memType} id ${this.#memId}, which the skb names`);
     }

@@ -48,7 +48,7 @@ function createReturnPath(table: MemModelTable, options: XdpOptions, kernel: Pic
   if (!options.recyclesSkbPages) return new ReleaseOnMark(table);
   switch (options.returnPath) {
     case "mem-info": return new MemInfoInPage(table, rule, kernel.reports);
-    case "skb-mem-info": return new MemInfoInSkb(table, kernel.reports);
+    case "skb-mem-info": return new MemInfoInSkb(table, rule, kernel.reports);
     case "pool-pointer":
       return options.stampsOwnerAtMark ? new PoolPointerAtMark(table, rule, kernel.reports) : new PoolPointer(rule);
   }

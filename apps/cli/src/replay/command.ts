@@ -1,0 +1,133 @@
+import { createHash } from "node:crypto";
+import type { Command } from "commander";
+import pc from "picocolors";
+import type { WireFrame } from "@netmem/machine";
+import { EXIT_FAULT, EXIT_OK, type Terminal } from "../terminal.ts";
+import { loadCaptures, type LoadedCapture } from "./load.ts";
+import { checkReplayOptions, declareReplayOptions, type ReplayOptions } from "./options.ts";
+import { runDesign, type DesignRun } from "./run.ts";
+import { says } from "./says.ts";
+import { grouped, renderTable } from "./table.ts";
+
+export interface CommandContext {
+  readonly terminal: Terminal;
+  readonly cwd: string;
+  readonly setExitCode: (code: number) => void;
+}
+
+/** The document that `--json` prints. Optional members appear only when there is something to say. */
+export interface ReplayDocument {
+  readonly command: "replay";
+  readonly inputs: readonly {
+    readonly path: string;
+    readonly packets: number;
+    readonly bytes: number;
+    readonly linkType: number;
+    /** Packets that their capture's snap length had cut; replayed as captured. */
+    readonly snapped?: number;
+    /** The file ends within the record at this byte; replayed up to there. */
+    readonly cutOffAtByte?: number;
+  }[];
+  readonly runs: readonly DesignRun[];
+}
+
+/** Frames that each design handles before anything is timed: enough for the engine to have compiled the hot paths. */
+const WARM_UP_FRAMES = 40_000;
+
+export function addReplayCommand(program: Command, context: CommandContext): void {
+  const command = program
+    .command("replay")
+    .description("Replay captures (pcap, pcapng) through a modelled NIC under each design, and count what happens to the pages.")
+    .argument("<capture...>", "capture files of Ethernet frames, replayed in this order");
+  declareReplayOptions(command).action((paths: string[], raw) => {
+    context.setExitCode(replay(paths, checkReplayOptions(raw), context));
+  });
+}
+
+function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): number {
+  const inputs = loadCaptures(paths, cwd);
+  for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
+  const frames = inputs.flatMap((input) => input.frames);
+  warmUp(frames, options);
+  const runs = options.designs.map((design) => runWithProgress(design, frames, options, terminal));
+  terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
+  const faults = runs.flatMap((run) => faultsOf(run, frames));
+  for (const fault of faults) terminal.err(`netmem: ${fault}\n`);
+  return faults.length === 0 ? EXIT_OK : EXIT_FAULT;
+}
+
+function notesOn({ path, capture }: LoadedCapture): string[] {
+  const { snapped, packets, cutOff } = capture;
+  const notes: string[] = [];
+  if (snapped > 0) notes.push(`${path}: ${grouped(snapped)} of ${grouped(packets.length)} packets were cut by the capture's snap length; replayed as captured`);
+  if (cutOff !== null) notes.push(`${path}: byte ${cutOff.recordOffset}: file cut off in its last record, ${cutOff.missingBytes} bytes missing; replayed up to there`);
+  if (packets.length === 0) notes.push(`${path}: holds no packet`);
+  return notes;
+}
+
+/** The first designs to run must not pay for compiling the code that the later ones reuse. */
+function warmUp(frames: readonly WireFrame[], options: ReplayOptions): void {
+  const few = frames.slice(0, WARM_UP_FRAMES);
+  for (let done = 0; few.length > 0 && done < WARM_UP_FRAMES; done += few.length) {
+    for (const design of options.designs) runDesign(design, few, options);
+  }
+}
+
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal): DesignRun {
+  if (!terminal.errIsTty) return runDesign(design, frames, options);
+  const run = runDesign(design, frames, options, {
+    progress: (done) => terminal.err(`\r\u001b[Kreplaying under ${design}: ${Math.floor((100 * done) / frames.length)} %`),
+  });
+  terminal.err("\r\u001b[K");
+  return run;
+}
+
+function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[]): ReplayDocument {
+  return {
+    command: "replay",
+    inputs: inputs.map(({ path, capture, bytes }) => ({
+      path,
+      packets: capture.packets.length,
+      bytes,
+      linkType: capture.linkTypes[0] ?? 1,
+      ...(capture.snapped === 0 ? {} : { snapped: capture.snapped }),
+      ...(capture.cutOff === null ? {} : { cutOffAtByte: capture.cutOff.recordOffset }),
+    })),
+    runs,
+  };
+}
+
+function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], options: ReplayOptions, terminal: Terminal): string {
+  const color = pc.createColors(terminal.color);
+  const lines = inputs.map(({ path, capture, bytes }) => `${color.bold(path)}: ${grouped(capture.packets.length)} packets, ${grouped(bytes)} bytes, ${capture.format}`);
+  const settings = settingsOf(options);
+  if (settings !== "") lines.push(settings);
+  return `${lines.join("\n")}\n\n${renderTable(runs)}\n${says(runs)}\n`;
+}
+
+/** What differs from a plain replay, in words. */
+function settingsOf(options: ReplayOptions): string {
+  const words: string[] = [];
+  if (options.timing === "capture") words.push(`by the capture's clock, ${options.packetCostNs} ns a packet`);
+  if (options.earlyDrop) words.push("dropped in the driver");
+  if (options.tap) words.push(options.expand ? "every packet cloned to a tap, the clone's head made private" : "every packet cloned to a tap");
+  if (options.tap) words.push(options.freeOrder === "alternate" ? "packet and clone freed first in turn" : `${options.freeOrder} freed first`);
+  if (options.readerLag > 0) words.push(`reader ${options.readerLag} packets behind`);
+  if (options.returnPath !== undefined) words.push(`return path ${options.returnPath}`);
+  if (options.sharedRelease !== undefined) words.push(`shared release ${options.sharedRelease}`);
+  return words.join("; ");
+}
+
+/** What no run may show: reports, pages not home, or bytes other than those sent. */
+function faultsOf(run: DesignRun, frames: readonly WireFrame[]): string[] {
+  const faults = run.reports.map(({ kind, count }) => `${run.design}: report ${kind}, ${grouped(count)} times`);
+  if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${grouped(run.inflightAtEnd)} pages still in flight at the end`);
+  if (run.dropped === 0 && run.delivered.sha256 !== sha256Of(frames)) faults.push(`${run.design}: the bytes delivered are not those of the captures`);
+  return faults;
+}
+
+function sha256Of(frames: readonly WireFrame[]): string {
+  const hash = createHash("sha256");
+  for (const { bytes, offset, lengthBytes } of frames) hash.update(bytes.subarray(offset, offset + lengthBytes));
+  return hash.digest("hex");
+}

@@ -1,0 +1,92 @@
+import { readFileSync, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { mvneta } from "@netmem/driver-mvneta";
+import type { WireFrame } from "@netmem/machine";
+import { readCapture } from "@netmem/pcap";
+import { CaptureError, LINKTYPE_ETHERNET, linkTypeName, type Capture, type CapturedPacket } from "@netmem/pcap/api";
+import { CliError } from "../terminal.ts";
+
+/** Largest frame that any capture may hold. */
+const MAX_FRAME_BYTES = 65_536;
+/** More than this does not fit the model's memory beside its pages. */
+const MAX_FILE_BYTES = 1024 * 1024 * 1024;
+
+export interface LoadedCapture {
+  /** As the user wrote it. */
+  readonly path: string;
+  readonly capture: Capture;
+  readonly frames: readonly WireFrame[];
+  readonly bytes: number;
+}
+
+/** Reads and checks every capture before anything runs. Arrival times of a file follow those of the file before. */
+export function loadCaptures(paths: readonly string[], cwd: string): readonly LoadedCapture[] {
+  const loaded: LoadedCapture[] = [];
+  let startNs = 0;
+  for (const path of paths) {
+    const capture = readCapture(path, readBytes(path, cwd));
+    const frames = toFrames(capture, startNs);
+    loaded.push({ path, capture, frames, bytes: frames.reduce((sum, frame) => sum + frame.lengthBytes, 0) });
+    startNs = frames.at(-1)?.arrivalNs ?? startNs;
+  }
+  return loaded;
+}
+
+function readBytes(path: string, cwd: string): Uint8Array {
+  const file = resolve(cwd, path);
+  try {
+    const { size } = statSync(file);
+    if (size > MAX_FILE_BYTES) throw new CliError(`${path}: ${size} bytes, more than ${MAX_FILE_BYTES}; split it (editcap -c)`);
+    return readFileSync(file);
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`${path}: ${reason(error as NodeJS.ErrnoException)}`);
+  }
+}
+
+function reason(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case "ENOENT": return "no such file";
+    case "EACCES": case "EPERM": return "no permission to read it";
+    case "EISDIR": return "a folder, not a capture; name the files in it";
+    default: return `cannot be read (${error.code ?? error.message})`;
+  }
+}
+
+function toFrames(capture: Capture, startNs: number): WireFrame[] {
+  const { packets, cutOff, path } = capture;
+  if (cutOff !== null && packets.length === 0) {
+    throw new CaptureError(path, cutOff.recordOffset, `file cut off in its first record, ${cutOff.missingBytes} bytes missing: nothing to replay`);
+  }
+  for (const linkType of capture.linkTypes) if (linkType !== LINKTYPE_ETHERNET && packets.length === 0) refuseLinkType(path, 20, linkType);
+  const frames: WireFrame[] = [];
+  const first = packets[0];
+  let arrivalNs = startNs;
+  for (const packet of packets) {
+    check(path, packet);
+    // Captures from several CPUs may step back a little; the wire cannot.
+    if (first !== undefined && packet.timeSeconds >= 0) arrivalNs = Math.max(arrivalNs, startNs + sinceNs(first, packet));
+    frames.push({ bytes: capture.bytes, offset: packet.dataOffset, lengthBytes: packet.capturedBytes, arrivalNs });
+  }
+  return frames;
+}
+
+function sinceNs(first: CapturedPacket, packet: CapturedPacket): number {
+  return (packet.timeSeconds - first.timeSeconds) * 1e9 + packet.timeNanoseconds - first.timeNanoseconds;
+}
+
+function check(path: string, packet: CapturedPacket): void {
+  const { recordOffset, capturedBytes, linkType } = packet;
+  if (linkType !== LINKTYPE_ETHERNET) refuseLinkType(path, recordOffset, linkType);
+  if (capturedBytes === 0) throw new CaptureError(path, recordOffset, "frame of 0 bytes: there is nothing to receive; remove it (editcap)");
+  if (capturedBytes > MAX_FRAME_BYTES) {
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, more than 64 KiB: record with segmentation offload off (ethtool -K DEV tso off gso off gro off)`);
+  }
+  if (capturedBytes > mvneta.maxFrameBytes) {
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes needs more than the 17 fragments an skb holds; ${mvneta.name} takes at most ${mvneta.maxFrameBytes}`);
+  }
+}
+
+function refuseLinkType(path: string, offset: number, linkType: number): never {
+  throw new CaptureError(path, offset, `link type ${linkTypeName(linkType)}: a NIC receives Ethernet frames, ${linkTypeName(LINKTYPE_ETHERNET)}; record on one device, not on "any"`);
+}

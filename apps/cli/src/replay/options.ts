@@ -1,0 +1,100 @@
+import { Option, type Command } from "commander";
+import { FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
+import type { SharedRelease } from "@netmem/page-pool";
+import type { ReturnPathName } from "@netmem/xdp/api";
+import { CliError } from "../terminal.ts";
+
+/** What `netmem replay` was asked for, checked. */
+export interface ReplayOptions {
+  readonly designs: readonly PresetName[];
+  readonly timing: WireTiming;
+  readonly seed: number;
+  readonly ring: number;
+  readonly tap: boolean;
+  readonly expand: boolean;
+  readonly freeOrder: FreeOrder;
+  readonly readerLag: number;
+  readonly readerCpu: number;
+  readonly earlyDrop: boolean;
+  readonly returnPath?: ReturnPathName;
+  readonly sharedRelease?: SharedRelease;
+  readonly packetCostNs: number;
+  readonly json: boolean;
+}
+
+/** As commander hands them over. */
+interface RawOptions {
+  readonly design: string;
+  readonly timing: WireTiming;
+  readonly seed: number;
+  readonly ring: number;
+  readonly tap?: true;
+  readonly expand?: true;
+  readonly freeOrder?: FreeOrder;
+  readonly readerLag: number;
+  readonly readerCpu: number;
+  readonly earlyDrop?: true;
+  readonly returnPath?: ReturnPathName;
+  readonly sharedRelease?: SharedRelease;
+  readonly packetCost: number;
+  readonly json?: true;
+}
+
+/** What a packet costs its CPU under `--timing capture`, unless said otherwise: about a million packets a second. */
+const DEFAULT_PACKET_COST_NS = 1000;
+
+function wholeNumber(name: string, minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < minimum || value > maximum) throw new CliError(`--${name} ${text}: give a whole number from ${minimum} to ${maximum}`);
+    return value;
+  };
+}
+
+export function declareReplayOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--design <names>", "designs to run, separated by commas").default(PRESET_NAMES.join(",")))
+    .addOption(new Option("--timing <mode>", "back-to-back: as fast as the NIC takes frames, none lost; capture: by the file's clock, and a full ring loses frames").choices(["back-to-back", "capture"]).default("back-to-back"))
+    .addOption(new Option("--tap", "clone every packet to a tap that frees later"))
+    .addOption(new Option("--expand", "with --tap: make the clone's head private (pskb_expand_head) before it is freed"))
+    .addOption(new Option("--free-order <order>", "with --tap: which of packet and clone is freed first (default: original)").choices([...FREE_ORDERS]))
+    .addOption(new Option("--reader-lag <packets>", "leave this many packets waiting in the socket").default(0).argParser(wholeNumber("reader-lag", 0, 100_000)))
+    .addOption(new Option("--reader-cpu <cpu>", "CPU of the reading process; the NIC interrupts CPU 0").default(1).argParser(wholeNumber("reader-cpu", 0, 1)))
+    .addOption(new Option("--early-drop", "drop each packet in the driver once its skb is built, as the 2021 series measured"))
+    .addOption(new Option("--return-path <name>", "override every design's way to a page's owner").choices([...RETURN_PATHS]))
+    .addOption(new Option("--shared-release <policy>", "override what a put does that finds another reference").choices([...SHARED_RELEASES]))
+    .addOption(new Option("--ring <descriptors>", "receive descriptors").default(512).argParser(wholeNumber("ring", 32, 512)))
+    .addOption(new Option("--packet-cost <ns>", "with --timing capture: simulated time a packet costs its CPU").default(DEFAULT_PACKET_COST_NS).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
+    .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
+    .addOption(new Option("--json", "one JSON document on stdout"));
+}
+
+export function checkReplayOptions(raw: RawOptions): ReplayOptions {
+  const designs = raw.design.split(",").map((name) => name.trim()).filter((name) => name !== "");
+  for (const name of designs) {
+    if (!(PRESET_NAMES as readonly string[]).includes(name)) throw new CliError(`--design ${name}: no such design; choose from ${PRESET_NAMES.join(", ")}`);
+  }
+  if (designs.length === 0) throw new CliError(`--design: name at least one of ${PRESET_NAMES.join(", ")}`);
+  if (new Set(designs).size !== designs.length) throw new CliError(`--design ${raw.design}: a design is named twice`);
+  if (raw.tap === undefined) {
+    if (raw.expand === true) throw new CliError("--expand makes the tap's clone private: give --tap too");
+    if (raw.freeOrder !== undefined) throw new CliError("--free-order orders a packet and its clone: give --tap too");
+  } else if (raw.earlyDrop === true) throw new CliError("--tap and --early-drop: a packet dropped in the driver reaches no tap; give one of them");
+  if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
+  return {
+    designs: designs as PresetName[],
+    timing: raw.timing,
+    seed: raw.seed,
+    ring: raw.ring,
+    tap: raw.tap ?? false,
+    expand: raw.expand ?? false,
+    freeOrder: raw.freeOrder ?? "original",
+    readerLag: raw.readerLag,
+    readerCpu: raw.readerCpu,
+    earlyDrop: raw.earlyDrop ?? false,
+    ...(raw.returnPath === undefined ? {} : { returnPath: raw.returnPath }),
+    ...(raw.sharedRelease === undefined ? {} : { sharedRelease: raw.sharedRelease }),
+    packetCostNs: raw.timing === "capture" ? raw.packetCost : 0,
+    json: raw.json ?? false,
+  };
+}

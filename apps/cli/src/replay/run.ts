@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { mvneta } from "@netmem/driver-mvneta";
+import { NSEC_PER_SEC } from "@netmem/kernel/api";
+import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import { backingBytes, createWasmBacking } from "@netmem/mm";
+import { PAGE_SIZE } from "@netmem/mm/api";
+import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
+import { CliError } from "../terminal.ts";
+import type { ReplayOptions } from "./options.ts";
+
+/** What one design did with the traffic. The names are those of the JSON document. */
+export interface DesignRun {
+  readonly design: PresetName;
+  readonly delivered: { readonly packets: number; readonly bytes: number; readonly sha256: string };
+  readonly dropped: number;
+  /** Of these, lost because the ring was full; only under `--timing capture`. */
+  readonly overruns?: number;
+  /** Pages that the pool took from the page allocator. */
+  readonly pageAllocs: number;
+  readonly dmaMaps: number;
+  readonly dmaUnmaps: number;
+  readonly dmaSyncs: number;
+  readonly memInfoLookups: number;
+  /** To cache and ring: by the traffic. Released from the pool: in all its life. */
+  readonly recycled: { readonly cached: number; readonly ring: number; readonly released: number; readonly percent: number };
+  readonly inflightAtEnd: number;
+  readonly reports: readonly { readonly kind: string; readonly count: number }[];
+  readonly nsPerPacket: number;
+}
+
+/** What a run tells as it goes, and what watches it; tests check invariants at every step through this. */
+export interface RunWatcher {
+  /** After boot, before the first frame. */
+  readonly started?: (machine: Machine, pool: PagePool, device: Device) => void;
+  /** After each scheduler step. */
+  readonly step?: () => void;
+  /** After each packet read; `done` of all. */
+  readonly progress?: (done: number) => void;
+}
+
+/** Pages beside what packets hold: pool ring, cache and a bulk refill, slabs, descriptors, and room to breathe. */
+const BASE_PAGES = 8192;
+/** Pages a frame may occupy: a head and seventeen frags. */
+const MOST_PAGES = 262_144;
+/** Steps between two progress reports. */
+const PROGRESS_STEPS = 256;
+/** Simulated time without a frame after which a run is given up. */
+const STALL_NS = 10 * NSEC_PER_SEC;
+
+/** Boots a machine, replays the frames through it, takes it down, and counts. */
+export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}): DesignRun {
+  const memory = { nrPages: pagesFor(frames, options), extraBytes: wireBytes(frames) + USER_BUFFER_BYTES };
+  const machine = createMachine({
+    ...memory,
+    preset: design,
+    seed: options.seed,
+    packetCostNs: options.packetCostNs,
+    backing: createWasmBacking(backingBytes(memory)),
+    ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
+    ...(options.sharedRelease === undefined ? {} : { sharedRelease: options.sharedRelease }),
+  });
+  const { kernel, net, mm } = machine;
+  const wire = new Wire(kernel, mm.payload, frames, options.timing);
+  const user = mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
+  const hash = createHash("sha256");
+  let hashingNs = 0n;
+  const reader = new Reader(kernel, net, user, {
+    cpu: options.readerCpu,
+    lag: options.readerLag,
+    tap: options.tap,
+    expand: options.expand,
+    freeOrder: options.freeOrder,
+    onBytes: (bytes) => {
+      // Checking is not the model's work: its time is taken off.
+      const before = process.hrtime.bigint();
+      hash.update(bytes);
+      hashingNs += process.hrtime.bigint() - before;
+    },
+  });
+  const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0 });
+  const opened = device.netif.open();
+  if (opened < 0) throw new CliError(`${design}: the interface did not come up (errno ${opened})`);
+  const pool = machine.pagePools.pools()[0]!;
+  watcher.started?.(machine, pool, device);
+
+  const began = process.hrtime.bigint();
+  wire.connect(device.nic);
+  stepUntilIdle(machine, wire, reader, watcher);
+  reader.drain();
+  stepUntilIdle(machine, wire, reader, watcher);
+  const elapsedNs = Number(process.hrtime.bigint() - began - hashingNs);
+  // What the traffic recycled; the posted buffers that teardown puts back are no recycling.
+  const { cached, ring } = pool.stats;
+  const percent = recyclingPercent(pool.stats);
+  reader.close();
+  machine.shutdown();
+  watcher.step?.();
+
+  const { overruns } = device.nic.stats;
+  const delivered = reader.packets;
+  return {
+    design,
+    delivered: { packets: delivered, bytes: reader.bytes, sha256: hash.digest("hex") },
+    dropped: frames.length - delivered,
+    ...(overruns === 0 ? {} : { overruns }),
+    pageAllocs: pool.holdCnt >>> 0,
+    dmaMaps: device.dma.stats.maps,
+    dmaUnmaps: device.dma.stats.unmaps,
+    dmaSyncs: device.dma.stats.syncs,
+    memInfoLookups: machine.xdp.registry.stats.lookups,
+    recycled: { cached, ring, released: pool.releaseCnt >>> 0, percent },
+    inflightAtEnd: pool.inflight(),
+    reports: kernel.reports.counts(),
+    nsPerPacket: frames.length === 0 ? 0 : elapsedNs / frames.length,
+  };
+}
+
+/** Steps until nothing is left to do but what only time will bring. */
+function stepUntilIdle(machine: Machine, wire: Wire, reader: Reader, watcher: RunWatcher): void {
+  const { scheduler, clock } = machine.kernel;
+  let steps = 0;
+  let sent = wire.sent();
+  let sentAtNs = clock.nowNs;
+  while (scheduler.step()) {
+    watcher.step?.();
+    if (++steps % PROGRESS_STEPS === 0) watcher.progress?.(reader.packets);
+    if (wire.sent() !== sent) {
+      sent = wire.sent();
+      sentAtNs = clock.nowNs;
+    } else if (wire.lossless && clock.nowNs - sentAtNs > STALL_NS) {
+      throw new CliError(`stalled after ${sent} frames: no memory for receive buffers while ${reader.waiting()} packets wait for the reader; lower --reader-lag`);
+    }
+  }
+}
+
+/**
+ * Recycled over handed out, in percent with one decimal: what the kernel's `ynl` page-pool tool prints, with the
+ * allocations that a refill served counted too.
+ */
+function recyclingPercent(stats: PagePoolStats): number {
+  const allocs = stats.fast + stats.slow + stats.refill;
+  return allocs === 0 ? 0 : Math.round(((stats.cached + stats.ring) / allocs) * 1000) / 10;
+}
+
+/** Memory for the packets a reader may leave waiting, on top of what always circulates. */
+function pagesFor(frames: readonly WireFrame[], options: ReplayOptions): number {
+  let largest = 0;
+  for (const frame of frames) largest = Math.max(largest, frame.lengthBytes);
+  const pagesPerPacket = 1 + Math.ceil((largest + 6) / (PAGE_SIZE - 576)) + (options.expand ? 2 : 0);
+  const pages = BASE_PAGES + Math.min(options.readerLag, frames.length) * pagesPerPacket;
+  if (pages > MOST_PAGES) throw new CliError(`--reader-lag ${options.readerLag}: frames of ${largest} bytes held back like this need ${pages} pages, and a machine has at most ${MOST_PAGES}; lower it`);
+  return pages;
+}

@@ -1,0 +1,42 @@
+import type { DesignRun } from "./run.ts";
+
+interface Row {
+  readonly label: string;
+  readonly value: (run: DesignRun) => string;
+}
+
+const ROWS: readonly Row[] = [
+  { label: "packets delivered", value: (run) => grouped(run.delivered.packets) },
+  { label: "bytes delivered", value: (run) => grouped(run.delivered.bytes) },
+  { label: "packets dropped", value: (run) => grouped(run.dropped) },
+  { label: "page allocations", value: (run) => grouped(run.pageAllocs) },
+  { label: "DMA maps", value: (run) => grouped(run.dmaMaps) },
+  { label: "DMA unmaps", value: (run) => grouped(run.dmaUnmaps) },
+  { label: "DMA syncs", value: (run) => grouped(run.dmaSyncs) },
+  { label: "mem_info look-ups", value: (run) => grouped(run.memInfoLookups) },
+  { label: "recycled to cache", value: (run) => grouped(run.recycled.cached) },
+  { label: "recycled to ring", value: (run) => grouped(run.recycled.ring) },
+  { label: "released", value: (run) => grouped(run.recycled.released) },
+  { label: "recycling", value: (run) => `${run.recycled.percent.toFixed(1)} %` },
+  { label: "in flight at the end", value: (run) => grouped(run.inflightAtEnd) },
+  { label: "reports", value: (run) => grouped(run.reports.reduce((sum, report) => sum + report.count, 0)) },
+  { label: "model packets per second", value: (run) => (run.nsPerPacket === 0 ? "–" : grouped(Math.round(1e9 / run.nsPerPacket))) },
+];
+
+/** `1234567` → `1 234 567`. */
+export function grouped(value: number): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, " ");
+}
+
+/** One column a design, one row a count. */
+export function renderTable(runs: readonly DesignRun[]): string {
+  const columns = runs.map((run) => [run.design, ...ROWS.map((row) => row.value(run))]);
+  const labels = ["design", ...ROWS.map((row) => row.label)];
+  const labelWidth = Math.max(...labels.map((label) => label.length));
+  const widths = columns.map((column) => Math.max(...column.map((cell) => cell.length)));
+  const lines = labels.map((label, row) =>
+    [label.padEnd(labelWidth), ...columns.map((column, i) => column[row]!.padStart(widths[i]!))].join("  "),
+  );
+  const rule = "─".repeat(lines[0]!.length);
+  return [lines[0], rule, ...lines.slice(1)].join("\n") + "\n";
+}

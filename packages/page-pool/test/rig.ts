@@ -1,0 +1,87 @@
+import { createKernel } from "@netmem/kernel";
+import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, type ExecutionContext, type Kernel } from "@netmem/kernel/api";
+import { createMm } from "@netmem/mm";
+import { DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, PP_SIGNATURE, type DmaDevice, type Mm, type Netmem, type Page, type PageAllocator } from "@netmem/mm/api";
+import { NapiStruct, NetDevice } from "@netmem/xdp/api";
+import { createPagePools, type PagePoolRules } from "../src/index.ts";
+import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool, type PagePoolParams, type PagePoolProbe, type PagePools } from "../src/api/index.ts";
+
+export const RULES_6_18: PagePoolRules = {
+  sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true,
+  napiLocal: true, tracksDma: true, mutesVisibleStalls: true, clampsRing: true,
+};
+
+/** page_pool over a real mm, with a page allocator that can be told to run short. */
+export class PoolRig {
+  readonly kernel: Kernel;
+  readonly mm: Mm;
+  readonly dma: DmaDevice;
+  readonly pools: PagePools;
+  readonly dev = new NetDevice("rig0", 1);
+  readonly napi: NapiStruct;
+  /** Pages a bulk request may get at most. */
+  bulkLimit = Infinity;
+  /** Trace of the probe, `hold 5`, `release 1`, `pool 0 64 64 1`. */
+  readonly events: string[] = [];
+
+  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly aperturePages?: number; readonly coherent?: boolean } = {}) {
+    this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
+    this.mm = createMm(this.kernel, { nrPages: options.nrPages ?? 512 });
+    this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
+    this.napi = new NapiStruct(this.dev, { poll: () => 0 }, 64);
+    const { pages } = this.mm;
+    const limited: PageAllocator = {
+      nrPages: pages.nrPages, stats: pages.stats, pages: pages.pages,
+      freePages: () => pages.freePages(),
+      allocPages: (gfp, order, nid) => pages.allocPages(gfp, order, nid),
+      allocPagesBulk: (gfp, nid, n, out) => pages.allocPagesBulk(gfp, nid, Math.min(n, this.bulkLimit), out),
+      getPage: (page) => pages.getPage(page),
+      putPage: (page) => pages.putPage(page),
+      freePagesOrder: (page, order) => pages.freePagesOrder(page, order),
+    };
+    const probe: PagePoolProbe = {
+      stateHold: (_pool, _netmem, hold) => void this.events.push(`hold ${hold}`),
+      stateRelease: (_pool, _netmem, release) => void this.events.push(`release ${release}`),
+      release: (_pool, inflight, hold, release, cnt) => void this.events.push(`pool ${inflight} ${hold} ${release} ${cnt}`),
+    };
+    this.pools = createPagePools({ kernel: this.kernel, pages: limited, probe, rules: { ...RULES_6_18, ...rules } });
+  }
+
+  params(overrides: Partial<PagePoolParams> = {}): PagePoolParams {
+    return {
+      flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, order: 0, poolSize: 0, nid: NUMA_NO_NODE, dev: this.dma, napi: this.napi,
+      dmaDir: DMA_FROM_DEVICE, maxLen: PAGE_SIZE, offset: 0, netdev: null, ...overrides,
+    };
+  }
+
+  create(overrides: Partial<PagePoolParams> = {}, cpuid: number = -1): PagePool {
+    const pool = this.pools.createPercpu(this.params(overrides), cpuid);
+    if (typeof pool === "number") throw new Error(`refused with ${pool}`);
+    return pool;
+  }
+
+  /** `n` pages taken out of the pool. */
+  take(pool: PagePool, n: number): Page[] {
+    return Array.from({ length: n }, () => pool.allocPages(GFP_ATOMIC)!);
+  }
+
+  /** Runs `work` as softirq on `cpu`. */
+  softirq<T>(cpu: number, work: () => T): T {
+    const context: ExecutionContext = this.kernel.context;
+    context.cpu = cpu;
+    context.level = CONTEXT_SOFTIRQ;
+    const result = work();
+    context.cpu = 0;
+    context.level = CONTEXT_PROCESS;
+    return result;
+  }
+
+  kinds(): string[] {
+    return this.kernel.reports.reports.map((report) => report.kind);
+  }
+}
+
+/** A page's references, `1/1`. */
+export function refs(netmem: Netmem): string {
+  return `${netmem.isNetIov ? 1 : netmem.refcount}/${netmem.ppRefCount}`;
+}

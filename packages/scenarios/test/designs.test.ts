@@ -1,0 +1,194 @@
+import { readFileSync, readdirSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { NSEC_PER_SEC } from "@netmem/kernel/api";
+import { PP_SIGNATURE, PP_SIGNATURE_V3, ppMagicWord } from "@netmem/mm/api";
+import { Rig } from "./rig.ts";
+import { frames, traffic } from "./traffic.ts";
+
+const SMALL = frames(Array.from({ length: 400 }, () => 64));
+
+describe("what the designs of the seed thread do on the same traffic", () => {
+  test("stock: every page leaves its pool with its packet", () => {
+    const { run, pool, machine, device } = traffic(SMALL, { rxRingSize: 512, preset: "stock" });
+    run();
+    expect(pool.stats).toMatchObject({ cached: 0, ring: 0, releasedRefcnt: 0 });
+    expect(pool.releaseCnt).toBe(400);
+    expect(device.dma.stats.unmaps).toBe(400);
+    expect(machine.xdp.registry.stats.lookups).toBe(0);
+  });
+
+  test("v3-2021: one mem_info look-up for each page freed, back through the ring", () => {
+    const { run, pool, machine } = traffic(SMALL, { rxRingSize: 512, preset: "v3-2021" });
+    run();
+    expect(machine.xdp.registry.stats.lookups).toBe(400);
+    expect(pool.stats).toMatchObject({ cached: 0, ring: 400 });
+  });
+
+  test("5.14: no look-up, back through the ring", () => {
+    const { run, pool, machine } = traffic(SMALL, { rxRingSize: 512, preset: "5.14" });
+    run();
+    expect(machine.xdp.registry.stats.lookups).toBe(0);
+    expect(pool.stats).toMatchObject({ cached: 0, ring: 400 });
+  });
+
+  test("6.18: packets freed in the pool's own softirq go to the cache", () => {
+    const { run, pool } = traffic(SMALL, { rxRingSize: 512, preset: "6.18", earlyDrop: true });
+    run();
+    expect(pool.stats).toMatchObject({ cached: 400, ring: 0 });
+  });
+
+  test("6.18: packets read on another CPU are freed by the CPU that built them, so some of their pages go to the cache", () => {
+    const deferred = traffic(SMALL, { rxRingSize: 512, preset: "6.18", readerCpu: 1 });
+    deferred.run();
+    expect(deferred.pool.stats.cached).toBeGreaterThan(0);
+    const local = traffic(SMALL, { rxRingSize: 512, preset: "6.18", readerCpu: 0 });
+    local.run();
+    expect(local.pool.stats).toMatchObject({ cached: 0, ring: 400 });
+  });
+
+  test("6.18: deferred packets wait on a quiet CPU and look like a leak, until its next receive softirq", () => {
+    const { run, pool, machine } = traffic(frames(Array.from({ length: 10 }, () => 64)), { preset: "6.18" });
+    run();
+    expect(machine.net.lifetime.stats.live).toBeGreaterThan(0);
+    machine.shutdown();
+    expect([machine.net.lifetime.stats.live, pool.inflight()]).toEqual([0, 0]);
+  });
+
+  test("mem_info and pool pointer recycle alike on the same traffic; only the look-ups differ", () => {
+    const results = (["mem-info", "pool-pointer"] as const).map((returnPath) => {
+      const { run, pool, machine, device } = traffic(SMALL, { rxRingSize: 512, preset: "6.18", returnPath, tap: true, expand: true, freeOrder: "alternate" });
+      run();
+      return { stats: { ...pool.stats }, dma: { ...device.dma.stats }, lookups: machine.xdp.registry.stats.lookups };
+    });
+    expect(results[0]!.stats).toEqual(results[1]!.stats);
+    expect(results[0]!.dma).toEqual(results[1]!.dma);
+    expect(results.map((result) => result.lookups)).toEqual([400, 0]);
+  });
+
+  test("mem_info in the skb gives one pool's page to the other: the wrong allocator is reached, and reported", () => {
+    const rig = new Rig({ preset: "6.18", returnPath: "skb-mem-info" });
+    const [headers, payload] = [rig.createPool(), rig.createPool()];
+    const skb = rig.recyclingSkb(headers, [{ netmem: rig.page(payload), mem: payload.mem }]);
+    rig.free(skb);
+    expect(rig.reportKinds()).toEqual(["wrong-memory-model"]);
+    expect([headers.pool.stats.ring, payload.pool.stats.ring]).toEqual([2, 0]);
+  });
+
+  test("the seed's proposal keeps every shared page in the pool, where 5.14 loses one for each expanded clone", () => {
+    const released = (["leave-pool", "last-reference"] as const).map((sharedRelease) => {
+      const { run, pool } = traffic(frames(Array.from({ length: 40 }, () => 9000)), { preset: "5.14", sharedRelease, tap: true, expand: true });
+      run();
+      return pool.stats.releasedRefcnt;
+    });
+    expect(released).toEqual([80, 0]);
+  });
+
+  test("the mark in the page: v3's own word, 0x40 under a poison pointer since", () => {
+    const v3 = new Rig({ preset: "v3-2021" });
+    const marked = v3.page(v3.createPool());
+    expect([marked.signature, marked.ppMagic, marked.pp]).toEqual([PP_SIGNATURE_V3, 0, null]);
+    const now = new Rig({ preset: "6.18" });
+    const from = now.createPool();
+    const page = now.page(from);
+    expect([page.signature, page.ppMagic, page.pp]).toEqual([0, PP_SIGNATURE, from.pool]);
+    expect(ppMagicWord(page)).toBe(0xdead_0000_0000_0040n | (BigInt(page.ppDmaIndex) << 7n));
+  });
+
+  test("v3-2021: an expanded clone keeps the bit, and whoever is freed first takes the page out of the pool", () => {
+    for (const bFirst of [true, false]) {
+      const rig = new Rig({ preset: "v3-2021" });
+      const from = rig.createPool();
+      const frag = rig.page(from);
+      const a = rig.recyclingSkb(from, [{ netmem: frag, mem: from.mem }]);
+      const b = rig.clone(a);
+      rig.machine.net.edit.pskbExpandHead(b, 0, 0, 0);
+      expect(b.ppRecycle).toBe(true);
+      rig.free(bFirst ? b : a);
+      expect([frag.signature, frag.refcount, from.pool.stats.releasedRefcnt]).toEqual([0, 1, 1]);
+      rig.free(bFirst ? a : b);
+      expect(frag.refcount).toBe(0);
+    }
+  });
+});
+
+describe("a pool whose pages are still out when it is destroyed", () => {
+  function held(preset: "5.14" | "6.18") {
+    const rig = new Rig({ preset });
+    const from = rig.createPool();
+    const skb = rig.recyclingSkb(from);
+    rig.destroyPool(from);
+    return { rig, pool: from.pool, skb };
+  }
+
+  test("is retried each second and freed within one after the last page came home", () => {
+    const { rig, pool, skb } = held("6.18");
+    rig.machine.kernel.scheduler.runFor(5 * NSEC_PER_SEC);
+    expect([pool.dead, pool.destroyCnt, pool.inflight()]).toEqual([false, 6, 1]);
+    rig.free(skb);
+    rig.machine.kernel.scheduler.runFor(NSEC_PER_SEC);
+    expect([pool.dead, pool.inflight()]).toEqual([true, 0]);
+  });
+
+  test("is reported as stalled after 60 s and each 60 s, with its in-flight count and age", () => {
+    const { rig } = held("6.18");
+    rig.machine.kernel.scheduler.runFor(59 * NSEC_PER_SEC);
+    expect(rig.reportKinds()).toEqual([]);
+    rig.machine.kernel.scheduler.runFor(62 * NSEC_PER_SEC);
+    const stalls = rig.machine.kernel.reports.reports;
+    expect(stalls.map((report) => report.kind)).toEqual(["pp-stalled-shutdown", "pp-stalled-shutdown"]);
+    expect(stalls[0]!.message).toContain("stalled pool shutdown: id 1, 1 inflight 60 sec");
+  });
+
+  test("6.18 unmaps what is still out at once, 5.14 only when it comes home", () => {
+    const now = held("6.18");
+    expect(now.rig.dma.liveMappings()).toBe(0);
+    const then = held("5.14");
+    expect(then.rig.dma.liveMappings()).toBe(1);
+    then.rig.free(then.skb);
+    then.rig.machine.kernel.scheduler.runFor(NSEC_PER_SEC);
+    expect(then.rig.dma.liveMappings()).toBe(0);
+  });
+});
+
+test("the driver's source is one and the same under all designs: it names none of them", () => {
+  const folder = new URL("../../driver-mvneta/src/", import.meta.url);
+  const files = readdirSync(folder);
+  expect(files.length).toBeGreaterThanOrEqual(4);
+  for (const file of files) {
+    expect(readFileSync(new URL(file, folder), "utf8"), file).not.toMatch(/preset|sharedRelease|returnPath|ppRecycle|ppMagic|signature|\bstock\b|\b[56]\.\d+\b/i);
+  }
+});
+
+test("capture timing: a slow CPU lets the ring overrun; lost frames are counted, the rest arrives", () => {
+  const sent = frames(Array.from({ length: 500 }, () => 64), 100);
+  const { run, device, reader, pool, machine } = traffic(sent, { timing: "capture", packetCostNs: 5000, rxRingSize: 32 });
+  run();
+  expect(device.nic.stats.overruns).toBeGreaterThan(0);
+  expect(device.nic.stats.frames + device.nic.stats.overruns).toBe(500);
+  expect(reader.packets).toBe(device.nic.stats.frames);
+  machine.shutdown();
+  expect(pool.inflight()).toBe(0);
+});
+
+test("capture timing without overrun delivers everything at its time", () => {
+  const sent = frames(Array.from({ length: 50 }, () => 64), 1_000_000);
+  const { run, device, reader, machine } = traffic(sent, { timing: "capture" });
+  run();
+  expect([device.nic.stats.overruns, reader.packets]).toEqual([0, 50]);
+  expect(machine.kernel.clock.nowNs).toBe(49_000_000);
+});
+
+test("memory runs out while the reader holds packets: nothing is lost, and traffic goes on when it reads", () => {
+  const sent = frames(Array.from({ length: 400 }, () => 64));
+  const { wire, device, machine, reader, pool } = traffic(sent, { nrPages: 160, lag: 1000, rxRingSize: 64 });
+  wire.connect(device.nic);
+  machine.kernel.scheduler.runFor(10_000_000);
+  expect(wire.finished()).toBe(false);
+  reader.drain();
+  machine.kernel.scheduler.runFor(100_000_000);
+  expect(wire.finished()).toBe(true);
+  expect(reader.packets).toBe(400);
+  reader.close();
+  machine.shutdown();
+  expect([pool.inflight(), machine.kernel.reports.total]).toEqual([0, 0]);
+});

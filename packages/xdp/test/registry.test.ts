@@ -1,0 +1,199 @@
+import { expect, test } from "vitest";
+import { createKernel } from "@netmem/kernel";
+import { EFAULT, EINVAL, ENODEV, ENOSPC, EOPNOTSUPP } from "@netmem/kernel/api";
+import { createMm } from "@netmem/mm";
+import type { Netmem } from "@netmem/mm/api";
+import { createXdp, type XdpOptions } from "../src/index.ts";
+import {
+  MEM_ID_MAX, MEM_TYPE_MAX, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, MEM_TYPE_PAGE_SHARED, MEM_TYPE_XSK_BUFF_POOL, REG_STATE_REGISTERED, REG_STATE_UNREGISTERED,
+  type MemModel,
+} from "../src/api/index.ts";
+
+const OPTIONS: XdpOptions = { returnPath: "mem-info", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, framesFollowPointer: false };
+
+function setUp(options: Partial<XdpOptions> = {}) {
+  const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
+  const mm = createMm(kernel, { nrPages: 16 });
+  const xdp = createXdp(kernel, mm.pages, { ...OPTIONS, ...options });
+  const dev = xdp.structs.createNetDevice("eth0", 1, 1);
+  return { kernel, mm, xdp, dev, rxq: dev.rxQueues[0]!.xdpRxq, kinds: () => kernel.reports.reports.map((report) => report.kind) };
+}
+
+/** A memory model that notes what it is asked. */
+class NotingModel implements MemModel {
+  memId = 0;
+  readonly memType: number;
+  readonly log: string[] = [];
+  disconnect: (() => void) | null = null;
+
+  constructor(memType: number = MEM_TYPE_PAGE_POOL) {
+    this.memType = memType;
+  }
+
+  returnNetmem(netmem: Netmem, napiDirect: boolean): void {
+    this.log.push(`return ${netmem.isNetIov ? "niov" : netmem.pfn} ${napiDirect}`);
+  }
+
+  releaseNetmem(_netmem: Netmem): void {
+    this.log.push("release");
+  }
+
+  useXdpMem(memId: number, disconnect: () => void): void {
+    this.memId = memId;
+    this.disconnect = disconnect;
+  }
+
+  unuseXdpMem(): void {
+    this.log.push("unuse");
+  }
+}
+
+test("pp-xdp row 55: PAGE_POOL without an allocator is -EINVAL, with the type set all the same", () => {
+  const { xdp, rxq, dev } = setUp();
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, null)).toBe(-EINVAL);
+  expect([rxq.mem.type, rxq.mem.id]).toEqual([MEM_TYPE_PAGE_POOL, 0]);
+});
+
+test("a type nobody registered is -EOPNOTSUPP; after registerMemType it is a type like the kernel's own", () => {
+  const { xdp, rxq, dev } = setUp();
+  const plugin = MEM_TYPE_MAX + 1;
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, plugin, new NotingModel(plugin))).toBe(-EOPNOTSUPP);
+  xdp.registry.registerMemType(plugin, null);
+  const model = new NotingModel(plugin);
+  expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, plugin, model)).toBe(0);
+  expect(xdp.registry.lookup(plugin, model.memId)).toBe(model);
+  expect(() => xdp.registry.registerMemType(plugin, null)).toThrow(/memory type = 5: another model registered it/);
+});
+
+test.each([MEM_TYPE_PAGE_SHARED, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_XSK_BUFF_POOL])("type %i without an allocator succeeds and takes no id", (type) => {
+  const { xdp, rxq, dev } = setUp();
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, type, null)).toBe(0);
+  expect([rxq.mem.type, rxq.mem.id]).toEqual([type, 0]);
+});
+
+test("pp-xdp row 56: the highest id is issued; the next registration wraps to the lowest free one", () => {
+  const { xdp } = setUp();
+  const models: NotingModel[] = [];
+  const register = (): number => {
+    const model = new NotingModel();
+    models.push(model);
+    return xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, model);
+  };
+  for (let id = 1; id < MEM_ID_MAX; id++) {
+    expect(register()).toBe(id);
+    if (id > 3) models.at(-1)!.disconnect!();
+  }
+  expect(models.at(-1)!.memId).toBe(0xfffd);
+  expect(register()).toBe(4);
+});
+
+test("pp-xdp row 57: with all 65533 ids used it is -ENOSPC, and a disconnect makes room", () => {
+  const { xdp } = setUp();
+  const models: NotingModel[] = [];
+  for (let i = 0; i < 65_533; i++) {
+    models.push(new NotingModel());
+    xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, models.at(-1)!);
+  }
+  expect(xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, new NotingModel())).toBe(-ENOSPC);
+  models[100]!.disconnect!();
+  expect(xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, new NotingModel())).toBe(101);
+});
+
+test("pp-xdp row 58: a memory model on an unregistered queue is -EFAULT with a report", () => {
+  const { xdp, rxq, kinds } = setUp();
+  expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_SHARED, null)).toBe(-EFAULT);
+  expect(kinds()).toEqual(["xdp-rxq"]);
+});
+
+test("pp-xdp row 59: registering twice reports, unregisters, and registers anew", () => {
+  const { xdp, rxq, dev, kinds } = setUp();
+  const model = new NotingModel();
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, model);
+  expect(xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0)).toBe(0);
+  expect(kinds()).toEqual(["xdp-rxq"]);
+  expect([model.log, rxq.regState, rxq.mem.id]).toEqual([["unuse"], REG_STATE_REGISTERED, 0]);
+});
+
+test("pp-xdp row 60: unregistering an unused queue says nothing and keeps the state", () => {
+  const { xdp, rxq, dev, kinds } = setUp();
+  xdp.rxqs.xdpRxqInfoUnused(rxq);
+  xdp.rxqs.xdpRxqInfoUnreg(rxq);
+  expect(kinds()).toEqual([]);
+  expect(xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0)).toBe(-EINVAL);
+});
+
+test("a queue without a device is -ENODEV; unregistering ends the model's use and forgets the device", () => {
+  const { xdp, rxq, dev } = setUp();
+  expect(xdp.rxqs.xdpRxqInfoReg(rxq, null, 0)).toBe(-ENODEV);
+  const model = new NotingModel();
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, model);
+  xdp.rxqs.xdpRxqInfoUnreg(rxq);
+  expect([model.log, rxq.regState, rxq.dev, rxq.mem.id, rxq.mem.type]).toEqual([["unuse"], REG_STATE_UNREGISTERED, null, 0, 0]);
+  // The id resolves for as long as something may carry it: until the model disconnects.
+  expect(xdp.registry.lookup(MEM_TYPE_PAGE_POOL, model.memId)).toBe(model);
+  model.disconnect!();
+  expect(xdp.registry.lookup(MEM_TYPE_PAGE_POOL, model.memId)).toBeNull();
+});
+
+test("pp-xdp row 63: a frame with 3 frags makes four returns, the head last; only rx_napi says direct", () => {
+  const { xdp, mm } = setUp();
+  const model = new NotingModel();
+  const memId = xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, model);
+  const frame = () => {
+    const made = xdp.structs.createXdpFrame();
+    made.memType = MEM_TYPE_PAGE_POOL;
+    made.memId = memId;
+    made.head = mm.pages.pages[0]!;
+    made.nrFrags = 3;
+    for (let i = 0; i < 3; i++) made.frags[i]!.netmem = mm.pages.pages[i + 1]!;
+    return made;
+  };
+  const pfn = mm.pages.pages[0]!.pfn;
+  xdp.xdpReturn.xdpReturnFrame(frame());
+  expect(model.log).toEqual([`return ${pfn + 1} false`, `return ${pfn + 2} false`, `return ${pfn + 3} false`, `return ${pfn} false`]);
+  model.log.length = 0;
+  xdp.xdpReturn.xdpReturnFrameRxNapi(frame());
+  expect(model.log.every((line) => line.endsWith("true"))).toBe(true);
+  expect(xdp.registry.stats.lookups).toBe(8);
+});
+
+test("a page of type SHARED or ORDER0 is put through the same table as everyone's", () => {
+  for (const type of [MEM_TYPE_PAGE_SHARED, MEM_TYPE_PAGE_ORDER0]) {
+    const { xdp, mm } = setUp();
+    const page = mm.pages.allocPages(0, 0, -1)!;
+    xdp.xdpReturn.xdpReturnNetmem(page, type, 0, false);
+    expect(mm.pages.freePages()).toBe(16);
+  }
+});
+
+test("a buffer of a type or id that nobody registered is reported as lost", () => {
+  const { xdp, mm, kinds } = setUp();
+  const page = mm.pages.allocPages(0, 0, -1)!;
+  xdp.xdpReturn.xdpReturnNetmem(page, 99, 0, false);
+  xdp.xdpReturn.xdpReturnNetmem(page, MEM_TYPE_PAGE_POOL, 42, false);
+  expect(kinds()).toEqual(["xdp-wrong-memory-type", "xdp-wrong-memory-type"]);
+  expect(page.refcount).toBe(1);
+});
+
+test("a packet that becomes a frame takes its queue's memory identity along, and leaves the buffer empty", () => {
+  const { xdp, dev, rxq, mm } = setUp();
+  const model = new NotingModel();
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, model);
+  const buff = xdp.structs.createXdpBuff(rxq, 4096);
+  Object.assign(buff, { head: mm.pages.pages[0]!, data: 256, dataEnd: 320, nrFrags: 1 });
+  buff.frags[0]!.netmem = mm.pages.pages[1]!;
+  const frame = xdp.structs.createXdpFrame();
+  xdp.xdpReturn.xdpConvertBuffToFrame(buff, frame);
+  expect([frame.memType, frame.memId, frame.len, frame.nrFrags, buff.head, buff.nrFrags]).toEqual([MEM_TYPE_PAGE_POOL, model.memId, 64, 1, null, 0]);
+  xdp.xdpReturn.xdpReturnFrame(frame);
+  expect(model.log.length).toBe(2);
+  Object.assign(buff, { head: mm.pages.pages[2]!, nrFrags: 0 });
+  xdp.xdpReturn.xdpReturnBuff(buff);
+  expect(model.log.at(-1)).toBe(`return ${mm.pages.pages[2]!.pfn} true`);
+});

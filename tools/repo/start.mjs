@@ -1,0 +1,11 @@
+// npm start: install, build, and the main job: the shipped captures under every design.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { ROOT, build, install, runEntry } from "./lib.mjs";
+
+install();
+build();
+const folder = "examples/captures";
+const captures = readdirSync(join(ROOT, folder)).filter((name) => /\.pcap(ng)?$/.test(name)).sort();
+process.env.INIT_CWD = ROOT;
+runEntry("apps/cli/dist/main.js", ["replay", ...captures.map((name) => `${folder}/${name}`), ...process.argv.slice(2)]);
