@@ -10,6 +10,8 @@ export class SimulatedClock implements Clock {
   }
 
   get jiffies(): number {
-    return Math.floor((this.nowNs * this.#hz) / NSEC_PER_SEC);
+    // In two parts: the product of a long time and HZ has no room below 2^53.
+    const seconds = Math.floor(this.nowNs / NSEC_PER_SEC);
+    return seconds * this.#hz + Math.floor(((this.nowNs - seconds * NSEC_PER_SEC) * this.#hz) / NSEC_PER_SEC);
   }
 }

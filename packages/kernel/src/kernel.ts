@@ -34,7 +34,7 @@ export function createKernel(options: KernelOptions): Kernel {
   const scheduler = new StepScheduler(nrCpus, context, clock, timers, random);
   return {
     nrCpus, hz, context, clock, timers, random, trace, scheduler,
-    workqueue: new KernelWorkqueue(timers, () => context.cpu, (cpu, work) => scheduler.enqueueWork(cpu, work)),
+    workqueue: new KernelWorkqueue(timers, () => context.cpu, scheduler),
     softirqs: scheduler,
     irqs: scheduler,
     rings: createPtrRings(),

@@ -1,15 +1,16 @@
 import {
   CONTEXT_HARDIRQ, CONTEXT_PROCESS, CONTEXT_SOFTIRQ, NR_SOFTIRQS, TASK_AGAIN, UsageError,
-  type Actor, type ExecutionContext, type Interrupts, type IrqLine, type Random, type Runnable, type Scheduler, type Softirqs, type Task,
+  type Actor, type DelayedWork, type ExecutionContext, type Interrupts, type IrqLine, type Random, type Runnable, type Scheduler, type Softirqs, type Task,
 } from "./api/index.ts";
 import type { SimulatedClock } from "./clock.ts";
-import type { TimerHeap } from "./timers.ts";
+import type { TimerHeap, WorkQueues } from "./timers.ts";
 
 class Line implements IrqLine {
   readonly name: string;
   readonly cpu: number;
   readonly handler: () => void;
   pending = false;
+  freed = false;
 
   constructor(name: string, cpu: number, handler: () => void) {
     this.name = name;
@@ -36,7 +37,7 @@ class Thread implements Runnable {
 
 class Cpu {
   readonly hardirqs: Line[] = [];
-  readonly works: (() => void)[] = [];
+  readonly works: DelayedWork[] = [];
   readonly tasks: Thread[] = [];
   softirqPending = 0;
   busyUntilNs = 0;
@@ -49,7 +50,7 @@ class Cpu {
   }
 }
 
-export class StepScheduler implements Scheduler, Softirqs, Interrupts {
+export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueues {
   readonly #cpus: Cpu[] = [];
   readonly #actors: Thread[] = [];
   readonly #softirqHandlers: ((() => void) | null)[] = [];
@@ -95,11 +96,21 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts {
     thread.removed = true;
     if (index < 0) return false;
     list.splice(index, 1);
+    // Those behind it move up by one, and so does the turn.
+    if (thread.cpu >= 0 && index < this.#cpus[thread.cpu]!.nextTask) this.#cpus[thread.cpu]!.nextTask--;
     return true;
   }
 
-  enqueueWork(cpu: number, work: () => void): void {
+  enqueueWork(cpu: number, work: DelayedWork): void {
+    work.queued = true;
     this.#cpus[cpu]!.works.push(work);
+  }
+
+  dequeueWork(cpu: number, work: DelayedWork): void {
+    const { works } = this.#cpus[cpu]!;
+    const index = works.indexOf(work);
+    if (index >= 0) works.splice(index, 1);
+    work.queued = false;
   }
 
   openSoftirq(nr: number, handler: () => void): void {
@@ -118,6 +129,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts {
   freeIrq(irq: IrqLine): void {
     const line = irq as Line;
     line.pending = false;
+    line.freed = true;
     const queue = this.#cpus[line.cpu]!.hardirqs;
     const index = queue.indexOf(line);
     if (index >= 0) queue.splice(index, 1);
@@ -125,7 +137,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts {
 
   raise(irq: IrqLine): void {
     const line = irq as Line;
-    if (line.pending) return;
+    if (line.pending || line.freed) return;
     line.pending = true;
     this.#cpus[line.cpu]!.hardirqs.push(line);
   }
@@ -185,8 +197,14 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts {
   }
 
   #expireTimers(): void {
-    for (let timer = this.#timers.takeDue(); timer !== null; timer = this.#timers.takeDue()) {
+    // A timer that a callback arms for this very moment waits for the next step.
+    const armed = this.#timers.nextSequence();
+    for (let timer = this.#timers.takeDue(armed); timer !== null; timer = this.#timers.takeDue(armed)) {
+      this.#chargedNs = 0;
       this.#in(timer.cpu, CONTEXT_SOFTIRQ, timer.callback);
+      if (this.#chargedNs === 0) continue;
+      const cpu = this.#cpus[timer.cpu]!;
+      cpu.busyUntilNs = Math.max(cpu.busyUntilNs, this.#clock.nowNs) + this.#chargedNs;
     }
   }
 
@@ -203,7 +221,9 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts {
       const handler = this.#softirqHandlers[nr] ?? null;
       if (handler !== null) this.#in(index, CONTEXT_SOFTIRQ, handler);
     } else if (cpu.works.length > 0) {
-      this.#in(index, CONTEXT_PROCESS, cpu.works.shift()!);
+      const delayed = cpu.works.shift()!;
+      delayed.queued = false;
+      this.#in(index, CONTEXT_PROCESS, delayed.work);
     } else {
       this.#runTask(index, cpu);
     }

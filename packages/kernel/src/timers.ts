@@ -36,10 +36,15 @@ export class TimerHeap implements Timers {
     return this.#heap.length === 0 ? Infinity : this.#heap[0]!.expiresNs;
   }
 
-  /** Takes the next timer that is due, or null. */
-  takeDue(): Timer | null {
+  /** The `sequence` that the next armed timer gets. */
+  nextSequence(): number {
+    return this.#sequence;
+  }
+
+  /** Takes the next timer that is due and was armed before `sequence`, or null. */
+  takeDue(sequence: number): Timer | null {
     const first = this.#heap[0];
-    if (first === undefined || first.expiresNs > this.#clock.nowNs) return null;
+    if (first === undefined || first.expiresNs > this.#clock.nowNs || first.sequence >= sequence) return null;
     this.#removeAt(0);
     return first;
   }
@@ -84,28 +89,37 @@ export class TimerHeap implements Timers {
   }
 }
 
-/** Delayed work is a timer whose expiry queues the work on a kworker of its CPU. */
+/** Where work waits for its CPU once its delay is over. */
+export interface WorkQueues {
+  readonly enqueueWork: (cpu: number, work: DelayedWork) => void;
+  readonly dequeueWork: (cpu: number, work: DelayedWork) => void;
+}
+
+/** Delayed work is a timer whose expiry queues the work on a kworker of its CPU; it is pending until it begins to run. */
 export class KernelWorkqueue implements Workqueue {
   readonly #timers: Timers;
   readonly #currentCpu: () => number;
-  readonly #enqueue: (cpu: number, work: () => void) => void;
+  readonly #queues: WorkQueues;
 
-  constructor(timers: Timers, currentCpu: () => number, enqueue: (cpu: number, work: () => void) => void) {
+  constructor(timers: Timers, currentCpu: () => number, queues: WorkQueues) {
     this.#timers = timers;
     this.#currentCpu = currentCpu;
-    this.#enqueue = enqueue;
+    this.#queues = queues;
   }
 
   initDelayedWork(work: () => void): DelayedWork {
     const cpu = this.#currentCpu();
-    return new DelayedWork(work, this.#timers.timerSetup(() => this.#enqueue(cpu, work), cpu));
+    const delayed: DelayedWork = new DelayedWork(work, this.#timers.timerSetup(() => this.#queues.enqueueWork(cpu, delayed), cpu));
+    return delayed;
   }
 
   queueDelayedWork(work: DelayedWork, delayNs: number): void {
-    if (!work.timer.pending) this.#timers.modTimer(work.timer, delayNs);
+    if (!work.timer.pending && !work.queued) this.#timers.modTimer(work.timer, delayNs);
   }
 
   cancelDelayedWork(work: DelayedWork): boolean {
-    return this.#timers.timerDelete(work.timer);
+    if (!work.queued) return this.#timers.timerDelete(work.timer);
+    this.#queues.dequeueWork(work.timer.cpu, work);
+    return true;
   }
 }

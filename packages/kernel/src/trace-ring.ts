@@ -1,6 +1,8 @@
 import { NSEC_PER_SEC, UsageError, type Clock, type ExecutionContext, type ReportHistory, type TraceEventKind, type TraceRing } from "./api/index.ts";
 
 const ARGS = 5;
+/** Kinds fit into a byte each. */
+const MAX_KINDS = 256;
 const HISTORY_LINES = 32;
 
 export class FixedTraceRing implements TraceRing, ReportHistory {
@@ -17,7 +19,7 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
 
   constructor(capacity: number, clock: Clock, context: ExecutionContext) {
     if (!Number.isInteger(capacity) || capacity < 1) {
-      throw new UsageError("kernel", "trace entries", capacity, "give a whole number of events, 1 or more");
+      throw new UsageError("kernel", "traceEntries", capacity, "give a whole number of events, 1 or more");
     }
     this.#capacity = capacity;
     this.#clock = clock;
@@ -30,6 +32,7 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
 
   define(name: string, fields: readonly string[]): TraceEventKind {
     if (fields.length > ARGS) throw new UsageError("kernel", `trace event ${name}`, fields.join(), `at most ${ARGS} fields`);
+    if (this.#kinds.length === MAX_KINDS) throw new UsageError("kernel", "trace event", name, `at most ${MAX_KINDS} kinds of events`);
     const kind = { id: this.#kinds.length, name, fields };
     this.#kinds.push(kind);
     return kind;

@@ -74,7 +74,7 @@ function readMembers(tree: Tree, table: LayersTable): Member[] {
 
 function readJson<T>(tree: Tree, path: string): T {
   const text = tree.text(path);
-  if (text === null) throw new Error(`${path} is missing: every folder of packages/ and apps/ is a package with references`);
+  if (text === null) throw new Error(`${path} is missing: every folder of packages/ and apps/ is a package`);
   return JSON.parse(text) as T;
 }
 
@@ -142,7 +142,7 @@ function compareManifest(tree: Tree, member: Member, used: Used, byName: Readonl
     if (isPlugin && !dev.includes(name)) report(file, lineOf(field, name), `${name} is a peer: add it to devDependencies too, to build against`);
   }
   for (const [name, where] of used.byTests) {
-    if (!runtime.includes(name) && !dev.includes(name)) report(file, 1, `${name} is imported in ${where}: add it to devDependencies`);
+    if (!used.bySrc.has(name) && !runtime.includes(name) && !dev.includes(name)) report(file, 1, `${name} is imported in ${where}: add it to devDependencies`);
   }
   for (const name of dev) {
     if (!runtime.includes(name) && !used.byTests.has(name)) report(file, lineOf("devDependencies", name), `${name} is in devDependencies, and no test imports it: take it out`);
@@ -159,6 +159,11 @@ function isPeerOfAnother(name: string, runtime: readonly string[], byName: Reado
 /** A missing reference passes in most builds, by luck of the order; an unused one makes the build wait. */
 function compareReferences(tree: Tree, member: Member, used: Used, members: readonly Member[], report: Report): void {
   const file = `${member.folder}/tsconfig.json`;
+  if (tree.text(file) === null) {
+    // Scenarios have tests only: nothing is built, and the tests are type-checked from the root.
+    if (tree.sources(new RegExp(`^${member.folder}/src/`)).length > 0) report(file, 1, "missing: without it nothing in src is built");
+    return;
+  }
   const referenced = new Set<string>();
   for (const { path } of readJson<{ references?: { path: string }[] }>(tree, file).references ?? []) {
     const target = members.find((other) => other.folder === posix.join(member.folder, path));
@@ -177,17 +182,22 @@ function lineIn(text: string, section: string, needle: string): number {
   return lineAt(text, Math.max(0, text.indexOf(needle, text.indexOf(section))));
 }
 
-/** Each cycle once, as the names along it with the first again at the end. */
+/** Each cycle once: the names along it from the alphabetically first, which stands again at the end. */
 function findCycles(edges: ReadonlyMap<string, ReadonlySet<string>>): string[][] {
   const cycles: string[][] = [];
   const finished = new Set<string>();
   const visit = (name: string, path: readonly string[]): void => {
     const start = path.indexOf(name);
-    if (start >= 0) cycles.push([...path.slice(start), name]);
+    if (start >= 0) cycles.push(fromFirst(path.slice(start)));
     if (start >= 0 || finished.has(name)) return;
     for (const target of edges.get(name) ?? []) visit(target, [...path, name]);
     finished.add(name);
   };
   for (const name of edges.keys()) visit(name, []);
   return cycles;
+}
+
+function fromFirst(ring: readonly string[]): string[] {
+  const first = ring.indexOf([...ring].sort()[0]!);
+  return [...ring.slice(first), ...ring.slice(0, first + 1)];
 }

@@ -31,8 +31,9 @@ export interface ReplayDocument {
   readonly runs: readonly DesignRun[];
 }
 
-/** Frames that each design handles before anything is timed: enough for the engine to have compiled the hot paths. */
-const WARM_UP_FRAMES = 40_000;
+/** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. */
+const WARM_UP_FRAMES = 8000;
+const WARM_UP_BYTES = 8 * 1024 * 1024;
 
 export function addReplayCommand(program: Command, context: CommandContext): void {
   const command = program
@@ -65,12 +66,15 @@ function notesOn({ path, capture }: LoadedCapture): string[] {
   return notes;
 }
 
-/** The first designs to run must not pay for compiling the code that the later ones reuse. */
+/** The first design to run must not pay for compiling the code that the later ones reuse. */
 function warmUp(frames: readonly WireFrame[], options: ReplayOptions): void {
-  const few = frames.slice(0, WARM_UP_FRAMES);
-  for (let done = 0; few.length > 0 && done < WARM_UP_FRAMES; done += few.length) {
-    for (const design of options.designs) runDesign(design, few, options);
+  const repeated: WireFrame[] = [];
+  for (let bytes = 0; frames.length > 0 && repeated.length < WARM_UP_FRAMES && bytes < WARM_UP_BYTES;) {
+    const frame = frames[repeated.length % frames.length]!;
+    repeated.push(frame);
+    bytes += frame.lengthBytes;
   }
+  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 });
 }
 
 function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal): DesignRun {

@@ -40,11 +40,12 @@ function readBytes(path: string, cwd: string): Uint8Array {
     return readFileSync(file);
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(`${path}: ${reason(error as NodeJS.ErrnoException)}`);
+    throw new CliError(`${path}: ${readError(error as NodeJS.ErrnoException)}`);
   }
 }
 
-function reason(error: NodeJS.ErrnoException): string {
+/** Why a file cannot be read, in words. */
+export function readError(error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case "ENOENT": return "no such file";
     case "EACCES": case "EPERM": return "no permission to read it";

@@ -143,7 +143,7 @@ function recyclingPercent(stats: PagePoolStats): number {
 }
 
 /** Memory for the packets a reader may leave waiting, on top of what always circulates. */
-function pagesFor(frames: readonly WireFrame[], options: ReplayOptions): number {
+export function pagesFor(frames: readonly WireFrame[], options: Pick<ReplayOptions, "readerLag" | "expand">): number {
   let largest = 0;
   for (const frame of frames) largest = Math.max(largest, frame.lengthBytes);
   const pagesPerPacket = 1 + Math.ceil((largest + 6) / (PAGE_SIZE - 576)) + (options.expand ? 2 : 0);

@@ -43,6 +43,7 @@ export interface IrqLine {
 export interface Interrupts {
   /** The handler runs in hardirq context on `cpu`. @kernel request_irq */
   readonly requestIrq: (name: string, cpu: number, handler: () => void) => IrqLine;
+  /** From now on its handler does not run, pending or raised. @kernel free_irq */
   readonly freeIrq: (line: IrqLine) => void;
   /** Called by hardware. A line already pending stays pending once, as an edge would be. */
   readonly raise: (line: IrqLine) => void;

@@ -38,18 +38,21 @@ export class DelayedWork {
   declare private readonly nominal: "DelayedWork";
   readonly work: () => void;
   readonly timer: Timer;
+  /** Its delay is over and it waits for its CPU; still pending. */
+  queued: boolean;
 
   constructor(work: () => void, timer: Timer) {
     this.work = work;
     this.timer = timer;
+    this.queued = false;
   }
 }
 
 export interface Workqueue {
   /** The work runs in process context, on the CPU that set it up. @kernel INIT_DELAYED_WORK */
   readonly initDelayedWork: (work: () => void) => DelayedWork;
-  /** @kernel queue_delayed_work (kernel/workqueue.c) */
+  /** Does nothing while it is pending, which it is until it begins to run. @kernel queue_delayed_work (kernel/workqueue.c) */
   readonly queueDelayedWork: (work: DelayedWork, delayNs: number) => void;
-  /** True if it was pending. @kernel cancel_delayed_work */
+  /** True if it was pending; it does not run then. @kernel cancel_delayed_work */
   readonly cancelDelayedWork: (work: DelayedWork) => boolean;
 }

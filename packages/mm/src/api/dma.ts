@@ -45,10 +45,10 @@ export interface DmaDevice {
   readonly needSync: boolean;
   /**
    * Opens `sizeBytes` at `offset` of a block to the device, in one direction. The device owns the bytes until unmap
-   * or sync; no page reference is taken. `DMA_MAPPING_ERROR` when the aperture is full. @kernel dma_map_page_attrs
+   * or sync; the page stays the caller's, no reference is taken. `DMA_MAPPING_ERROR` when the aperture is full. @kernel dma_map_page_attrs
    */
   readonly mapPage: (page: Page, offset: number, sizeBytes: number, direction: number, attrs: number) => number;
-  /** The same for memory of a provider. @kernel net_mp_niov_set_dma_addr's mapping step */
+  /** The same for memory of a provider, whose it stays. @kernel net_mp_niov_set_dma_addr's mapping step */
   readonly mapNetIov: (niov: NetIov, sizeBytes: number, direction: number) => number;
   /**
    * Same address, size and direction as the mapping: anything else is report `dma-debug`, and an address without a

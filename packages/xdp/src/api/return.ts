@@ -19,8 +19,8 @@ export interface NetmemReturn {
    */
   readonly storeMemInfo: (netmem: Netmem, mem: MemInfo) => boolean;
   /**
-   * A recycling skb lets go of a buffer. True: consumed, its owner has it. False: not an owner's, the caller does a
-   * plain put. `napiSafe`: the caller knows that it runs in the owner's NAPI. Not in hardirq.
+   * A recycling skb lets go of a buffer. True: consumes it, its owner has it. False: not an owner's, it stays the
+   * caller's, who does a plain put. `napiSafe`: the caller knows that it runs in the owner's NAPI. Not in hardirq.
    * @kernel napi_pp_put_page (net/core/skbuff.c); page_pool_return_skb_page up to 6.1
    */
   readonly tryReturn: (netmem: Netmem, napiSafe: boolean) => boolean;
@@ -61,6 +61,6 @@ export interface XdpReturn {
   readonly xdpReturnBuff: (buff: XdpBuff) => void;
   /** One buffer of a known model. Consumes. @kernel xdp_return_frag; __xdp_return */
   readonly xdpReturnNetmem: (netmem: Netmem, memType: number, memId: number, napiDirect: boolean) => void;
-  /** Remembers the queue's memory in the frame; the packet moves from `buff` to `frame`. @kernel xdp_convert_buff_to_frame */
+  /** Remembers the queue's memory in the frame, which keeps the packet; `buff` is empty afterwards. @kernel xdp_convert_buff_to_frame */
   readonly xdpConvertBuffToFrame: (buff: XdpBuff, frame: XdpFrame) => void;
 }

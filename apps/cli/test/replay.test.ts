@@ -1,0 +1,131 @@
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { pcapFile, testFrame } from "@netmem/testkit";
+import type { ReplayDocument } from "../src/replay/command.ts";
+import { cli } from "./cli.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const SHIPPED = ["dns-ping.pcapng", "jumbo.pcap", "tcp-download.pcap"].map((name) => `examples/captures/${name}`);
+let folder = "";
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "netmem-cli-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const write = (name: string, bytes: Uint8Array): string => {
+  writeFileSync(join(folder, name), bytes);
+  return name;
+};
+const small = (name: string, count: number = 20, length: number = 200): string =>
+  write(name, pcapFile(Array.from({ length: count }, (_, i) => ({ bytes: testFrame(length, i), timeNs: i * 1000 }))));
+
+async function replayJson(args: readonly string[], cwd: string = folder): Promise<ReplayDocument> {
+  const { code, out, err } = await cli(["replay", ...args, "--json"], cwd);
+  expect([code, err]).toEqual([0, ""]);
+  return JSON.parse(out) as ReplayDocument;
+}
+
+describe("on the shipped captures", () => {
+  test("the bytes delivered under every design are the files' frames; nothing is dropped, reported or left in flight", async () => {
+    const { inputs, runs } = await replayJson(SHIPPED, ROOT);
+    expect(inputs.map(({ path, packets, linkType }) => [path, packets, linkType])).toEqual([[SHIPPED[0], 274, 1], [SHIPPED[1], 293, 1], [SHIPPED[2], 1339, 1]]);
+    expect(runs.map((run) => run.design)).toEqual(["stock", "v3-2021", "5.14", "6.18"]);
+    for (const run of runs) {
+      expect([run.delivered.packets, run.dropped, run.inflightAtEnd, run.reports]).toEqual([1906, 0, 0, []]);
+      expect(run.delivered.bytes).toBe(inputs.reduce((sum, input) => sum + input.bytes, 0));
+      expect(run.delivered.sha256).toBe(runs[0]!.delivered.sha256);
+      expect([run.dmaMaps, run.dmaUnmaps, run.recycled.released]).toEqual([run.pageAllocs, run.pageAllocs, run.pageAllocs]);
+    }
+    const [stock, v3, v514, v618] = runs;
+    expect(stock!.recycled.cached + stock!.recycled.ring).toBe(0);
+    for (const run of [v3!, v514!, v618!]) expect(run.pageAllocs).toBeLessThan(stock!.pageAllocs / 2);
+    expect([v3!.memInfoLookups > 0, v514!.memInfoLookups, v618!.memInfoLookups]).toEqual([true, 0, 0]);
+    expect(v618!.recycled.cached).toBeGreaterThan(0);
+  });
+
+  test("two runs give the same document but for nsPerPacket", async () => {
+    const strip = (document: ReplayDocument): unknown => JSON.parse(JSON.stringify(document, (key, value: unknown) => (key === "nsPerPacket" ? "" : value)));
+    const args = [SHIPPED[0]!, "--tap", "--reader-lag", "9"];
+    expect(strip(await replayJson(args, ROOT))).toEqual(strip(await replayJson(args, ROOT)));
+  });
+
+  test("the table names every design and count, and two sentences follow", async () => {
+    const { code, out } = await cli(["replay", SHIPPED[0]!], ROOT);
+    expect(code).toBe(0);
+    for (const label of ["packets delivered", "page allocations", "DMA maps", "DMA unmaps", "DMA syncs", "mem_info look-ups", "recycled to cache", "recycled to ring", "released", "recycling", "in flight at the end", "reports", "model packets per second"]) {
+      expect(out).toContain(label);
+    }
+    expect(out.trim().split("\n\n").at(-1)!.split("\n").length).toBe(2);
+    expect(out).not.toContain("\u001b");
+  });
+});
+
+describe("the document", () => {
+  test("has just the promised members, and sha256 is over the frames in order", async () => {
+    const frames = Array.from({ length: 5 }, (_, i) => testFrame(60 + i, i));
+    const file = write("five.pcap", pcapFile(frames.map((bytes) => ({ bytes }))));
+    const { inputs, runs } = await replayJson([file, file, "--design", "6.18"]);
+    expect(inputs).toEqual([{ path: file, packets: 5, bytes: 310, linkType: 1 }, { path: file, packets: 5, bytes: 310, linkType: 1 }]);
+    expect(Object.keys(runs[0]!)).toEqual(["design", "delivered", "dropped", "pageAllocs", "dmaMaps", "dmaUnmaps", "dmaSyncs", "memInfoLookups", "recycled", "inflightAtEnd", "reports", "nsPerPacket"]);
+    const hash = createHash("sha256");
+    for (const frame of [...frames, ...frames]) hash.update(frame);
+    expect(runs[0]!.delivered).toEqual({ packets: 10, bytes: 620, sha256: hash.digest("hex") });
+  });
+
+  test("a capture without packets is replayed as such, and said", async () => {
+    const { code, out, err } = await cli(["replay", write("none.pcap", pcapFile([])), "--json"], folder);
+    expect([code, err]).toEqual([0, "netmem: none.pcap: holds no packet\n"]);
+    expect((JSON.parse(out) as ReplayDocument).runs.every((run) => run.delivered.packets === 0 && run.nsPerPacket === 0)).toBe(true);
+  });
+});
+
+describe("options", () => {
+  test("--early-drop: everything is dropped in the driver, and pages still recycle", async () => {
+    const { runs } = await replayJson([small("a.pcap"), "--early-drop"]);
+    for (const run of runs) expect([run.delivered.packets, run.dropped]).toEqual([0, 20]);
+    expect(runs.map((run) => run.recycled.cached)).toEqual([0, 0, 0, 20]);
+    expect(runs.map((run) => run.recycled.ring)).toEqual([0, 20, 20, 0]);
+  });
+
+  test("--tap --expand: the order of frees decides whether a shared frag stays in its pool", async () => {
+    const file = small("jumbo.pcap", 20, 9000);
+    const ringed = async (order: string): Promise<number> => (await replayJson([file, "--design", "5.14", "--tap", "--expand", "--free-order", order])).runs[0]!.recycled.ring;
+    // 20 heads always; 40 frags only if the clone goes first.
+    expect([await ringed("original"), await ringed("clone"), await ringed("alternate")]).toEqual([20, 60, 40]);
+  });
+
+  test("--shared-release last-reference keeps them all; --return-path mem-info costs a look-up a page", async () => {
+    const file = small("jumbo.pcap", 20, 9000);
+    const { runs } = await replayJson([file, "--design", "5.14,6.18", "--tap", "--expand", "--shared-release", "last-reference", "--return-path", "mem-info"]);
+    for (const run of runs) {
+      expect(run.recycled.cached + run.recycled.ring).toBe(60);
+      expect(run.memInfoLookups).toBe(100);
+    }
+  });
+
+  test("--reader-lag holds packets back and delivers them all", async () => {
+    const { runs } = await replayJson([small("lag.pcap", 300), "--reader-lag", "250"]);
+    for (const run of runs) expect([run.delivered.packets, run.inflightAtEnd]).toEqual([300, 0]);
+  });
+
+  test("--timing capture with a slow CPU overruns the ring, and counts what is lost", async () => {
+    const { runs } = await replayJson([small("fast.pcap", 500), "--timing", "capture", "--packet-cost", "50000", "--ring", "32"]);
+    for (const run of runs) {
+      expect(run.overruns).toBeGreaterThan(0);
+      expect(run.delivered.packets + run.dropped).toBe(500);
+      expect(run.dropped).toBe(run.overruns);
+    }
+  });
+
+  test("a progress line goes to a terminal's stderr only", async () => {
+    const { runCli } = await import("../src/program.ts");
+    let err = "";
+    await runCli(["replay", small("progress.pcap", 20_000, 64), "--design", "6.18", "--json"], { out: () => {}, err: (text) => void (err += text), errIsTty: true, color: false }, folder);
+    expect(err).toMatch(/replaying under 6\.18: \d+ %/);
+  });
+});

@@ -1,0 +1,365 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { ReportSink } from "@netmem/kernel/api";
+import {
+  __GFP_COMP, GFP_ATOMIC, MAX_PAGE_ORDER, NUMA_NO_NODE, PAGE_BAD, PAGE_BUDDY, PAGE_PFMEMALLOC_BIT, PP_SIGNATURE, PayloadRegion, type Page,
+} from "../src/api/index.ts";
+import { BuddyAllocator } from "../src/buddy.ts";
+import { kernel, kinds } from "./helpers.ts";
+
+interface Rig {
+  readonly buddy: BuddyAllocator;
+  readonly reports: ReportSink;
+}
+
+/** The allocator alone, its pages without bytes. */
+function rigOf(nrPages: number, checksPoolSignature = true): Rig {
+  const { reports } = kernel();
+  const region = new PayloadRegion("host", new Uint8Array(0), new Int32Array(0), true, 0);
+  return { buddy: new BuddyAllocator({ region, nrPages, checksPoolSignature }, reports), reports };
+}
+
+function alloc(buddy: BuddyAllocator, order: number, flags = 0): Page {
+  const page = buddy.allocPages(GFP_ATOMIC | flags, order, NUMA_NO_NODE);
+  expect(page).not.toBeNull();
+  return page!;
+}
+
+function indexOf(buddy: BuddyAllocator, page: Page): number {
+  return buddy.pages.indexOf(page);
+}
+
+/** `+offset:order` of each free block, by address. */
+function freeBlocks(buddy: BuddyAllocator): string[] {
+  return buddy.pages.flatMap((page, i) => (page.state === PAGE_BUDDY ? [`+${i}:${page.order}`] : []));
+}
+
+/** All that a refused call must leave as it was. */
+function snapshot(buddy: BuddyAllocator): unknown {
+  return [buddy.freePages(), freeBlocks(buddy), { ...buddy.stats }, buddy.pages.map((page) => [page.state, page.refcount, page.order])];
+}
+
+describe("splitting and merging", () => {
+  test("skb-mm row 1: a request of order 0 gets the lowest page of a block of 8, and 1, 2 and 4 pages stay at +1, +2 and +4", () => {
+    const { buddy } = rigOf(8);
+    expect(indexOf(buddy, alloc(buddy, 0))).toBe(0);
+    expect(freeBlocks(buddy)).toEqual(["+1:0", "+2:1", "+4:2"]);
+  });
+
+  test("skb-mm row 2: the parts of a block, freed in any order, are one block again", () => {
+    const parts = [0, 0, 1, 2];
+    fc.assert(
+      fc.property(fc.shuffledSubarray([0, 1, 2, 3], { minLength: 4 }), (order) => {
+        const { buddy } = rigOf(8);
+        const pages = parts.map((part) => alloc(buddy, part));
+        for (const i of order) buddy.freePagesOrder(pages[i]!, parts[i]!);
+        expect(freeBlocks(buddy)).toEqual(["+0:3"]);
+      }),
+    );
+  });
+
+  test("skb-mm row 3: a free buddy of another order is not merged with", () => {
+    const { buddy } = rigOf(8);
+    const low = alloc(buddy, 2);
+    const high = alloc(buddy, 1);
+    alloc(buddy, 1);
+    buddy.freePagesOrder(high, 1);
+    buddy.freePagesOrder(low, 2);
+    expect(freeBlocks(buddy)).toEqual(["+0:2", "+4:1"]);
+  });
+
+  test("skb-mm row 4: two blocks of the largest order, freed side by side, stay two", () => {
+    const { buddy } = rigOf(2048);
+    const blocks = [alloc(buddy, MAX_PAGE_ORDER), alloc(buddy, MAX_PAGE_ORDER)];
+    for (const block of blocks) buddy.freePagesOrder(block, MAX_PAGE_ORDER);
+    expect(freeBlocks(buddy)).toEqual(["+0:10", "+1024:10"]);
+  });
+
+  test("skb-mm row 5: a freed block whose next-higher buddy is in use is queued at the head: the next request gets it", () => {
+    const { buddy } = rigOf(8);
+    const pages = Array.from({ length: 8 }, () => alloc(buddy, 0));
+    for (const i of [0, 6, 2]) buddy.putPage(pages[i]!);
+    expect(alloc(buddy, 0)).toBe(pages[2]);
+  });
+
+  test.todo("skb-mm row 5: a freed block whose next-higher buddy is free already, of an order of at most 8, is queued at the tail");
+
+  test("memory of no power of two is cut into naturally aligned blocks", () => {
+    expect(freeBlocks(rigOf(1030).buddy)).toEqual(["+0:10", "+1024:2", "+1028:1"]);
+  });
+
+  test.each([-1, MAX_PAGE_ORDER + 1])("a request of order %i finds nothing", (order) => {
+    const { buddy } = rigOf(2048);
+    expect(buddy.allocPages(GFP_ATOMIC, order, NUMA_NO_NODE)).toBeNull();
+    expect(buddy.freePages()).toBe(2048);
+  });
+
+  test("a request that no free block can serve answers null and is counted, though enough single pages are free", () => {
+    const { buddy } = rigOf(4);
+    const pages = Array.from({ length: 4 }, () => alloc(buddy, 0));
+    buddy.putPage(pages[0]!);
+    buddy.putPage(pages[2]!);
+    expect(buddy.allocPages(GFP_ATOMIC, 1, NUMA_NO_NODE)).toBeNull();
+    expect(buddy.stats).toEqual({ allocs: 4, frees: 2, failures: 1 });
+  });
+});
+
+describe("the leak check", () => {
+  test("skb-mm row 6: a page freed with its pool signature is reported as a page_pool leak and never handed out again", () => {
+    const { buddy, reports } = rigOf(4);
+    const page = alloc(buddy, 0);
+    page.ppMagic = PP_SIGNATURE;
+    page.pp = { memType: 3, memId: 7 };
+    page.dmaAddr = 0x5000;
+    buddy.putPage(page);
+    expect(reports.reports).toMatchObject([{ kind: "page_pool leak", severity: "warn", object: "page pfn 0x400", owner: "mem type 3 id 7" }]);
+    expect([page.state, buddy.freePages()]).toEqual([PAGE_BAD, 3]);
+    for (let i = 0; i < 3; i++) expect(alloc(buddy, 0)).not.toBe(page);
+    expect(buddy.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)).toBeNull();
+  });
+
+  test("skb-mm row 6: a compound block with the signature on its head is withheld as a whole", () => {
+    const { buddy, reports } = rigOf(8);
+    const head = alloc(buddy, 2, __GFP_COMP);
+    head.ppMagic = PP_SIGNATURE;
+    buddy.putPage(head);
+    expect([kinds(reports), buddy.freePages()]).toEqual([["page_pool leak"], 4]);
+  });
+
+  test("skb-mm row 6: without the check (6.1) the page goes back in silence, its signature gone", () => {
+    const { buddy, reports } = rigOf(4, false);
+    const page = alloc(buddy, 0);
+    page.ppMagic = PP_SIGNATURE;
+    page.pp = { memType: 3, memId: 7 };
+    buddy.putPage(page);
+    expect([reports.total, buddy.freePages()]).toEqual([0, 4]);
+    expect(alloc(buddy, 0)).toMatchObject({ ppMagic: 0, pp: null });
+  });
+
+  test("the pfmemalloc bit alone, which shares the word, is no leak, and the next owner does not see it", () => {
+    const { buddy, reports } = rigOf(4);
+    const page = alloc(buddy, 0);
+    page.ppMagic = PAGE_PFMEMALLOC_BIT;
+    buddy.putPage(page);
+    expect([reports.total, alloc(buddy, 0).ppMagic]).toEqual([0, 0]);
+  });
+});
+
+describe("references", () => {
+  test("skb-mm row 7: freeing a plain block of 8 that has an extra reference frees pages 1 to 7 now, and page 0 with its last reference", () => {
+    const { buddy } = rigOf(8);
+    const page = alloc(buddy, 3);
+    buddy.getPage(page);
+    buddy.freePagesOrder(page, 3);
+    expect(freeBlocks(buddy)).toEqual(["+1:0", "+2:1", "+4:2"]);
+    expect(page.refcount).toBe(1);
+    buddy.putPage(page);
+    expect(freeBlocks(buddy)).toEqual(["+0:3"]);
+  });
+
+  test("skb-mm row 8: freeing a compound block of 8 that has an extra reference frees nothing; the next put frees all 8", () => {
+    const { buddy } = rigOf(8);
+    const page = alloc(buddy, 3, __GFP_COMP);
+    buddy.getPage(page);
+    buddy.freePagesOrder(page, 3);
+    expect([buddy.freePages(), page.refcount]).toEqual([0, 1]);
+    buddy.putPage(page);
+    expect(freeBlocks(buddy)).toEqual(["+0:3"]);
+  });
+
+  test("skb-mm row 9: get_page of a tail counts on the head and leaves the tail's own count", () => {
+    const { buddy } = rigOf(8);
+    const head = alloc(buddy, 3, __GFP_COMP);
+    const tail = buddy.pages[5]!;
+    buddy.getPage(tail);
+    expect([head.refcount, tail.refcount]).toEqual([2, 0]);
+  });
+
+  test("put_page of a tail drops the head's reference and frees the whole block", () => {
+    const { buddy } = rigOf(8);
+    alloc(buddy, 3, __GFP_COMP);
+    buddy.putPage(buddy.pages[5]!);
+    expect(freeBlocks(buddy)).toEqual(["+0:3"]);
+  });
+
+  test("put_page of a plain block frees its first page only", () => {
+    const { buddy } = rigOf(8);
+    buddy.putPage(alloc(buddy, 3));
+    expect(freeBlocks(buddy)).toEqual(["+0:0"]);
+  });
+
+  test("the tails of a freed compound block are heads of their own when handed out again", () => {
+    const { buddy } = rigOf(4);
+    buddy.putPage(alloc(buddy, 2, __GFP_COMP));
+    for (let i = 0; i < 4; i++) {
+      const page = alloc(buddy, 0);
+      expect([page.head === page, page.order, page.refcount]).toEqual([true, 0, 1]);
+    }
+  });
+
+  test("get_page of a free page is a report and changes nothing", () => {
+    const { buddy, reports } = rigOf(8);
+    const before = snapshot(buddy);
+    buddy.getPage(buddy.pages[0]!);
+    expect(kinds(reports)).toEqual(["page-ref-zero"]);
+    expect(snapshot(buddy)).toEqual(before);
+  });
+
+  test.each<[string, (buddy: BuddyAllocator, page: Page) => void]>([
+    ["put_page", (buddy, page) => buddy.putPage(page)],
+    ["__free_pages", (buddy, page) => buddy.freePagesOrder(page, 0)],
+  ])("%s of a free page is a report and changes nothing", (_name, put) => {
+    const { buddy, reports } = rigOf(8);
+    const page = alloc(buddy, 0);
+    buddy.putPage(page);
+    const before = snapshot(buddy);
+    put(buddy, page);
+    expect(kinds(reports)).toEqual(["page-ref-underflow"]);
+    expect(snapshot(buddy)).toEqual(before);
+  });
+
+  test.each([0, __GFP_COMP])("__free_pages of a block of 8 that is free already is a report and changes nothing (gfp flags %i)", (flags) => {
+    const { buddy, reports } = rigOf(16);
+    alloc(buddy, 3);
+    const page = alloc(buddy, 3, flags);
+    buddy.freePagesOrder(page, 3);
+    // Part of the free block is taken again: nothing of it may be freed under its new owner.
+    alloc(buddy, 0);
+    const second = buddy.pages[10]!;
+    const before = snapshot(buddy);
+    buddy.freePagesOrder(second, 1);
+    expect(kinds(reports)).toEqual(["page-ref-underflow"]);
+    expect(snapshot(buddy)).toEqual(before);
+  });
+
+  test("putting a withheld page again is a report and does not free it", () => {
+    const { buddy, reports } = rigOf(4);
+    const page = alloc(buddy, 0);
+    page.ppMagic = PP_SIGNATURE;
+    buddy.putPage(page);
+    buddy.putPage(page);
+    expect(kinds(reports)).toEqual(["page_pool leak", "page-ref-underflow"]);
+    expect(buddy.freePages()).toBe(3);
+  });
+});
+
+describe("bulk", () => {
+  test("a bulk request takes what there is, answers how many, and touches no further slot", () => {
+    const { buddy } = rigOf(5);
+    const out: (Page | null)[] = Array<null>(8).fill(null);
+    expect(buddy.allocPagesBulk(GFP_ATOMIC, NUMA_NO_NODE, 8, out)).toBe(5);
+    expect(new Set(out.slice(0, 5)).size).toBe(5);
+    expect(out.slice(5)).toEqual([null, null, null]);
+    expect([buddy.freePages(), buddy.stats]).toEqual([0, { allocs: 5, frees: 0, failures: 1 }]);
+  });
+
+  test("pages of a bulk request are single pages with one reference each", () => {
+    const { buddy } = rigOf(8);
+    const out: (Page | null)[] = [];
+    expect(buddy.allocPagesBulk(GFP_ATOMIC, NUMA_NO_NODE, 3, out)).toBe(3);
+    for (const page of out) buddy.putPage(page!);
+    expect(freeBlocks(buddy)).toEqual(["+0:3"]);
+  });
+});
+
+interface Block {
+  readonly start: number;
+  readonly order: number;
+  readonly compound: boolean;
+  refs: number;
+  /** A plain block that was freed while somebody held page 0: only that page is left. */
+  cut: boolean;
+}
+
+/** Which page is whose; the allocator must always agree. */
+class ModelMemory {
+  readonly used: boolean[];
+  readonly blocks: Block[] = [];
+
+  constructor(nrPages: number) {
+    this.used = Array<boolean>(nrPages).fill(false);
+  }
+
+  free(): number {
+    return this.used.filter((used) => !used).length;
+  }
+
+  /** Whether a naturally aligned run of 2^order pages is free: then the allocator must find one. */
+  hasRoom(order: number): boolean {
+    const size = 1 << order;
+    for (let start = 0; start + size <= this.used.length; start += size) {
+      if (!this.used.slice(start, start + size).includes(true)) return true;
+    }
+    return false;
+  }
+
+  mark(start: number, pages: number, used: boolean): void {
+    for (let i = start; i < start + pages; i++) {
+      expect(this.used[i]).toBe(!used);
+      this.used[i] = used;
+    }
+  }
+}
+
+function allocInBoth(buddy: BuddyAllocator, model: ModelMemory, order: number, compound: boolean): void {
+  const page = buddy.allocPages(compound ? GFP_ATOMIC | __GFP_COMP : GFP_ATOMIC, order, NUMA_NO_NODE);
+  expect(page !== null).toBe(model.hasRoom(order));
+  if (page === null) return;
+  const start = page.base >>> 12;
+  expect([buddy.pages[start], start % (1 << order), page.refcount]).toEqual([page, 0, 1]);
+  model.mark(start, 1 << order, true);
+  model.blocks.push({ start, order, compound: compound && order > 0, refs: 1, cut: false });
+}
+
+/** Drops one reference the way a holder of such a block may. */
+function dropInBoth(buddy: BuddyAllocator, model: ModelMemory, block: Block, byOrder: boolean): void {
+  const page = buddy.pages[block.start]!;
+  const size = 1 << block.order;
+  const last = block.refs === 1;
+  block.refs--;
+  if (block.compound || block.order === 0 || block.cut) {
+    if (byOrder && !block.cut) buddy.freePagesOrder(page, block.order);
+    else buddy.putPage(block.compound ? buddy.pages[block.start + size - 1]! : page);
+    if (last) model.mark(block.start, block.cut ? 1 : size, false);
+  } else if (last || byOrder) {
+    buddy.freePagesOrder(page, block.order);
+    model.mark(block.start + (last ? 0 : 1), last ? size : size - 1, false);
+    block.cut = true;
+  } else {
+    buddy.putPage(page);
+  }
+  if (last) model.blocks.splice(model.blocks.indexOf(block), 1);
+}
+
+test("property: blocks never overlap, free pages are conserved, a block is found where one is free, and all freed is as new", () => {
+  const step = fc.oneof(
+    fc.record({ what: fc.constant("alloc" as const), order: fc.integer({ min: 0, max: MAX_PAGE_ORDER }), flag: fc.boolean(), at: fc.nat() }),
+    fc.record({ what: fc.constant("alloc" as const), order: fc.integer({ min: 0, max: 3 }), flag: fc.boolean(), at: fc.nat() }),
+    fc.record({ what: fc.constantFrom("get" as const, "drop" as const, "drop" as const), order: fc.constant(0), flag: fc.boolean(), at: fc.nat() }),
+  );
+  const sizes = fc.oneof(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 2600 }));
+  fc.assert(
+    fc.property(sizes, fc.array(step, { maxLength: 80 }), (nrPages, steps) => {
+      const { buddy, reports } = rigOf(nrPages);
+      const fresh = freeBlocks(buddy);
+      const model = new ModelMemory(nrPages);
+      for (const { what, order, flag, at } of steps) {
+        const block = model.blocks[at % Math.max(1, model.blocks.length)];
+        if (what === "alloc") allocInBoth(buddy, model, order, flag);
+        else if (block === undefined) continue;
+        else if (what === "drop") dropInBoth(buddy, model, block, flag);
+        else {
+          buddy.getPage(buddy.pages[block.start + (block.compound ? at % (1 << block.order) : 0)]!);
+          block.refs++;
+        }
+        expect(buddy.freePages()).toBe(model.free());
+        for (const { start, refs } of model.blocks) expect(buddy.pages[start]!.refcount).toBe(refs);
+      }
+      while (model.blocks.length > 0) dropInBoth(buddy, model, model.blocks[0]!, false);
+      expect([buddy.freePages(), reports.total]).toEqual([nrPages, 0]);
+      expect(freeBlocks(buddy)).toEqual(fresh);
+      allocInBoth(buddy, model, Math.min(MAX_PAGE_ORDER, 31 - Math.clz32(nrPages)), true);
+      expect(model.blocks).toHaveLength(1);
+    }),
+  );
+});

@@ -1,0 +1,60 @@
+import { createKernel } from "@netmem/kernel";
+import type { Kernel } from "@netmem/kernel/api";
+import { createMm } from "@netmem/mm";
+import { GFP_ATOMIC, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
+import { createXdp } from "@netmem/xdp";
+import type { NetDevice, Xdp } from "@netmem/xdp/api";
+import { createNetCore, type NetCoreRules } from "../src/index.ts";
+import type { NetCore, SkBuff } from "../src/api/index.ts";
+
+export const RULES_6_18: NetCoreRules = { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: true, skbDeferMax: 64 };
+
+/** net-core over real lower layers, without any page_pool: it never learns that there is one. */
+export class NetRig {
+  readonly kernel: Kernel;
+  readonly mm: Mm;
+  readonly xdp: Xdp;
+  readonly net: NetCore;
+  readonly dev: NetDevice;
+  /** `len reason` of each packet freed. */
+  readonly freed: string[] = [];
+
+  constructor(rules: Partial<NetCoreRules> = {}, packetCostNs: number = 0) {
+    this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
+    this.mm = createMm(this.kernel, { nrPages: 512, extraBytes: 2 * 1024 * 1024 });
+    this.xdp = createXdp(this.kernel, this.mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, framesFollowPointer: true });
+    this.net = createNetCore({
+      kernel: this.kernel, mm: this.mm, structs: this.xdp.structs, netmemReturn: this.xdp.netmemReturn,
+      rules: { ...RULES_6_18, ...rules }, packetCostNs, probe: { freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
+    });
+    this.dev = this.net.registerNetdev("eth0", 1);
+  }
+
+  page(): Page {
+    return this.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
+  }
+
+  /** An skb over a fresh page, `bytes` of linear data at offset 64. */
+  skb(bytes: number = 60): SkBuff {
+    const skb = this.net.lifetime.napiBuildSkb(this.page(), PAGE_SIZE)!;
+    this.net.edit.skbReserve(skb, 64);
+    this.net.edit.skbPut(skb, bytes);
+    return skb;
+  }
+
+  softirq(cpu: number, work: () => void): void {
+    const { timers, scheduler } = this.kernel;
+    timers.modTimer(timers.timerSetup(work, cpu), 0);
+    scheduler.runFor(0);
+  }
+
+  kinds(): string[] {
+    return this.kernel.reports.reports.map((report) => report.kind);
+  }
+
+  /** Free pages once empty slabs are given back. */
+  freePages(): number {
+    this.mm.slab.shrink();
+    return this.mm.pages.freePages();
+  }
+}
