@@ -87,27 +87,24 @@ export class BuddyAllocator implements PageAllocator {
 
   putPage(page: Page): void {
     const head = page.head;
-    if (!this.#dropReference(head)) return;
-    this.#freeBlock(head, head.order);
+    if (this.#dropReference(head) === 0) this.#freeBlock(head, head.order);
   }
 
   freePagesOrder(page: Page, order: number): void {
     const compound = page.head !== page || page.order > 0;
-    if (this.#dropReference(page.head)) {
-      this.#freeBlock(page.head, order);
-      return;
-    }
+    const left = this.#dropReference(page.head);
+    if (left === 0) this.#freeBlock(page.head, order);
     // Somebody still holds page 0 of a plain block: only it stays, the rest goes home now, in powers of two.
-    if (!compound) for (let k = order - 1; k >= 0; k--) this.#freeBlock(this.#pageAt(page, 1 << k), k);
+    else if (left > 0 && !compound) for (let k = order - 1; k >= 0; k--) this.#freeBlock(this.#pageAt(page, 1 << k), k);
   }
 
-  /** True when that was the last reference. */
-  #dropReference(head: Page): boolean {
+  /** References left, or −1 where there was none to drop. */
+  #dropReference(head: Page): number {
     if (head.refcount <= 0) {
       this.#reports.report("page-ref-underflow", "warn", pageName(head), ownerOf(head), `put_page on a page with ${head.refcount} references`);
-      return false;
+      return -1;
     }
-    return --head.refcount === 0;
+    return --head.refcount;
   }
 
   #take(order: number): Page | null {
@@ -134,7 +131,7 @@ export class BuddyAllocator implements PageAllocator {
   }
 
   #freeBlock(head: Page, order: number): void {
-    if (!this.#freePrepare(head)) return;
+    if (!this.#freePrepare(head, order)) return;
     this.stats.frees++;
     head.order = 0;
     for (let i = 1; i < 1 << order; i++) {
@@ -159,7 +156,13 @@ export class BuddyAllocator implements PageAllocator {
   }
 
   /** The checks of free_pages_prepare: a page that breaks one is reported and withheld. */
-  #freePrepare(page: Page): boolean {
+  #freePrepare(page: Page, order: number): boolean {
+    const bad = this.#badBlock(page, order);
+    if (bad !== null) {
+      page.state = PAGE_BAD;
+      this.#reports.report("bad-page", "warn", pageName(page), ownerOf(page), `${bad}; block withheld`);
+      return false;
+    }
     page.ppMagic &= ~PAGE_PFMEMALLOC_BIT;
     if (page.ppMagic !== 0 && this.#checksPoolSignature) {
       page.state = PAGE_BAD;
@@ -175,6 +178,15 @@ export class BuddyAllocator implements PageAllocator {
     page.memType = 0;
     page.memId = 0;
     return true;
+  }
+
+  /** Why this is no block of that order to free, or null. */
+  #badBlock(head: Page, order: number): string | null {
+    if (head.order !== 0 && head.order !== order) return `compound block of order ${head.order} freed as one of order ${order}`;
+    for (let i = 1; i < 1 << order; i++) {
+      if (this.#pageAt(head, i).state !== PAGE_IN_USE) return `freed with order ${order}, but page ${i} of the block is not in use`;
+    }
+    return null;
   }
 
   /** The free buddy of the same order, or null. @kernel page_is_buddy */

@@ -4,6 +4,7 @@ import {
   type CoherentMemory, type DeviceBus, type DmaDevice, type DmaDeviceOptions, type DmaProbe, type DmaStats,
   type NetIov, type Page, type PageAllocator, type PayloadMemory, type PayloadRegion,
 } from "./api/index.ts";
+import { getOrder } from "./get-order.ts";
 import { IOMMU_READ, IOMMU_WRITE, IommuDomain } from "./iommu.ts";
 
 const DIRECTION_NAMES = ["DMA_BIDIRECTIONAL", "DMA_TO_DEVICE", "DMA_FROM_DEVICE", "DMA_NONE"] as const;
@@ -114,8 +115,7 @@ export class IommuDmaDevice implements DmaDevice {
   }
 
   allocCoherent(sizeBytes: number): CoherentMemory | null {
-    let order = 0;
-    while (PAGE_SIZE << order < sizeBytes) order++;
+    const order = getOrder(sizeBytes);
     // Compound only on our side, so that one put frees the block; a driver never sees these pages.
     const page = this.#pages.allocPages(GFP_KERNEL | __GFP_COMP, order, NUMA_NO_NODE);
     if (page === null) return null;

@@ -3,6 +3,7 @@ import {
   __GFP_COMP, PAGE_IN_USE, PAGE_SHIFT, PAGE_SIZE, PAGE_SLAB, SlabObject, NUMA_NO_NODE,
   type Page, type PageAllocator, type SlabAllocator,
 } from "./api/index.ts";
+import { getOrder } from "./get-order.ts";
 
 /** @kernel kmalloc_info (mm/slab_common.c): the general-purpose caches */
 const BUCKETS = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192] as const;
@@ -42,7 +43,8 @@ export class BucketSlab implements SlabAllocator {
   }
 
   sizeRoundup(sizeBytes: number): number {
-    return sizeBytes > LARGEST ? PAGE_SIZE << orderOf(sizeBytes) : this.#bucket(sizeBytes).sizeBytes;
+    // What no block can hold is not rounded.
+    return sizeBytes > LARGEST ? Math.max(sizeBytes, PAGE_SIZE << getOrder(sizeBytes)) : this.#bucket(sizeBytes).sizeBytes;
   }
 
   kmalloc(sizeBytes: number, gfp: number): SlabObject | null {
@@ -90,7 +92,7 @@ export class BucketSlab implements SlabAllocator {
 
   /** Above the buckets an object is a block of pages. @kernel ___kmalloc_large_node */
   #kmallocLarge(sizeBytes: number, gfp: number): SlabObject | null {
-    const order = orderOf(sizeBytes);
+    const order = getOrder(sizeBytes);
     const page = this.#pages.allocPages(gfp | __GFP_COMP, order, NUMA_NO_NODE);
     if (page === null) return null;
     const object = new SlabObject(page.region, page.base, PAGE_SIZE << order, page);
@@ -118,10 +120,4 @@ export class BucketSlab implements SlabAllocator {
     bucket.slabs.set(slab, objects);
     return true;
   }
-}
-
-function orderOf(bytes: number): number {
-  let order = 0;
-  while (PAGE_SIZE << order < bytes) order++;
-  return order;
 }

@@ -220,16 +220,30 @@ describe("references", () => {
 
   test.each([0, __GFP_COMP])("__free_pages of a block of 8 that is free already is a report and changes nothing (gfp flags %i)", (flags) => {
     const { buddy, reports } = rigOf(16);
-    alloc(buddy, 3);
-    const page = alloc(buddy, 3, flags);
-    buddy.freePagesOrder(page, 3);
-    // Part of the free block is taken again: nothing of it may be freed under its new owner.
-    alloc(buddy, 0);
-    const second = buddy.pages[10]!;
+    const [low, high] = [alloc(buddy, 3), alloc(buddy, 3, flags)];
+    buddy.freePagesOrder(low, 3);
+    // Merged with the one below: nothing marks its first page any more.
+    buddy.freePagesOrder(high, 3);
     const before = snapshot(buddy);
-    buddy.freePagesOrder(second, 1);
+    buddy.freePagesOrder(high, 3);
     expect(kinds(reports)).toEqual(["page-ref-underflow"]);
     expect(snapshot(buddy)).toEqual(before);
+  });
+
+  test("a plain block whose tail went home already, freed by its whole order again, is reported and withheld", () => {
+    const { buddy, reports } = rigOf(8);
+    const page = alloc(buddy, 3);
+    buddy.getPage(page);
+    buddy.freePagesOrder(page, 3);
+    buddy.freePagesOrder(page, 3);
+    expect(kinds(reports)).toEqual(["bad-page"]);
+    expect(freeBlocks(buddy)).toEqual(["+1:0", "+2:1", "+4:2"]);
+  });
+
+  test.each([2, 4])("a compound block of order 3 freed as order %i is reported and withheld", (order) => {
+    const { buddy, reports } = rigOf(32);
+    buddy.freePagesOrder(alloc(buddy, 3, __GFP_COMP), order);
+    expect([kinds(reports), buddy.freePages()]).toEqual([["bad-page"], 24]);
   });
 
   test("putting a withheld page again is a report and does not free it", () => {
