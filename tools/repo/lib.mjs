@@ -1,4 +1,4 @@
-// What start, test, netmem and bench have in common: install, build, run. Needs Node and npm, nothing else.
+// What start, test and netmem have in common: install, build, run. Needs Node and npm, nothing else.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";

@@ -59,7 +59,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   readonly #timers: TimerHeap;
   readonly #random: Random;
   /** CPUs by index, then actors as nrCpus + index: what may take the next step. Refilled each step. */
-  readonly #candidates: number[] = [];
+  #candidates: Int32Array = new Int32Array(16);
   #chargedNs = 0;
 
   constructor(nrCpus: number, context: ExecutionContext, clock: SimulatedClock, timers: TimerHeap, random: Random) {
@@ -162,9 +162,9 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     if (moment === Infinity) return false;
     if (moment > this.#clock.nowNs) this.#clock.nowNs = moment;
     this.#expireTimers();
-    const candidates = this.#collect();
-    if (candidates.length === 0) return true;
-    const pick = candidates.length === 1 ? candidates[0]! : candidates[this.#random.below(candidates.length)]!;
+    const found = this.#collect();
+    if (found === 0) return true;
+    const pick = this.#candidates[found === 1 ? 0 : this.#random.below(found)]!;
     if (pick < this.#cpus.length) this.#runCpu(pick);
     else {
       const actor = this.#actors[pick - this.#cpus.length]!;
@@ -185,15 +185,18 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     return moment;
   }
 
-  #collect(): number[] {
+  /** Fills `#candidates` with what is ready now; answers how many. */
+  #collect(): number {
+    const most = this.#cpus.length + this.#actors.length;
+    if (most > this.#candidates.length) this.#candidates = new Int32Array(2 * most);
     const candidates = this.#candidates;
-    candidates.length = 0;
+    let found = 0;
     for (let i = 0; i < this.#cpus.length; i++) {
       const cpu = this.#cpus[i]!;
-      if (cpu.busyUntilNs <= this.#clock.nowNs && cpu.hasWork()) candidates.push(i);
+      if (cpu.busyUntilNs <= this.#clock.nowNs && cpu.hasWork()) candidates[found++] = i;
     }
-    for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) candidates.push(this.#cpus.length + i);
-    return candidates;
+    for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) candidates[found++] = this.#cpus.length + i;
+    return found;
   }
 
   #expireTimers(): void {

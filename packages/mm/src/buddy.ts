@@ -1,4 +1,4 @@
-import { type ReportSink, UsageError } from "@netmem/kernel/api";
+import type { ReportSink } from "@netmem/kernel/api";
 import {
   __GFP_COMP, MAX_PAGE_ORDER, PAGE_BAD, PAGE_BUDDY, PAGE_BUDDY_PART, PAGE_IN_USE, PAGE_PFMEMALLOC_BIT, PAGE_SHIFT, Page, pageName,
   type PageAllocator, type PageAllocatorStats, type PayloadRegion,
@@ -30,7 +30,6 @@ export class BuddyAllocator implements PageAllocator {
 
   constructor(options: BuddyOptions, reports: ReportSink) {
     const { region, nrPages } = options;
-    if (!Number.isInteger(nrPages) || nrPages < 1) throw new UsageError("mm", "nrPages", nrPages, "give 1 page or more");
     this.nrPages = nrPages;
     this.#reports = reports;
     this.#checksPoolSignature = options.checksPoolSignature;
@@ -184,7 +183,8 @@ export class BuddyAllocator implements PageAllocator {
   #badBlock(head: Page, order: number): string | null {
     if (head.order !== 0 && head.order !== order) return `compound block of order ${head.order} freed as one of order ${order}`;
     for (let i = 1; i < 1 << order; i++) {
-      if (this.#pageAt(head, i).state !== PAGE_IN_USE) return `freed with order ${order}, but page ${i} of the block is not in use`;
+      const tail = head.pfn - FIRST_PFN + i;
+      if (tail >= this.nrPages || this.pages[tail]!.state !== PAGE_IN_USE) return `freed with order ${order}, but page ${i} of the block is not in use`;
     }
     return null;
   }

@@ -31,8 +31,9 @@ export class IommuDmaDevice implements DmaDevice {
   readonly #pages: PageAllocator;
   readonly #reports: ReportSink;
   readonly #probe: DmaProbe | null;
-  /** By first I/O page of a streaming mapping: its size in bytes (0: none), direction, and page frame number. */
+  /** By first I/O page of a streaming mapping: its size in bytes (0: none), offset in that page, direction, and page frame number. */
   readonly #size: Int32Array;
+  readonly #inPage: Uint16Array;
   readonly #direction: Uint8Array;
   readonly #pfn: Int32Array;
   #live = 0;
@@ -49,6 +50,7 @@ export class IommuDmaDevice implements DmaDevice {
     this.#reports = reports;
     this.#probe = probe;
     this.#size = new Int32Array(aperturePages);
+    this.#inPage = new Uint16Array(aperturePages);
     this.#direction = new Uint8Array(aperturePages);
     this.#pfn = new Int32Array(aperturePages);
   }
@@ -65,10 +67,12 @@ export class IommuDmaDevice implements DmaDevice {
     if (direction < DMA_BIDIRECTIONAL || direction >= DMA_NONE) {
       this.#reports.report("dma-bad-direction", "bug", `device ${this.name}`, this.name, `map with direction ${direction}`);
     }
+    if (sizeBytes <= 0) return DMA_MAPPING_ERROR;
     const inPage = start & (PAGE_SIZE - 1);
     const first = this.domain.map(region, start - inPage, (inPage + sizeBytes + PAGE_SIZE - 1) >>> PAGE_SHIFT, protOf(direction));
     if (first === 0) return DMA_MAPPING_ERROR;
     this.#size[first] = sizeBytes;
+    this.#inPage[first] = inPage;
     this.#direction[first] = direction;
     this.#pfn[first] = pfn;
     this.#live++;
@@ -79,9 +83,9 @@ export class IommuDmaDevice implements DmaDevice {
   }
 
   unmapPage(dmaAddr: number, sizeBytes: number, direction: number, _attrs: number): void {
-    const first = dmaAddr >>> PAGE_SHIFT;
-    const size = dmaAddr > 0 && first < this.#size.length ? this.#size[first]! : 0;
-    if (size === 0) {
+    const first = this.#mappingAt(dmaAddr);
+    const size = this.#size[first]!;
+    if (first === 0 || this.#inPage[first] !== (dmaAddr & (PAGE_SIZE - 1))) {
       this.#debug(dmaAddr, "device driver tries to free DMA memory it has not allocated");
       return;
     }
@@ -105,13 +109,22 @@ export class IommuDmaDevice implements DmaDevice {
   }
 
   #sync(dmaAddr: number, offset: number, sizeBytes: number, direction: number, refused: number, why: string): void {
-    const first = dmaAddr >>> PAGE_SHIFT;
-    const size = dmaAddr > 0 && first < this.#size.length ? this.#size[first]! : 0;
+    const first = this.#mappingAt(dmaAddr);
+    const size = this.#size[first]!;
+    const start = (dmaAddr & (PAGE_SIZE - 1)) - this.#inPage[first]! + offset;
     this.stats.syncs++;
-    if (offset + sizeBytes > size) this.#debug(dmaAddr, `syncs DMA memory it has not allocated: ${sizeBytes} bytes at offset ${offset} of a mapping of ${size}`);
-    else if (this.#direction[first] !== direction && this.#direction[first] !== DMA_BIDIRECTIONAL) {
+    if (first === 0 || start < 0 || start + sizeBytes > size) {
+      this.#debug(dmaAddr, `syncs DMA memory it has not allocated: ${sizeBytes} bytes at offset ${start} of a mapping of ${size}`);
+    } else if (this.#direction[first] !== direction && this.#direction[first] !== DMA_BIDIRECTIONAL) {
       this.#debug(dmaAddr, `synced with different direction: mapped ${DIRECTION_NAMES[this.#direction[first]!]}, synced ${DIRECTION_NAMES[direction]}`);
     } else if (this.#direction[first] === refused) this.#debug(dmaAddr, `syncs ${why}`);
+  }
+
+  /** The I/O page of this address if a streaming mapping starts in it, else 0. */
+  #mappingAt(dmaAddr: number): number {
+    if (dmaAddr <= 0 || dmaAddr >= this.#size.length * PAGE_SIZE) return 0;
+    const first = dmaAddr >>> PAGE_SHIFT;
+    return this.#size[first] === 0 ? 0 : first;
   }
 
   allocCoherent(sizeBytes: number): CoherentMemory | null {
@@ -129,7 +142,13 @@ export class IommuDmaDevice implements DmaDevice {
   }
 
   freeCoherent(memory: CoherentMemory): void {
-    const { page, dmaAddr, order } = memory as Coherent;
+    const coherent = memory as Coherent;
+    const { page, dmaAddr, order } = coherent;
+    if (coherent.freed) {
+      this.#debug(dmaAddr, "device driver tries to free DMA memory it has not allocated");
+      return;
+    }
+    coherent.freed = true;
     this.domain.unmap(dmaAddr >>> PAGE_SHIFT, 1 << order);
     this.#pages.putPage(page);
   }
@@ -154,6 +173,7 @@ class Coherent implements CoherentMemory {
   readonly sizeBytes: number;
   readonly page: Page;
   readonly order: number;
+  freed = false;
 
   constructor(page: Page, dmaAddr: number, sizeBytes: number, order: number) {
     this.region = page.region;

@@ -19,7 +19,7 @@ export class IommuDomain {
   readonly prot: Uint8Array;
   /** Byte offset in its region of each I/O page. */
   readonly #offset: Int32Array;
-  readonly #regionIndex: Uint8Array;
+  readonly #regionIndex: Uint16Array;
   readonly #regions: PayloadRegion[] = [];
   readonly #singles: Int32Array;
   #singlesHead = 0;
@@ -31,8 +31,8 @@ export class IommuDomain {
     this.#size = aperturePages;
     this.prot = new Uint8Array(aperturePages);
     this.#offset = new Int32Array(aperturePages);
-    this.#regionIndex = new Uint8Array(aperturePages);
-    this.#multiStart = aperturePages - Math.max(1, Math.floor(aperturePages / MULTI_SHARE));
+    this.#regionIndex = new Uint16Array(aperturePages);
+    this.#multiStart = aperturePages - Math.floor(aperturePages / MULTI_SHARE);
     this.#singles = new Int32Array(this.#multiStart);
     // Index 0 stays unused, so that no device address is 0.
     for (let i = 1; i < this.#multiStart; i++) this.#singles[this.#singlesCount++] = i;
@@ -61,9 +61,9 @@ export class IommuDomain {
 
   /** Whether every byte of the range is mapped with the rights asked for. */
   allows(dmaAddr: number, lengthBytes: number, prot: number): boolean {
-    if (dmaAddr < 0 || lengthBytes <= 0) return false;
+    // Compared before any shift: that would cut an address off at 32 bits.
+    if (dmaAddr < 0 || lengthBytes <= 0 || dmaAddr + lengthBytes > this.#size * PAGE_SIZE) return false;
     const last = (dmaAddr + lengthBytes - 1) >>> PAGE_SHIFT;
-    if (last >= this.#size) return false;
     for (let i = dmaAddr >>> PAGE_SHIFT; i <= last; i++) if ((this.prot[i]! & prot) !== prot) return false;
     return true;
   }

@@ -22,7 +22,10 @@ export interface MmOptions {
 
 /** Bytes a backing must have for these options. */
 export function backingBytes(options: Pick<MmOptions, "nrPages" | "extraBytes">): number {
-  return options.nrPages * PAGE_SIZE + (options.extraBytes ?? 0);
+  const { nrPages, extraBytes = 0 } = options;
+  if (!Number.isInteger(nrPages) || nrPages < 1) throw new UsageError("mm", "nrPages", nrPages, "give 1 page or more");
+  if (!Number.isInteger(extraBytes) || extraBytes < 0 || extraBytes % 8 !== 0) throw new UsageError("mm", "extraBytes", extraBytes, "give a multiple of 8");
+  return nrPages * PAGE_SIZE + extraBytes;
 }
 
 export function createMm(kernel: Pick<Kernel, "reports">, options: MmOptions): Mm {

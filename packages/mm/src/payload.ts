@@ -32,9 +32,9 @@ export class BackedPayload implements PayloadMemory {
   }
 
   adoptRegion(name: string, bytes: Uint8Array, cpuReadable: boolean): PayloadRegion {
-    const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-    const words = new Int32Array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength >> 2);
-    return new PayloadRegion(name, aligned, words, cpuReadable, -1);
+    // Bytes that do not start on a word have no words; a copy of them would no longer be the caller's.
+    const words = bytes.byteOffset % 4 === 0 ? new Int32Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength >> 2) : new Int32Array(0);
+    return new PayloadRegion(name, bytes, words, cpuReadable, -1);
   }
 
   copy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {

@@ -246,6 +246,12 @@ describe("references", () => {
     expect([kinds(reports), buddy.freePages()]).toEqual([["bad-page"], 24]);
   });
 
+  test("a page at the end of memory freed with an order that reaches beyond it is reported and withheld", () => {
+    const { buddy, reports } = rigOf(1);
+    buddy.freePagesOrder(alloc(buddy, 0), 3);
+    expect([kinds(reports), buddy.freePages()]).toEqual([["bad-page"], 0]);
+  });
+
   test("putting a withheld page again is a report and does not free it", () => {
     const { buddy, reports } = rigOf(4);
     const page = alloc(buddy, 0);

@@ -28,11 +28,16 @@ function pathSentence(runs: readonly DesignRun[]): string {
   const lookups = looking.length === 0
     ? `${names(recycling)} found each page's owner by the pointer in the page, without one mem_info look-up`
     : `To find the pages' owners ${looking.map((run) => `${run.design} asked the mem_info registry ${times(run.memInfoLookups)}`).join(" and ")}${recycling.length > looking.length ? `, while ${names(recycling.filter((run) => run.memInfoLookups === 0))} followed the pointer in the page` : ""}`;
+  return `${lookups}; ${wherePagesWent(recycling)}.`;
+}
+
+/** Cache or ring: the cache is for pages freed in the pool's own poll. */
+function wherePagesWent(recycling: readonly DesignRun[]): string {
   const direct = recycling.filter((run) => run.recycled.cached > 0);
-  const where = direct.length === 0
-    ? "all recycled pages went through the ring, since they were freed outside the pool's own poll"
-    : `${direct.map((run) => `${run.design} put ${share(run)} of its recycled pages straight into the cache`).join(", ")}, and the rest went through the ring`;
-  return `${lookups}; ${where}.`;
+  if (direct.length === 0) return "all recycled pages went through the ring, since they were freed outside the pool's own poll";
+  const rest = recycling.filter((run) => run.recycled.cached === 0);
+  const put = direct.map((run) => (run.recycled.ring === 0 ? `${run.design} put all its recycled pages straight into the cache` : `${run.design} put ${share(run)} of its recycled pages straight into the cache and the rest into the ring`));
+  return `${put.join(", ")}${rest.length === 0 ? "" : `, ${names(rest)} all of theirs into the ring`}`;
 }
 
 function pages(run: DesignRun): string {

@@ -6,7 +6,7 @@ export class PayloadRegion {
   declare private readonly nominal: "PayloadRegion";
   readonly name: string;
   readonly bytes: Uint8Array;
-  /** The same bytes as 32-bit words, for descriptors. Byte offset ÷ 4 indexes it. */
+  /** The same bytes as 32-bit words, for descriptors. Byte offset ÷ 4 indexes it. Empty if adopted bytes do not start on a word. */
   readonly words: Int32Array;
   /** False for device memory: a CPU access is a report and does nothing. */
   readonly cpuReadable: boolean;
