@@ -86,7 +86,7 @@ test("regions lie one behind the other in the backing, their words over the same
   expect([...b.bytes.subarray(4, 8)]).toEqual([4, 3, 2, 1]);
 });
 
-test("an adopted region is over the caller's bytes, not over a copy, whatever their alignment", () => {
+test("an adopted region is over the caller's bytes, not over a copy, whatever their alignment; only aligned ones have words", () => {
   const { payload } = payloadOf(plain(8));
   for (const shift of [0, 1, 2, 4, 7]) {
     const callers = new Uint8Array(32).subarray(shift, shift + 16);
@@ -94,6 +94,7 @@ test("an adopted region is over the caller's bytes, not over a copy, whatever th
     region.bytes[3] = 9;
     callers[5] = 7;
     expect([callers[3], region.bytes[5], region.base]).toEqual([9, 7, -1]);
+    expect(region.words.length).toBe(shift % 4 === 0 ? 4 : 0);
   }
 });
 

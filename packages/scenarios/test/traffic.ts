@@ -1,9 +1,12 @@
 import { createMachine, PRESET_NAMES, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type FreeOrder, type Machine, type MachineOptions, type PresetName, type WireFrame, type WireTiming } from "@netmem/machine";
+import type { NetDriver } from "@netmem/driver/api";
 import { mvneta } from "@netmem/driver-mvneta";
 import type { PagePool } from "@netmem/page-pool/api";
 import { testFrame } from "@netmem/testkit";
 
 export interface TrafficOptions extends MachineOptions {
+  /** Default mvneta. */
+  readonly driver?: NetDriver;
   readonly timing?: WireTiming;
   readonly lag?: number;
   readonly tap?: boolean;
@@ -41,7 +44,7 @@ export function concatenated(sent: readonly WireFrame[]): Uint8Array {
   return bytes;
 }
 
-/** A machine with an mvneta NIC, a wire with the frames, and a reader, ready to run. */
+/** A machine with a NIC, a wire with the frames, and a reader, ready to run. */
 export function traffic(sent: readonly WireFrame[], options: TrafficOptions = {}): TrafficRun {
   const machine = createMachine({ nrPages: 4096, ...options, extraBytes: wireBytes(sent) + USER_BUFFER_BYTES });
   const { kernel, net, mm } = machine;
@@ -55,7 +58,7 @@ export function traffic(sent: readonly WireFrame[], options: TrafficOptions = {}
     freeOrder: options.freeOrder ?? "original",
     onBytes: (bytes) => chunks.push(bytes.slice()),
   });
-  const device = machine.attach(mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false });
+  const device = machine.attach(options.driver ?? mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false });
   if (device.netif.open() !== 0) throw new Error("open failed");
   const pool = machine.pagePools.pools()[0]!;
   const idle = (each?: () => void): void => {

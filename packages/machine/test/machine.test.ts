@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { UsageError } from "@netmem/kernel/api";
+import { createMachine, DEFAULT_PRESET, PRESETS, PRESET_NAMES, resolvePreset, Wire } from "../src/index.ts";
+
+test("every preset boots, on a machine of 32 pages", () => {
+  for (const preset of PRESET_NAMES) {
+    const machine = createMachine({ preset, nrPages: 32 });
+    expect([machine.preset, machine.mm.pages.freePages()]).toEqual([PRESETS[preset], 32]);
+  }
+});
+
+test("the default is the newest kernel; overrides replace just what they name", () => {
+  expect(resolvePreset({})).toEqual(PRESETS[DEFAULT_PRESET]);
+  expect(resolvePreset({ preset: "5.14", sharedRelease: "last-reference" })).toEqual({ ...PRESETS["5.14"], sharedRelease: "last-reference" });
+});
+
+test.each<[object, RegExp]>([
+  [{ preset: "4.4" }, /@netmem\/machine: preset = 4\.4: choose stock, v3-2021, 5\.14, 6\.18/],
+  [{ returnPath: "carrier-pigeon" }, /@netmem\/machine: returnPath = carrier-pigeon: choose mem-info/],
+  [{ sharedRelease: "never" }, /@netmem\/machine: sharedRelease = never: choose leave-pool/],
+  [{ nrCpus: 0 }, /@netmem\/kernel: nrCpus = 0/],
+  [{ seed: -1 }, /@netmem\/kernel: seed = -1/],
+  [{ nrPages: 0 }, /@netmem\/mm: nrPages = 0/],
+  [{ extraBytes: 12 }, /backing|multiple of 8/],
+  [{ traceEntries: 1.5 }, /@netmem\/kernel: traceEntries = 1\.5/],
+])("misuse %j names package, option and value", (options, message) => {
+  const boot = (): void => {
+    const machine = createMachine(options);
+    machine.mm.payload.addRegion("rest", 12, true);
+  };
+  expect(boot).toThrow(UsageError);
+  expect(boot).toThrow(message);
+});
+
+test("a wire with a timing that does not exist is refused", () => {
+  const machine = createMachine();
+  expect(() => new Wire(machine.kernel, machine.mm.payload, [], "yesterday" as "capture")).toThrow(/timing = yesterday: choose back-to-back or capture/);
+});
+
+test("a machine without devices shuts down, and shuts down again", () => {
+  const machine = createMachine();
+  machine.shutdown();
+  machine.shutdown();
+  expect(machine.kernel.reports.total).toBe(0);
+});

@@ -1,0 +1,24 @@
+import { expect, test } from "vitest";
+import { mvneta } from "@netmem/driver-mvneta";
+import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes } from "@netmem/machine";
+
+/** Bytes of garbage that a packet may leave behind: far less than the smallest object. */
+const BYTES_PER_PACKET = 6;
+
+test.each(["stock", "v3-2021", "5.14", "6.18"] as const)("receiving, cloning to a tap, reading and freeing a packet allocates nothing under %s", (preset) => {
+  const frame = { bytes: new Uint8Array(64), offset: 0, lengthBytes: 64, arrivalNs: 0 };
+  const frames = Array.from({ length: 400_000 }, () => frame);
+  const machine = createMachine({ preset, extraBytes: wireBytes(frames) + USER_BUFFER_BYTES });
+  const user = machine.mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
+  const reader = new Reader(machine.kernel, machine.net, user, { cpu: 1, lag: 0, tap: true, expand: false, freeOrder: "alternate", onBytes: () => {} });
+  const { netif, nic } = machine.attach(mvneta);
+  netif.open();
+  new Wire(machine.kernel, machine.mm.payload, frames, "back-to-back").connect(nic);
+  const { scheduler } = machine.kernel;
+  scheduler.runUntil(() => reader.packets >= 200_000);
+  globalThis.gc!();
+  const heap = process.memoryUsage().heapUsed;
+  const packets = reader.packets;
+  scheduler.runUntil(() => reader.packets === frames.length);
+  expect((process.memoryUsage().heapUsed - heap) / (reader.packets - packets)).toBeLessThan(BYTES_PER_PACKET);
+});
