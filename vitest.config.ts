@@ -20,7 +20,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "dist",
-          include: ["packages/*/test/**/*.dist.test.ts", "apps/*/test/**/*.dist.test.ts"],
+          include: ["packages/*/test/**/*.dist.test.ts", "apps/*/test/**/*.dist.test.ts", "tools/*/test/**/*.dist.test.ts"],
           server: { deps: { external: [/\/dist\//] } },
           pool: "forks",
           execArgv: ["--expose-gc", "--max-inlined-bytecode-size-cumulative=20000"],

@@ -18,7 +18,7 @@ test("pp-xdp row 7: the first allocation of a new pool takes 64 pages and leaves
 test("pp-xdp row 8: a bulk of 10 of which 3 cannot be mapped holds 7, leaves 6 in the cache, and puts the 3", () => {
   const rig = new PoolRig({}, { aperturePages: 10 });
   rig.bulkLimit = 10;
-  // I/O page 0 is never used and one is kept for blocks: 8 single pages; one of them is taken already.
+  // I/O page 0 is never used and one of ten is kept for blocks: 8 single pages, one of them taken already.
   const other = rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
   rig.dma.mapPage(other, 0, 4096, 2, 0);
   const free = rig.mm.pages.freePages();
@@ -30,6 +30,8 @@ test("pp-xdp row 8: a bulk of 10 of which 3 cannot be mapped holds 7, leaves 6 i
 
 test("pp-xdp row 9: when no page can be mapped there is none; nothing is counted and nothing is in flight", () => {
   const rig = new PoolRig({}, { aperturePages: 2 });
+  // Another user has the only I/O page there is: page 0 is never used.
+  rig.dma.mapPage(rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, 0, 4096, 2, 0);
   const pool = rig.create();
   const free = rig.mm.pages.freePages();
   expect(pool.allocPages(GFP_ATOMIC)).toBeNull();

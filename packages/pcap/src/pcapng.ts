@@ -53,7 +53,7 @@ export function readPcapng(path: string, bytes: Uint8Array, table: PacketTable):
         break;
       }
       case BLOCK_ENHANCED_PACKET: addPacket(block, interfaces, block.u32(8, "interface"), 12, 28, table); break;
-      case BLOCK_PACKET_OLD: addPacket(block, interfaces, block.u32(8, "interface") & 0xffff, 12, 28, table); break;
+      case BLOCK_PACKET_OLD: addPacket(block, interfaces, block.u16(8, "interface"), 12, 28, table); break;
       case BLOCK_SIMPLE_PACKET: addSimplePacket(block, interfaces, table); break;
     }
     at += length;
@@ -73,6 +73,11 @@ class Block {
     this.numbers = numbers;
     this.at = at;
     this.length = length;
+  }
+
+  u16(offset: number, what: string): number {
+    this.need(offset + 2, what);
+    return this.numbers.u16(this.at + offset);
   }
 
   u32(offset: number, what: string): number {
