@@ -24,6 +24,8 @@ export class BuddyAllocator implements PageAllocator {
   readonly stats: PageAllocatorStats = { allocs: 0, frees: 0, failures: 0 };
   /** Head of the list of free blocks of each order. */
   readonly #free: (Page | null)[] = [];
+  /** Its tail: where blocks wait that will probably merge soon. */
+  readonly #tail: (Page | null)[] = [];
   readonly #checksPoolSignature: boolean;
   readonly #reports: ReportSink;
   #freeCount = 0;
@@ -33,7 +35,10 @@ export class BuddyAllocator implements PageAllocator {
     this.nrPages = nrPages;
     this.#reports = reports;
     this.#checksPoolSignature = options.checksPoolSignature;
-    for (let order = 0; order <= MAX_PAGE_ORDER; order++) this.#free.push(null);
+    for (let order = 0; order <= MAX_PAGE_ORDER; order++) {
+      this.#free.push(null);
+      this.#tail.push(null);
+    }
     for (let i = 0; i < nrPages; i++) this.pages.push(new Page(FIRST_PFN + i, 0, region, i << PAGE_SHIFT));
     // Backwards, so that the lowest block ends up at the head of its list.
     for (let end = nrPages; end > 0;) {
@@ -151,7 +156,8 @@ export class BuddyAllocator implements PageAllocator {
       }
       size++;
     }
-    this.#addFree(block, size);
+    if (this.#mergeLikely(block, size)) this.#addFreeTail(block, size);
+    else this.#addFree(block, size);
   }
 
   /** The checks of free_pages_prepare: a page that breaks one is reported and withheld. */
@@ -203,15 +209,39 @@ export class BuddyAllocator implements PageAllocator {
     page.order = order;
     page.prev = null;
     page.next = first;
-    if (first !== null) first.prev = page;
+    if (first === null) this.#tail[order] = page;
+    else first.prev = page;
     this.#free[order] = page;
     this.#freeCount += 1 << order;
+  }
+
+  #addFreeTail(page: Page, order: number): void {
+    const last = this.#tail[order]!;
+    if (last === null) {
+      this.#addFree(page, order);
+      return;
+    }
+    page.state = PAGE_BUDDY;
+    page.order = order;
+    page.prev = last;
+    page.next = null;
+    last.next = page;
+    this.#tail[order] = page;
+    this.#freeCount += 1 << order;
+  }
+
+  /** Its buddy's buddy is free already: handed out last, the block may still grow. @kernel buddy_merge_likely */
+  #mergeLikely(block: Page, order: number): boolean {
+    if (order > MAX_PAGE_ORDER - 2) return false;
+    const pair = (block.pfn - FIRST_PFN) & ~(1 << order);
+    return this.#buddyOf(this.pages[pair]!, order + 1) !== null;
   }
 
   #removeFree(page: Page, order: number): void {
     if (page.prev === null) this.#free[order] = page.next;
     else page.prev.next = page.next;
-    if (page.next !== null) page.next.prev = page.prev;
+    if (page.next === null) this.#tail[order] = page.prev;
+    else page.next.prev = page.prev;
     page.next = null;
     page.prev = null;
     page.order = 0;

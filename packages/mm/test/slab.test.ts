@@ -47,6 +47,14 @@ test("a fresh slab is used from its lowest address upwards", () => {
   expect(bases).toEqual([0, 1024, 2048]);
 });
 
+test.each([64, 96, 192, 512, 8192])("objects of %i bytes lie side by side, each within its slab", (bytes) => {
+  const mm = memory({ nrPages: 256 });
+  const objects = Array.from({ length: 100 }, () => kmalloc(mm, bytes)).sort((a, b) => a.base - b.base);
+  for (const [i, { base, slab }] of objects.entries()) {
+    expect(base + bytes).toBeLessThanOrEqual(Math.min(slab.base + (PAGE_SIZE << slab.order), objects[i + 1]?.base ?? Infinity));
+  }
+});
+
 test("an object lies in a page that is marked as slab", () => {
   expect(kmalloc(memory(), 100).slab.state).toBe(PAGE_SLAB);
 });
@@ -121,7 +129,7 @@ test.each([0, -1, Number.NaN])("a request of %d bytes is refused", (bytes) => {
 test("property: live objects never overlap, and once all are freed a shrink brings every page home", () => {
   const step = fc.record({ bytes: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 20_000 })), free: fc.boolean(), at: fc.nat() });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 100, size: "max" }), (steps) => {
       const mm = memory({ nrPages: 256 });
       const live: { readonly object: SlabObject; readonly tag: number }[] = [];
       const release = (at: number): void => {

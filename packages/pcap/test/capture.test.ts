@@ -30,7 +30,7 @@ test("a capture refers to the caller's bytes and does not copy them", () => {
 });
 
 const packet: fc.Arbitrary<Required<Written>> = fc.record({
-  bytes: fc.uint8Array({ maxLength: 80 }),
+  bytes: fc.uint8Array({ maxLength: 80, size: "max" }),
   wireBytes: fc.nat(3),
   seconds: fc.integer({ min: 0, max: 0xffffffff }),
   fraction: fc.nat(999_999),
@@ -38,7 +38,7 @@ const packet: fc.Arbitrary<Required<Written>> = fc.record({
 
 test("property: classic packets written in any of the four variants are read as they were", () => {
   fc.assert(
-    fc.property(fc.array(packet, { maxLength: 20 }), fc.boolean(), fc.boolean(), fc.nat(0xffff), (packets, little, nanoseconds, linkType) => {
+    fc.property(fc.array(packet, { maxLength: 20, size: "max" }), fc.boolean(), fc.boolean(), fc.nat(0xffff), (packets, little, nanoseconds, linkType) => {
       const capture = read(classic(packets, { little, nanoseconds, linkType }));
       expect(capture.packets.map((p) => [dataOf(capture, p), p.wireBytes, p.timeSeconds, p.timeNanoseconds, p.linkType])).toEqual(
         packets.map((p) => [[...p.bytes], p.wireBytes, p.seconds, p.fraction * (nanoseconds ? 1 : 1000), linkType]),
@@ -52,12 +52,12 @@ test("property: classic packets written in any of the four variants are read as 
 const anySection = fc.record({
   little: fc.boolean(),
   linkTypes: fc.array(fc.nat(0xffff), { minLength: 1, maxLength: 3 }),
-  packets: fc.array(fc.record({ packet, kind: fc.constantFrom("enhanced", "obsolete", "simple", "unknown"), interfaceId: fc.nat(2) }), { maxLength: 10 }),
+  packets: fc.array(fc.record({ packet, kind: fc.constantFrom("enhanced", "obsolete", "simple", "unknown"), interfaceId: fc.nat(2) }), { maxLength: 10, size: "max" }),
 });
 
 test("property: pcapng sections with interfaces and packets of any kind are read as they were", () => {
   fc.assert(
-    fc.property(fc.array(anySection, { minLength: 1, maxLength: 3 }), (sections) => {
+    fc.property(fc.array(anySection, { minLength: 1, maxLength: 3, size: "max" }), (sections) => {
       const expected: unknown[] = [];
       const file = concat(...sections.map(({ little, linkTypes, packets }) => {
         const blocks: Block[] = linkTypes.map((linkType) => iface({ linkType, tsresol: 9 }));
@@ -123,7 +123,7 @@ test("a classic file truncated behind its header is refused only while its first
 test.each(FILES)("property: a %s file with any bytes changed is read or refused with a CaptureError, and ends", (_name, file) => {
   const change = fc.record({ at: fc.nat(file.length - 1), value: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 127, 128, 255)) });
   fc.assert(
-    fc.property(fc.array(change, { minLength: 1, maxLength: 6 }), (changes) => {
+    fc.property(fc.array(change, { minLength: 1, maxLength: 6, size: "max" }), (changes) => {
       const copy = file.slice();
       for (const { at, value } of changes) copy[at] = value;
       const capture = readOrRefuse(copy);
@@ -136,7 +136,7 @@ test.each(FILES)("property: a %s file with any bytes changed is read or refused 
 test("property: any bytes behind a right magic number are read or refused with a CaptureError, and end", () => {
   const magic = fc.constantFrom(CLASSIC_FILE.slice(0, 24), NG_FILE.slice(0, 28), NG_FILE.slice(0, 12));
   fc.assert(
-    fc.property(magic, fc.uint8Array({ maxLength: 200 }), (start, rest) => {
+    fc.property(magic, fc.uint8Array({ maxLength: 200, size: "max" }), (start, rest) => {
       const file = concat(start, rest);
       const capture = readOrRefuse(file);
       if (capture !== null) expectWithin(capture, file.length);

@@ -35,8 +35,8 @@ test.each(PACKAGES)("%s is packed so that everyone's tools can import it (publin
 });
 
 test.each(PACKAGES)("the public declarations of %s are those of docs/api: a change of them is seen in review (UPDATE_API=1 rewrites)", (name) => {
-  const page = join(ROOT, "docs/api", `${name}.d.ts`);
-  const now = declarations(name);
+  const page = join(ROOT, "docs/api", `${name}.md`);
+  const now = `# Public declarations of @netmem/${name}\n\nGenerated from the build (UPDATE_API=1), without comments.\n\n\`\`\`ts\n${declarations(name)}\`\`\`\n`;
   if (process.env["UPDATE_API"] === "1") {
     mkdirSync(join(ROOT, "docs/api"), { recursive: true });
     writeFileSync(page, now);

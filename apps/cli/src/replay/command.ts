@@ -42,7 +42,7 @@ export function addReplayCommand(program: Command, context: CommandContext): voi
   const command = program
     .command("replay")
     .description("Replay captures (pcap, pcapng) through a modelled NIC under each design, and count what happens to the pages.")
-    .argument("<capture...>", "capture files of Ethernet frames, replayed in this order");
+    .argument("<capture...>", "capture files of Ethernet frames, replayed in this order; - reads one from stdin");
   declareReplayOptions(command).action((paths: string[], raw) => {
     context.setExitCode(replay(paths, checkReplayOptions(raw), context));
   });

@@ -35,6 +35,7 @@ export function loadCaptures(paths: readonly string[], cwd: string): readonly Lo
 function readBytes(path: string, cwd: string): Uint8Array {
   const file = resolve(cwd, path);
   try {
+    if (path === "-") return readFileSync(0);
     const { size } = statSync(file);
     if (size > MAX_FILE_BYTES) throw new CliError(`${path}: ${size} bytes, more than ${MAX_FILE_BYTES}; split it (editcap -c)`);
     return readFileSync(file);
