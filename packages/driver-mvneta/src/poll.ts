@@ -9,12 +9,13 @@ import type { MvnetaRxQueue } from "./rx-queue.ts";
 
 /**
  * Takes up to `budget` filled descriptors, hands each complete frame up as an skb, refills, and answers how many
- * descriptors it took. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
+ * packets that made. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
  */
 export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, budget: number, earlyDrop: boolean): number {
   const { words } = rxq.ring.region;
   const { dev, hw } = rxq;
   const todo = Math.min(budget, hw.occupied());
+  let packets = 0;
   for (let done = 0; done < todo; done++) {
     const desc = rxq.nextDesc;
     const page = rxq.pages[desc]!;
@@ -32,6 +33,7 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, b
       dropFrame(rxq);
       continue;
     }
+    packets++;
     dev.rxPackets++;
     dev.rxBytes += skb.len;
     deps.edit.ethTypeTrans(skb);
@@ -42,7 +44,7 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, b
   }
   if (todo > 0) hw.decOccupied(todo);
   if (rxq.refillNum > 0) rxq.refillAfterPoll();
-  return todo;
+  return packets;
 }
 
 /** The first descriptor: its page becomes the head. @kernel mvneta_swbm_rx_frame */

@@ -1,11 +1,11 @@
 import { ENOMEM } from "@netmem/kernel/api";
 import type { DriverDeps, DriverOptions, NicRxQueue } from "@netmem/driver/api";
-import { DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
+import { DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
 import { MEM_TYPE_PAGE_POOL, type NapiStruct, type NetDevice, type NetdevRxQueue, type XdpBuff } from "@netmem/xdp/api";
 import { MVNETA_MAX_RX_BUF_SIZE, MVNETA_REFILL_BATCH, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM } from "./constants.ts";
 
-/** Waits this long before it tries again when memory ran out and no interrupt can come, in ns. */
+/** Waits this long before it tries again when memory ran out, in ns. */
 const REFILL_RETRY_NS = 1_000_000;
 
 /**
@@ -75,10 +75,11 @@ export class MvnetaRxQueue {
    * counted for the next poll. @kernel mvneta_rx_refill_queue
    */
   refillAfterPoll(): void {
+    const wanted = Math.min(this.refillNum, MVNETA_REFILL_BATCH);
     const done = this.#refill(GFP_ATOMIC);
     if (done > 0) this.hw.addNonOccupied(done);
-    // With no descriptor posted and none occupied no interrupt will ever call poll again.
-    if (done === 0 && this.refillNum === this.size) this.#retry();
+    // With too few descriptors for the next frame no interrupt may ever come to call poll again.
+    if (done < wanted) this.#retry();
   }
 
   #refill(gfp: number): number {
@@ -143,7 +144,7 @@ export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: Napi
     pool.destroy();
     return connected < 0 ? connected : -ENOMEM;
   }
-  const rxq = new MvnetaRxQueue(deps, queue, napi, pool, ring, options.rxRingSize, deps.xdpStructs.createXdpBuff(xdpRxq, PAGE_SIZE));
+  const rxq = new MvnetaRxQueue(deps, queue, napi, pool, ring, options.rxRingSize, deps.xdpStructs.createXdpBuff(xdpRxq));
   rxq.hw.configure(ring.dmaAddr, options.rxRingSize, MVNETA_MAX_RX_BUF_SIZE);
   const filled = rxq.fill();
   if (filled === 0) return rxq;

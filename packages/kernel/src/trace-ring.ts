@@ -4,6 +4,8 @@ const ARGS = 5;
 /** Kinds fit into a byte each. */
 const MAX_KINDS = 256;
 const HISTORY_LINES = 32;
+/** By how a report names an object: the field that holds its number, and the number's base. */
+const OBJECT_FIELDS = { "page pfn 0x": ["pfn", 16], "sk_buff ": ["skb", 10], "page_pool ": ["page_pool", 10] } as const;
 
 export class FixedTraceRing implements TraceRing, ReportHistory {
   readonly #clock: Clock;
@@ -77,10 +79,12 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
     return lines.toReversed();
   }
 
-  /** Reports name pages as `page pfn 0x1a`: their past is every event with that pfn. */
+  /** Reports name objects as `page pfn 0x1a`, `sk_buff 7`, `page_pool 1`: their past is every event with that number. */
   of(object: string): readonly string[] {
-    const match = /^page pfn 0x([0-9a-f]+)/.exec(object);
-    return match === null ? [] : this.linesWhere("pfn", Number.parseInt(match[1]!, 16), HISTORY_LINES);
+    const match = /^(page pfn 0x|sk_buff |page_pool )([0-9a-f]+)/.exec(object);
+    if (match === null) return [];
+    const [field, radix] = OBJECT_FIELDS[match[1] as keyof typeof OBJECT_FIELDS];
+    return this.linesWhere(field, Number.parseInt(match[2]!, radix), HISTORY_LINES);
   }
 
   /** Slot of the i-th oldest event. */

@@ -33,6 +33,8 @@ export function createMachine(options: MachineOptions = {}): Machine {
     recyclesSkbPages: preset.recyclesSkbPages,
     signature: preset.signature,
     stampsOwnerAtMark: preset.stampsOwnerAtMark,
+    // Under the other policies a further pool-aware holder may still need the mark.
+    returnClearsMark: preset.stampsOwnerAtMark && preset.sharedRelease === "leave-pool",
     framesFollowPointer: preset.framesFollowPointer,
   });
   const pagePools = createPagePools({

@@ -20,7 +20,10 @@ export interface Preset {
   readonly releaseClearsRecycle: boolean;
   /** From 5.19: packets read on another CPU are freed where they were built. */
   readonly defersFrees: boolean;
-  /** From 6.4: a put in the consumer's own softirq goes to the cache without being told. */
+  /**
+   * From 6.10 the pool finds out itself whether a put runs in its consumer's softirq, and then uses the cache. From 6.4 it
+   * went by the freeing caller's word; before that, skb frees never did.
+   */
   readonly napiLocal: boolean;
   /** From 6.8 (dba1b8a7ab68): the page allocator looks for pool pages at free. */
   readonly checksPoolSignature: boolean;

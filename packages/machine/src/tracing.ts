@@ -18,7 +18,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
   const poolRelease = ring.define("page_pool_release", ["page_pool", "inflight", "hold", "release", "cnt"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
-  const freed = ring.define("skb_freed", ["reason", "len", "data_len", "truesize", "pp_recycle"]).id;
+  const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle"]).id;
   const received = ring.define("nic_receive", ["queue", "bytes", "descriptors"]).id;
   const overrun = ring.define("nic_overrun", ["queue", "bytes"]).id;
   return {
@@ -32,7 +32,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
       unmap: (_device: string, dmaAddr: number, pfn: number, direction: number): void => ring.record(unmap, pfn, dmaAddr, direction, 0, 0),
     },
     skb: {
-      freed: (skb: SkBuff, reason: number): void => ring.record(freed, reason, skb.len, skb.dataLen, skb.truesize, skb.ppRecycle ? 1 : 0),
+      freed: (skb: SkBuff, reason: number): void => ring.record(freed, skb.id, reason, skb.len, skb.truesize, skb.ppRecycle ? 1 : 0),
     },
     nic: {
       received: (queue: number, bytes: number, descriptors: number): void => ring.record(received, queue, bytes, descriptors, 0, 0),

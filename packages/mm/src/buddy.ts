@@ -67,6 +67,7 @@ export class BuddyAllocator implements PageAllocator {
 
   allocPagesBulk(_gfp: number, _nid: number, n: number, out: (Page | null)[]): number {
     for (let i = 0; i < n; i++) {
+      if (out[i] !== null && out[i] !== undefined) continue;
       const page = this.#take(0);
       if (page === null) {
         this.stats.failures++;

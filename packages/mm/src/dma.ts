@@ -67,7 +67,7 @@ export class IommuDmaDevice implements DmaDevice {
     if (direction < DMA_BIDIRECTIONAL || direction >= DMA_NONE) {
       this.#reports.report("dma-bad-direction", "bug", `device ${this.name}`, this.name, `map with direction ${direction}`);
     }
-    if (sizeBytes <= 0) return DMA_MAPPING_ERROR;
+    if (sizeBytes <= 0 || start < 0 || start + sizeBytes > region.bytes.length) return DMA_MAPPING_ERROR;
     const inPage = start & (PAGE_SIZE - 1);
     const first = this.domain.map(region, start - inPage, (inPage + sizeBytes + PAGE_SIZE - 1) >>> PAGE_SHIFT, protOf(direction));
     if (first === 0) return DMA_MAPPING_ERROR;

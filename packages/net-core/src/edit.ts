@@ -3,7 +3,7 @@ import type { Netmem, PageAllocator, PayloadMemory, PayloadRegion, SlabAllocator
 import { pageIsPfmemalloc } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SHARED_INFO_BYTES, skbCloned, skbDataAlign, skbHeadlen,
+  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SHARED_INFO_BYTES, skbCloned, skbDataAlign, skbHeadlen, skbName, skbOwner,
   type SkBuff, type SkbEdit,
 } from "./api/index.ts";
 import type { SkbRelease } from "./release.ts";
@@ -36,7 +36,7 @@ export class SkbEdits implements SkbEdit {
 
   skbPut(skb: SkBuff, bytes: number): void {
     if (skb.tail + bytes > skb.end || skb.dataLen > 0) {
-      this.#reports.report("skb-over-panic", "bug", "sk_buff", skb.dev === null ? "no device" : skb.dev.name, `skb_put of ${bytes} bytes, tailroom ${skb.end - skb.tail}, data_len ${skb.dataLen}`);
+      this.#reports.report("skb-over-panic", "bug", skbName(skb), skbOwner(skb), `skb_put of ${bytes} bytes, tailroom ${skb.end - skb.tail}, data_len ${skb.dataLen}`);
     }
     skb.tail += bytes;
     skb.len += bytes;
@@ -52,7 +52,7 @@ export class SkbEdits implements SkbEdit {
   skbAddRxFrag(skb: SkBuff, netmem: Netmem, offset: number, sizeBytes: number, truesizeBytes: number): void {
     const info = skb.shinfo!;
     if (info.nrFrags >= MAX_SKB_FRAGS) {
-      this.#reports.report("skb-too-many-frags", "bug", "sk_buff", skb.dev === null ? "no device" : skb.dev.name, `more than ${MAX_SKB_FRAGS} frags`);
+      this.#reports.report("skb-too-many-frags", "bug", skbName(skb), skbOwner(skb), `more than ${MAX_SKB_FRAGS} frags`);
     }
     const frag = info.frags[info.nrFrags++]!;
     frag.netmem = netmem;
@@ -76,10 +76,10 @@ export class SkbEdits implements SkbEdit {
   }
 
   pskbExpandHead(skb: SkBuff, nhead: number, ntail: number, gfp: number): number {
-    if (skb.users !== 1 || nhead < 0) {
-      this.#reports.report("skb-expand-shared", "bug", "sk_buff", skb.dev === null ? "no device" : skb.dev.name, `pskb_expand_head with ${skb.users} users, nhead ${nhead}`);
-    }
     const oldSize = skb.end - skb.head;
+    if (skb.users !== 1 || nhead < 0 || oldSize + ntail < skb.tail - skb.head) {
+      this.#reports.report("skb-bad-expand", "bug", skbName(skb), skbOwner(skb), `pskb_expand_head with ${skb.users} users, nhead ${nhead}, ntail ${ntail}`);
+    }
     const object = this.#slab.kmalloc(skbDataAlign(oldSize + nhead + ntail) + SKB_SHARED_INFO_BYTES, gfp);
     if (object === null) return -ENOMEM;
     this.#payload.copy(object.region, object.base + nhead, skb.region!, skb.head, skb.tail - skb.head);
@@ -119,6 +119,8 @@ export class SkbEdits implements SkbEdit {
       to.sizeBytes = from.sizeBytes;
       const netmem = from.netmem!;
       if (!netmem.isNetIov) this.#pages.getPage(netmem);
+      // A net_iov has no page count; where the last holder recycles, its holders are counted in the pool's word.
+      else if (this.#expandKeepsRecycle) netmem.ppRefCount++;
     }
     info.nrFrags = old.nrFrags;
     info.fragList = old.fragList;

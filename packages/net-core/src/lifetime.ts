@@ -1,6 +1,6 @@
-import { inSoftirq, type ExecutionContext } from "@netmem/kernel/api";
+import type { ExecutionContext } from "@netmem/kernel/api";
 import type { Page, PayloadRegion, SlabAllocator, SlabObject } from "@netmem/mm/api";
-import { pageIsPfmemalloc } from "@netmem/mm/api";
+import { PAGE_SIZE, pageIsPfmemalloc, pageName } from "@netmem/mm/api";
 import {
   SKB_CONSUMED, SKB_DROP_REASON_NOMEM, SKB_SHARED_INFO_BYTES, skbDataAlign, skbTruesize,
   type SkBuff, type SkbLifetime, type SkbStats,
@@ -30,6 +30,9 @@ export class SkbLives implements SkbLifetime {
   }
 
   napiBuildSkb(page: Page, fragSizeBytes: number): SkBuff | null {
+    if (fragSizeBytes <= SKB_SHARED_INFO_BYTES || fragSizeBytes > PAGE_SIZE << page.order) {
+      this.#release.reports.report("skb-bad-frag-size", "bug", pageName(page), "none", `napi_build_skb over ${fragSizeBytes} bytes: it needs more than ${SKB_SHARED_INFO_BYTES} for the shared info, and at most the page`);
+    }
     const skb = this.#buildAround(page.region, page.base, fragSizeBytes);
     skb.headPage = page;
     skb.headFrag = true;
@@ -74,11 +77,14 @@ export class SkbLives implements SkbLifetime {
     skb.dev = null;
     skb.memType = 0;
     skb.memId = 0;
-    skb.tstampNs = 0;
     return skb;
   }
 
   skbClone(skb: SkBuff, _gfp: number): SkBuff | null {
+    if (skb.free) {
+      this.#release.reportUseAfterFree(skb, "cloned");
+      return null;
+    }
     const clone = this.#cache.takeSkb();
     clone.users = 1;
     clone.region = skb.region;
@@ -104,7 +110,6 @@ export class SkbLives implements SkbLifetime {
     clone.dev = skb.dev;
     clone.memType = skb.memType;
     clone.memId = skb.memId;
-    clone.tstampNs = skb.tstampNs;
     skb.cloned = true;
     skb.shinfo!.dataref++;
     this.stats.clones++;
@@ -112,7 +117,8 @@ export class SkbLives implements SkbLifetime {
   }
 
   skbGet(skb: SkBuff): SkBuff {
-    skb.users++;
+    if (skb.free) this.#release.reportUseAfterFree(skb, "taken a reference on");
+    else skb.users++;
     return skb;
   }
 
@@ -130,10 +136,6 @@ export class SkbLives implements SkbLifetime {
 
   consumeSkb(skb: SkBuff): void {
     this.#release.drop(skb, SKB_CONSUMED, false);
-  }
-
-  napiConsumeSkb(skb: SkBuff, budget: number): void {
-    this.#release.drop(skb, SKB_CONSUMED, budget > 0 && inSoftirq(this.#context));
   }
 
   skbAttemptDeferFree(skb: SkBuff): void {

@@ -1,4 +1,4 @@
-import { NET_RX_SOFTIRQ, type Kernel } from "@netmem/kernel/api";
+import { NET_RX_SOFTIRQ, UsageError, type Kernel } from "@netmem/kernel/api";
 import {
   NAPIF_STATE_DISABLE, NAPIF_STATE_MISSED, NAPIF_STATE_SCHED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
@@ -14,7 +14,7 @@ export class NapiLists implements NapiScheduler {
   readonly #structs: XdpStructs;
   readonly #deferred: DeferredFree;
   readonly #freeDeferred: (skb: SkBuff) => void;
-  readonly #pollLists: NapiStruct[][] = [];
+  readonly #pollLists: PollList[] = [];
   /** Simulated cost of one received packet on its CPU. */
   readonly #packetCostNs: number;
 
@@ -24,11 +24,12 @@ export class NapiLists implements NapiScheduler {
     this.#deferred = deferred;
     this.#freeDeferred = (skb) => release.drop(skb, SKB_CONSUMED, true);
     this.#packetCostNs = packetCostNs;
-    for (let i = 0; i < kernel.nrCpus; i++) this.#pollLists.push([]);
+    for (let i = 0; i < kernel.nrCpus; i++) this.#pollLists.push(new PollList());
     kernel.softirqs.openSoftirq(NET_RX_SOFTIRQ, () => this.#netRxAction());
   }
 
   netifNapiAdd(dev: NetDevice, poller: NapiPoller, weight: number): NapiStruct {
+    if (!Number.isInteger(weight) || weight < 1) throw new UsageError("net-core", `NAPI weight of ${dev.name}`, weight, "give 1 packet or more");
     const napi = this.#structs.createNapi(dev, poller, weight);
     // Born disabled and held, as netif_napi_add leaves it: only napi_enable makes it schedulable.
     napi.state = NAPIF_STATE_SCHED | NAPIF_STATE_DISABLE;
@@ -41,11 +42,8 @@ export class NapiLists implements NapiScheduler {
 
   napiDisable(napi: NapiStruct): void {
     if (napi.listOwner !== -1) {
-      this.#kernel.reports.report("napi-disable-running", "warn", `napi of ${napi.dev.name}`, napi.dev.name, `disabled while on CPU ${napi.listOwner}'s poll list`);
-      const list = this.#pollLists[napi.listOwner]!;
-      const index = list.indexOf(napi);
-      if (index >= 0) list.splice(index, 1);
-      napi.listOwner = -1;
+      this.#warn("napi-disable-running", napi, `disabled while on CPU ${napi.listOwner}'s poll list`);
+      this.#unlink(napi);
     }
     napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_DISABLE;
   }
@@ -61,7 +59,11 @@ export class NapiLists implements NapiScheduler {
   }
 
   napiCompleteDone(napi: NapiStruct, _work: number): boolean {
-    napi.listOwner = -1;
+    if ((napi.state & NAPIF_STATE_SCHED) === 0) {
+      this.#warn("napi-not-scheduled", napi, "completed without being scheduled");
+      return false;
+    }
+    this.#unlink(napi);
     if ((napi.state & NAPIF_STATE_MISSED) !== 0) {
       napi.state &= ~NAPIF_STATE_MISSED;
       this.#enqueue(napi);
@@ -71,40 +73,89 @@ export class NapiLists implements NapiScheduler {
     return true;
   }
 
+  #unlink(napi: NapiStruct): void {
+    if (napi.listOwner === -1) return;
+    this.#pollLists[napi.listOwner]!.remove(napi);
+    napi.listOwner = -1;
+  }
+
   #enqueue(napi: NapiStruct): void {
     const { cpu } = this.#kernel.context;
     napi.listOwner = cpu;
-    this.#pollLists[cpu]!.push(napi);
+    this.#pollLists[cpu]!.append(napi);
     this.#kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
   }
 
-  /** @kernel net_rx_action */
+  /**
+   * Each instance on the list once, deferred packets before each. What used up its weight is polled again, but by the next
+   * softirq, so that interrupts and others come in between. @kernel net_rx_action
+   */
   #netRxAction(): void {
     const { cpu } = this.#kernel.context;
-    this.#deferred.flush(cpu, this.#freeDeferred);
     const list = this.#pollLists[cpu]!;
     let budget = NETDEV_BUDGET;
-    while (list.length > 0) {
+    for (let left = list.length; ; left--) {
+      this.#deferred.flush(cpu, this.#freeDeferred);
+      if (left <= 0 || list.length === 0) break;
       if (budget <= 0) {
         this.stats.timeSqueeze++;
-        this.#kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
-        return;
+        break;
       }
-      const napi = list.shift()!;
-      budget -= this.#poll(napi, list);
+      budget -= this.#poll(list.takeFirst(), list);
     }
+    if (list.length > 0) this.#kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
   }
 
   /** @kernel napi_poll, __napi_poll */
-  #poll(napi: NapiStruct, list: NapiStruct[]): number {
+  #poll(napi: NapiStruct, list: PollList): number {
     this.stats.polls++;
     const work = napi.poller.poll(napi, napi.weight);
     if (this.#packetCostNs > 0) this.#kernel.scheduler.charge(work * this.#packetCostNs);
-    if (work > napi.weight) {
-      this.#kernel.reports.report("napi-over-budget", "warn", `napi of ${napi.dev.name}`, napi.dev.name, `poll returned ${work}, over its budget ${napi.weight}`);
-    }
-    // Out of budget: it still owns its place on the list.
-    if (work >= napi.weight && napi.listOwner === this.#kernel.context.cpu && !list.includes(napi)) list.push(napi);
+    if (work > napi.weight) this.#warn("napi-over-budget", napi, `poll returned ${work}, over its budget ${napi.weight}`);
+    // Completed, and perhaps missed and put on a list again.
+    if (napi.listOwner === -1 || napi.queued) return work;
+    if (work < napi.weight) this.#warn("napi-not-completed", napi, `poll returned ${work}, less than its budget ${napi.weight}, without napi_complete_done`);
+    // Behind those counted at the start, so this softirq does not come to it again.
+    list.append(napi);
     return work;
+  }
+
+  #warn(kind: string, napi: NapiStruct, message: string): void {
+    this.#kernel.reports.report(kind, "warn", `napi of ${napi.dev.name}`, napi.dev.name, message);
+  }
+}
+
+/** One CPU's instances to poll, chained through themselves. @kernel softnet_data.poll_list */
+class PollList {
+  length = 0;
+  #first: NapiStruct | null = null;
+  #last: NapiStruct | null = null;
+
+  append(napi: NapiStruct): void {
+    napi.next = null;
+    napi.queued = true;
+    if (this.#last === null) this.#first = napi;
+    else this.#last.next = napi;
+    this.#last = napi;
+    this.length++;
+  }
+
+  /** The list is not empty. */
+  takeFirst(): NapiStruct {
+    const napi = this.#first!;
+    this.#first = napi.next;
+    if (this.#first === null) this.#last = null;
+    napi.next = null;
+    napi.queued = false;
+    this.length--;
+    return napi;
+  }
+
+  remove(napi: NapiStruct): void {
+    if (!napi.queued) return;
+    for (let i = this.length; i > 0; i--) {
+      const other = this.takeFirst();
+      if (other !== napi) this.append(other);
+    }
   }
 }

@@ -36,7 +36,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     recycle: new RecycleMarks(netmemReturn),
     edit: new SkbEdits(cache, release, mm.pages, mm.slab, mm.payload, rules, kernel.reports),
     napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
-    receive: new ReceivePath(lifetime, kernel.clock),
+    receive: new ReceivePath(lifetime),
     sockets: createSockets(lifetime),
     registerNetdev: (name: string, rxQueueCount: number): NetDevice => structs.createNetDevice(name, nextIfindex++, rxQueueCount),
   };

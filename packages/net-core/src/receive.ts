@@ -1,5 +1,4 @@
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import type { Clock } from "@netmem/kernel/api";
 import type { NapiStruct } from "@netmem/xdp/api";
 import {
   SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
@@ -9,13 +8,11 @@ import {
 /** @kernel __netif_receive_skb_core (net/core/dev.c), without GRO and protocols yet */
 export class ReceivePath implements NetReceive {
   readonly #lifetime: SkbLifetime;
-  readonly #clock: Clock;
   readonly #taps: PacketHandler[] = [];
   #protocol: PacketHandler | null = null;
 
-  constructor(lifetime: SkbLifetime, clock: Clock) {
+  constructor(lifetime: SkbLifetime) {
     this.#lifetime = lifetime;
-    this.#clock = clock;
   }
 
   napiGroReceive(_napi: NapiStruct, skb: SkBuff): void {
@@ -23,7 +20,6 @@ export class ReceivePath implements NetReceive {
   }
 
   netifReceiveSkb(skb: SkBuff): void {
-    skb.tstampNs = this.#clock.nowNs;
     for (let i = 0; i < this.#taps.length; i++) this.#taps[i]!.packetRcv(this.#lifetime.skbGet(skb));
     if (this.#protocol === null) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
     else this.#protocol.packetRcv(skb);

@@ -1,7 +1,7 @@
 import type { ReportSink } from "@netmem/kernel/api";
 import type { Netmem, PageAllocator, SlabAllocator } from "@netmem/mm/api";
 import type { NetmemReturn } from "@netmem/xdp/api";
-import { SKB_DATAREF_SHIFT, type SkBuff, type SkbProbe } from "./api/index.ts";
+import { SKB_DATAREF_SHIFT, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
 
@@ -14,7 +14,7 @@ export class SkbRelease {
   readonly #slab: SlabAllocator;
   readonly #netmemReturn: NetmemReturn;
   readonly #rules: NetCoreRules;
-  readonly #reports: ReportSink;
+  readonly reports: ReportSink;
   readonly #probe: SkbProbe | null;
 
   constructor(cache: StructCache, pages: PageAllocator, slab: SlabAllocator, netmemReturn: NetmemReturn, rules: NetCoreRules, reports: ReportSink, probe: SkbProbe | null) {
@@ -23,14 +23,14 @@ export class SkbRelease {
     this.#slab = slab;
     this.#netmemReturn = netmemReturn;
     this.#rules = rules;
-    this.#reports = reports;
+    this.reports = reports;
     this.#probe = probe;
   }
 
   /** Drops one user; the last one frees data and struct. @kernel skb_unref, __kfree_skb */
   drop(skb: SkBuff, reason: number, napiSafe: boolean): void {
     if (skb.free) {
-      this.#reports.report("skb-use-after-free", "warn", "sk_buff", skb.dev === null ? "no device" : skb.dev.name, "freed again after its last user let go");
+      this.reportUseAfterFree(skb, "freed again");
       return;
     }
     if (skb.users !== 1) {
@@ -42,6 +42,10 @@ export class SkbRelease {
     this.#cache.putSkb(skb);
   }
 
+  reportUseAfterFree(skb: SkBuff, what: string): void {
+    this.reports.report("skb-use-after-free", "warn", skbName(skb), skbOwner(skb), `${what} after its last user let go`);
+  }
+
   /** @kernel skb_release_data (net/core/skbuff.c) */
   releaseData(skb: SkBuff, reason: number, napiSafe: boolean): void {
     const info = skb.shinfo!;
@@ -49,9 +53,7 @@ export class SkbRelease {
       if (this.#rules.releaseClearsRecycle) skb.ppRecycle = false;
       return;
     }
-    if (this.#netmemReturn.needsSkb) this.#netmemReturn.enterSkb(skb.memType, skb.memId);
-    const recycle = skb.ppRecycle;
-    for (let i = 0; i < info.nrFrags; i++) this.fragUnref(info.frags[i]!.netmem!, recycle, napiSafe);
+    for (let i = 0; i < info.nrFrags; i++) this.#netmemUnref(skb, info.frags[i]!.netmem!, napiSafe);
     for (let frag = info.fragList; frag !== null;) {
       const { next } = frag;
       this.drop(frag, reason, napiSafe);
@@ -63,15 +65,18 @@ export class SkbRelease {
   }
 
   /** @kernel __skb_frag_unref, skb_page_unref (include/linux/skbuff_ref.h) */
-  fragUnref(netmem: Netmem, recycle: boolean, napiSafe: boolean): void {
-    if (recycle && this.#netmemReturn.tryReturn(netmem, napiSafe)) return;
+  #netmemUnref(skb: SkBuff, netmem: Netmem, napiSafe: boolean): void {
+    if (skb.ppRecycle) {
+      if (this.#netmemReturn.needsSkb) this.#netmemReturn.enterSkb(skb.memType, skb.memId);
+      if (this.#netmemReturn.tryReturn(netmem, napiSafe)) return;
+    }
     // A net_iov outside recycling belongs to its provider's own counts; put_netmem leaves it alone.
     if (!netmem.isNetIov) this.#pages.putPage(netmem);
   }
 
   /** The kind of head is asked before the recycle bit: a slab head never touches page state. @kernel skb_free_head */
   freeHead(skb: SkBuff, napiSafe: boolean): void {
-    if (skb.headFrag) this.fragUnref(skb.headPage!, skb.ppRecycle, napiSafe);
+    if (skb.headFrag) this.#netmemUnref(skb, skb.headPage!, napiSafe);
     else this.#slab.kfree(skb.headSlab!);
   }
 }

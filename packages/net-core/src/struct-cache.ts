@@ -15,6 +15,7 @@ export class StructCache {
     skb.free = false;
     this.stats.live++;
     this.stats.allocs++;
+    skb.id = this.stats.allocs & 0x7fffffff;
     return skb;
   }
 

@@ -115,3 +115,23 @@ test("a full list, the same CPU, a second user or an older kernel: freed here an
   old.softirq(1, () => old.net.lifetime.skbAttemptDeferFree(skb));
   expect([here.freed.length, old.freed.length]).toEqual([1, 1]);
 });
+
+test("a freed skb cannot be cloned or held: both are reports that name it, with its history when traced", () => {
+  const rig = new NetRig();
+  const skb = rig.skb();
+  rig.net.lifetime.consumeSkb(skb);
+  expect(rig.net.lifetime.skbClone(skb, GFP_ATOMIC)).toBeNull();
+  rig.net.lifetime.skbGet(skb);
+  expect(skb.users).toBe(1);
+  expect(rig.kernel.reports.reports.map(({ kind, object }) => [kind, object])).toEqual([["skb-use-after-free", "sk_buff 1"], ["skb-use-after-free", "sk_buff 1"]]);
+});
+
+test.each([320, 100, PAGE_SIZE + 1])("building an skb over %i bytes of a page stops the machine", (bytes) => {
+  const rig = new NetRig();
+  expect(() => rig.net.lifetime.napiBuildSkb(rig.page(), bytes)).toThrow(KernelPanic);
+});
+
+test("expanding into less room than the data needs stops the machine", () => {
+  const rig = new NetRig();
+  expect(() => rig.net.edit.pskbExpandHead(rig.skb(1000), 0, -PAGE_SIZE + 400, GFP_ATOMIC)).toThrow(KernelPanic);
+});

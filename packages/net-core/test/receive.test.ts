@@ -79,15 +79,29 @@ test("a new instance is disabled; once enabled it is polled in bites of its weig
   expect([bites, napi.listOwner, napi.state]).toEqual([[64, 64, 22], -1, 0]);
 });
 
-test("a softirq yields after 300 packets, and is counted as squeezed", () => {
+test("an instance that used up its weight is polled again by the next softirq, not by this one", () => {
   const rig = new NetRig();
-  const { napi, bites } = polled(rig, 1000);
+  const { napi, bites } = polled(rig, 150);
   rig.net.napi.napiEnable(napi);
   rig.net.napi.napiSchedule(napi);
   rig.kernel.scheduler.step();
-  expect(bites).toEqual([64, 64, 64, 64, 64]);
+  expect([bites, napi.listOwner]).toEqual([[64], 0]);
+  rig.kernel.scheduler.step();
+  expect(bites).toEqual([64, 64]);
+});
+
+test("a softirq yields after 300 packets, leaves the rest of its list to the next, and is counted as squeezed", () => {
+  const rig = new NetRig();
+  const instances = Array.from({ length: 6 }, () => polled(rig, 1000));
+  for (const { napi } of instances) {
+    rig.net.napi.napiEnable(napi);
+    rig.net.napi.napiSchedule(napi);
+  }
+  rig.kernel.scheduler.step();
+  expect(instances.map(({ bites }) => bites.length)).toEqual([1, 1, 1, 1, 1, 0]);
+  expect(rig.net.napi.stats.timeSqueeze).toBe(1);
   rig.kernel.scheduler.runFor(0);
-  expect([bites.reduce((a, b) => a + b), rig.net.napi.stats.timeSqueeze]).toEqual([1000, 3]);
+  expect(instances.map(({ bites }) => bites.reduce((x, y) => x + y))).toEqual(Array.from({ length: 6 }, () => 1000));
 });
 
 test("skb-mm row 82: scheduled during its poll, it is noted as missed; complete answers false, and it is polled again", () => {
@@ -112,7 +126,8 @@ test("each packet costs its CPU simulated time", () => {
   rig.net.napi.napiEnable(napi);
   rig.net.napi.napiSchedule(napi);
   while (rig.kernel.scheduler.step());
-  expect(rig.kernel.clock.nowNs).toBe(320_000);
+  // The last bite's cost keeps the CPU busy, but nothing waits for that.
+  expect(rig.kernel.clock.nowNs).toBe(7 * 64_000);
 });
 
 test("disabling a NAPI that is on a poll list is a report; more work than budget is another", () => {
@@ -126,4 +141,25 @@ test("disabling a NAPI that is on a poll list is a report; more work than budget
   rig.net.napi.napiSchedule(greedy);
   rig.kernel.scheduler.runFor(0);
   expect(rig.kinds()).toEqual(["napi-disable-running", "napi-over-budget"]);
+});
+
+test("a poll that found less than its budget and did not complete is a report, and is polled again", () => {
+  const rig = new NetRig();
+  let polls = 0;
+  const napi = rig.net.napi.netifNapiAdd(rig.dev, { poll: (self) => (++polls === 3 && rig.net.napi.napiCompleteDone(self, 1), 1) }, 64);
+  rig.net.napi.napiEnable(napi);
+  rig.net.napi.napiSchedule(napi);
+  rig.kernel.scheduler.runFor(0);
+  expect([polls, rig.kinds()]).toEqual([3, ["napi-not-completed", "napi-not-completed"]]);
+});
+
+test("completed while it waits on the list, it is taken off; completed again, it is a report; a weight of 0 is misuse", () => {
+  const rig = new NetRig();
+  const { napi, bites } = polled(rig, 10);
+  rig.net.napi.napiEnable(napi);
+  rig.net.napi.napiSchedule(napi);
+  expect([rig.net.napi.napiCompleteDone(napi, 0), rig.net.napi.napiCompleteDone(napi, 0)]).toEqual([true, false]);
+  rig.kernel.scheduler.runFor(0);
+  expect([bites, napi.listOwner, rig.kinds()]).toEqual([[], -1, ["napi-not-scheduled"]]);
+  expect(() => rig.net.napi.netifNapiAdd(rig.dev, { poll: () => 0 }, 0)).toThrow(/NAPI weight of eth0 = 0/);
 });

@@ -12,6 +12,10 @@ export function allocNetmems(pool: Pool, gfp: number): Netmem | null {
     pool.cacheCount = count - 1;
     return pool.cache[count - 1]!;
   }
+  if (pool.dead) {
+    pool.warn("pp-use-after-destroy", "allocation from a pool that was freed");
+    return null;
+  }
   const refilled = refillAllocCache(pool);
   if (refilled !== null) return refilled;
   if (pool.mp !== null) return allocFromProvider(pool, gfp);
@@ -82,7 +86,7 @@ function allocFromProvider(pool: Pool, gfp: number): Netmem | null {
   const netmem = pool.mp!.allocNetmem(pool, gfp);
   if (netmem === null) return null;
   if (pool.dmaMap && !mapForDevice(pool, netmem)) {
-    pool.mp!.releaseNetmem(pool, netmem);
+    if (pool.mp!.releaseNetmem(pool, netmem) && !netmem.isNetIov) pool.pages.putPage(netmem);
     return null;
   }
   take(pool, netmem);

@@ -46,6 +46,7 @@ function release(pool: Pool): number {
   const out = inflight(pool, true);
   if (out !== 0) return out;
   if (pool.disconnect !== null) pool.disconnect();
+  pool.memId = 0;
   pool.dead = true;
   if (pool.mp !== null) pool.mp.destroy(pool);
   pool.onFreed(pool);

@@ -29,9 +29,7 @@ export function unmapFromDevice(pool: Pool, netmem: Netmem): void {
   undoMapping(pool, netmem);
 }
 
-/** Also for the scrub, which has taken the netmem out of the index. */
+/** Leaves the netmem's fields alone: a scrub holds no reference, and whoever looks for a leak wants to see them. */
 export function undoMapping(pool: Pool, netmem: Netmem): void {
   pool.dev!.unmapPage(netmem.dmaAddr, PAGE_SIZE << pool.params.order, pool.params.dmaDir, POOL_ATTRS);
-  netmem.dmaAddr = 0;
-  netmem.ppDmaIndex = 0;
 }

@@ -20,6 +20,8 @@ export function leavePool(pool: Pool, netmem: Netmem): boolean {
   if (pool.probe !== null) pool.probe.stateRelease(pool, netmem, pool.releaseCnt >>> 0);
   if (pool.rules.ownSignatureWord) netmem.signature = 0;
   else netmem.ppMagic = 0;
+  netmem.ppDmaIndex = 0;
+  netmem.dmaAddr = 0;
   netmem.pp = null;
   netmem.memType = 0;
   netmem.memId = 0;

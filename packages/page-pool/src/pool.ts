@@ -129,7 +129,9 @@ export class Pool implements PagePool {
   }
 
   refNetmem(netmem: Netmem): void {
-    netmem.ppRefCount++;
+    // Designs that count no pool-aware holders know page references only.
+    if (this.countsPoolRefs || netmem.isNetIov) netmem.ppRefCount++;
+    else this.pages.getPage(netmem);
   }
 
   releasePage(netmem: Netmem): void {
@@ -145,6 +147,7 @@ export class Pool implements PagePool {
   }
 
   useXdpMem(memId: number, disconnect: () => void): void {
+    if (this.memId !== 0) this.warn("pp-registered-twice", `registered under mem id ${memId} while it is under ${this.memId}, which will never be given back`);
     this.userCnt++;
     this.memId = memId;
     this.disconnect = disconnect;

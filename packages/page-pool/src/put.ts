@@ -25,6 +25,14 @@ function unrefAndTest(pool: Pool, netmem: Netmem): boolean {
 
 /** The last holder's put: recycle if nobody else has a page reference. @kernel page_pool_put_unrefed_netmem */
 function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
+  if (pool.dead) {
+    putToDeadPool(pool, netmem);
+    return;
+  }
+  if (pool.waitsForLastReference && netmem.isNetIov && netmem.ppRefCount > 1) {
+    netmem.ppRefCount--;
+    return;
+  }
   if (inHardirq(pool.context)) pool.warn("pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
   if (!netmem.isNetIov && (netmem.refcount !== 1 || netmemIsPfmemalloc(netmem))) {
     if (pool.waitsForLastReference && netmemRefCount(netmem) > 1) {
@@ -51,6 +59,12 @@ function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDire
   }
   pool.stats.ringFull++;
   returnNetmem(pool, netmem);
+}
+
+/** Every page of a freed pool was counted back: this one came in by mistake, and the pool's ring is gone. */
+function putToDeadPool(pool: Pool, netmem: Netmem): void {
+  pool.kernel.reports.report("pp-use-after-destroy", "warn", netmemName(netmem), `page_pool ${pool.id}`, "put into a pool that was freed");
+  if (!netmem.isNetIov) pool.pages.putPage(netmem);
 }
 
 /** Out of the pool, the page reference staying with the caller. @kernel page_pool_release_page, up to 6.5 */

@@ -13,7 +13,7 @@ export interface PagePoolRules {
   readonly ownSignatureWord: boolean;
   /** From 5.15 the pool writes its pointer when it allocates; before, the driver does at mark time. */
   readonly stampsOwnerAtAlloc: boolean;
-  /** From 6.4 a put in the consumer's own softirq is direct without being told. */
+  /** A put in the consumer's own softirq is direct without being told. */
   readonly napiLocal: boolean;
   /** From 6.16 mapped pages are indexed, and destroy unmaps those still out. */
   readonly tracksDma: boolean;

@@ -35,12 +35,13 @@ test("pp-xdp row 43: with every page back, destroy frees at once: disconnect, th
   expect(rig.mm.pages.freePages()).toBe(rig.mm.pages.nrPages);
 });
 
-test("pp-xdp row 44: with one page held destroy waits, unmaps it now, and its late put does not unmap again", () => {
+test("pp-xdp row 44: with one page held destroy waits, unmaps it now without touching it, and its late put does not unmap again", () => {
   const rig = new PoolRig();
   const pool = rig.create();
   const page = rig.take(pool, 1)[0]!;
+  const { dmaAddr } = page;
   pool.destroy();
-  expect([pool.dead, pool.inflight(), rig.dma.liveMappings(), page.dmaAddr]).toEqual([false, 1, 0, 0]);
+  expect([pool.dead, pool.inflight(), rig.dma.liveMappings(), page.dmaAddr]).toEqual([false, 1, 0, dmaAddr]);
   pool.putFullNetmem(page, false);
   rig.kernel.scheduler.runFor(NSEC_PER_SEC);
   expect([pool.dead, rig.dma.stats.unmaps, rig.kinds().length]).toEqual([true, 64, 0]);
@@ -109,6 +110,26 @@ test("destroying a freed pool again, or more often than it has users, is a repor
   held.destroy();
   held.destroy();
   expect(rig.kinds()).toEqual(["pp-use-after-destroy", "pp-use-after-destroy"]);
+});
+
+test("a freed pool hands nothing out and takes nothing in: both are reports, and no page is lost", () => {
+  const rig = new PoolRig();
+  const pool = rig.create();
+  pool.destroy();
+  expect(pool.allocPages(0)).toBeNull();
+  const stray = rig.mm.pages.allocPages(0, 0, -1)!;
+  stray.ppRefCount = 1;
+  pool.putFullNetmem(stray, true);
+  expect(rig.kinds()).toEqual(["pp-use-after-destroy", "pp-use-after-destroy"]);
+  expect([pool.holdCnt, rig.mm.pages.freePages()]).toEqual([0, rig.mm.pages.nrPages]);
+});
+
+test("registering a pool with XDP a second time is a report: the first id will never be given back", () => {
+  const rig = new PoolRig();
+  const pool = rig.create();
+  pool.useXdpMem(1, () => {});
+  pool.useXdpMem(2, () => {});
+  expect(rig.kinds()).toEqual(["pp-registered-twice"]);
 });
 
 test("switching direct recycling off while the NAPI runs is a report", () => {

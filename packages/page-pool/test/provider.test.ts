@@ -51,6 +51,16 @@ test("pp-xdp row 50: release_netmem answers false: released is counted, no page 
   expect([pool.releaseCnt, rig.mm.pages.stats.frees - frees, free.length]).toEqual([1, 0, 4]);
 });
 
+test("a provider's page that cannot be mapped is put when the provider says so", () => {
+  const rig = new PoolRig({}, { aperturePages: 2 });
+  rig.dma.mapPage(rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, 0, PAGE_SIZE, 2, 0);
+  const free = rig.mm.pages.freePages();
+  const memoryProvider: MemoryProvider = { init: () => 0, allocNetmem: () => rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1), releaseNetmem: () => true, destroy: () => {} };
+  const pool = rig.create({ memoryProvider, flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM });
+  expect(pool.allocNetmems(GFP_ATOMIC)).toBeNull();
+  expect([rig.mm.pages.freePages(), pool.inflight()]).toEqual([free, 0]);
+});
+
 test("an empty provider gives null; asking a device pool for a page is a report and loses nothing", () => {
   const { pool, rig } = withProvider();
   expect(pool.allocPages(GFP_ATOMIC)).toBeNull();

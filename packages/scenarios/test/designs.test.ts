@@ -74,6 +74,31 @@ describe("what the designs of the seed thread do on the same traffic", () => {
     expect([headers.pool.stats.ring, payload.pool.stats.ring]).toEqual([2, 0]);
   });
 
+  test("mem_info in the skb, one owner each: expanded heads and frag lists go home by their own skb, never by another's", () => {
+    const rig = new Rig({ preset: "6.18", returnPath: "skb-mem-info" });
+    const [p, q] = [rig.createPool(), rig.createPool()];
+    const expanded = rig.recyclingSkb(q);
+    rig.free(rig.recyclingSkb(p));
+    rig.machine.net.edit.pskbExpandHead(expanded, 0, 0, 0);
+    expect([p.pool.stats.ring, q.pool.stats.ring]).toEqual([1, 1]);
+    const parent = rig.recyclingSkb(p);
+    parent.shinfo!.fragList = rig.recyclingSkb(q);
+    rig.free(parent);
+    expect([p.pool.stats.ring, q.pool.stats.ring]).toEqual([2, 2]);
+    expect(rig.reportKinds()).toEqual([]);
+  });
+
+  test("5.14 catches a driver that forgets the mark on every trip of a page, since a return wipes it", () => {
+    const rig = new Rig({ preset: "5.14" });
+    const from = rig.createPool();
+    const frag = rig.page(from);
+    rig.free(rig.slabHeadSkb([{ netmem: frag, mem: from.mem }]));
+    expect([frag.pp, from.pool.stats.ring]).toEqual([null, 1]);
+    const forgetful = rig.recyclingSkb(from);
+    rig.machine.net.edit.skbAddRxFrag(forgetful, frag, 0, 100, 4096);
+    expect(() => rig.free(forgetful)).toThrow(/never marked by its driver/);
+  });
+
   test("the seed's proposal keeps every shared page in the pool, where 5.14 loses one for each expanded clone", () => {
     const released = (["leave-pool", "last-reference"] as const).map((sharedRelease) => {
       const { run, pool } = traffic(frames(Array.from({ length: 40 }, () => 9000)), { preset: "5.14", sharedRelease, tap: true, expand: true });
@@ -178,16 +203,18 @@ test("capture timing without overrun delivers everything at its time", () => {
   expect(machine.kernel.clock.nowNs).toBe(49_000_000);
 });
 
-test("memory runs out while the reader holds packets: nothing is lost, and traffic goes on when it reads", () => {
-  const sent = frames(Array.from({ length: 400 }, () => 64));
-  const { wire, device, machine, reader, pool } = traffic(sent, { nrPages: 160, lag: 1000, rxRingSize: 64 });
+test.each([
+  ["64 bytes", 400, 64, { nrPages: 160, rxRingSize: 64 }], ["9000 bytes", 200, 9000, { nrPages: 200, rxRingSize: 32 }], ["30000 bytes", 100, 30_000, { nrPages: 250, rxRingSize: 32 }],
+])("memory runs out while the reader holds packets of %s: nothing is lost, and traffic goes on when it reads", (_what, count, length, memory) => {
+  const sent = frames(Array.from({ length: count }, () => length));
+  const { wire, device, machine, reader, pool } = traffic(sent, { ...memory, lag: 1000 });
   wire.connect(device.nic);
   machine.kernel.scheduler.runFor(10_000_000);
   expect(wire.finished()).toBe(false);
   reader.drain();
-  machine.kernel.scheduler.runFor(100_000_000);
+  machine.kernel.scheduler.runFor(1_000_000_000);
   expect(wire.finished()).toBe(true);
-  expect(reader.packets).toBe(400);
+  expect(reader.packets).toBe(count);
   reader.close();
   machine.shutdown();
   expect([pool.inflight(), machine.kernel.reports.total]).toEqual([0, 0]);

@@ -200,13 +200,22 @@ describe.each(POLICIES)("rows of skb-mm 4.3 on clone, expand and last reference 
       expect(from.pool.stats.ring).toBe(1);
     });
   } else {
-    test(row(53, "not applicable: this design counts no pool-aware holders, and the first put is the last"), () => {
+    test(row(53, lastReference ? "holders are plain references: at 2/1 the first put lowers to 1, the second recycles" : "holders are plain references: at 2/1 the first put takes the page out of the pool"), () => {
       const rig = newRig();
       const from = rig.createPool();
       const page = rig.page(from);
       from.pool.refNetmem(page);
+      expect(refs(page)).toBe("2/1");
       from.pool.putFullNetmem(page, false);
-      expect([refs(page), from.pool.stats.ring]).toEqual(["1/2", 1]);
+      if (!lastReference) {
+        expectLeft(page);
+        expect([page.refcount, from.pool.stats.releasedRefcnt]).toEqual([1, 1]);
+        return;
+      }
+      expect([refs(page), from.pool.stats.ring]).toEqual(["1/1", 0]);
+      from.pool.putFullNetmem(page, false);
+      expectIdle(from, page);
+      expect(from.pool.stats.ring).toBe(1);
     });
   }
 
@@ -262,6 +271,24 @@ describe.each(POLICIES)("rows of skb-mm 4.3 on clone, expand and last reference 
     expect([stats.cached, stats.ring]).toEqual([0, 3]);
     rig.inPoll(freeOne);
     expect([stats.cached, stats.ring]).toEqual([1, 3]);
+  });
+
+  test(`rows 44 to 46 with a net_iov [${policy}]: ${lastReference ? "the last of the two holders recycles it" : "it recycles with A, as a net_iov has no page count; B's put does nothing"}`, () => {
+    for (const aFirst of [true, false]) {
+      const rig = newRig();
+      const from = rig.createPool();
+      const device = rig.createDevicePool(4);
+      const niov = device.pool.allocNetmems(GFP_ATOMIC)!;
+      const a = rig.recyclingSkb(from, [{ netmem: niov, mem: device.mem }]);
+      const b = rig.clone(a);
+      expect(rig.machine.net.edit.pskbExpandHead(b, 0, 0, GFP_KERNEL)).toBe(0);
+      rig.free(aFirst ? a : b);
+      expect(device.pool.stats.ring).toBe(aFirst && !lastReference ? 1 : 0);
+      rig.free(aFirst ? b : a);
+      expect([device.pool.stats.ring, niov.ppRefCount]).toEqual([1, 1]);
+      expect(device.pool.allocNetmems(GFP_ATOMIC)).toBe(niov);
+      expect(device.pool.allocNetmems(GFP_ATOMIC)).not.toBe(niov);
+    }
   });
 
   test(`compound pages [${policy}]: a clone's reference lands on the head, and the block goes home as one`, () => {

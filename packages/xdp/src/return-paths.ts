@@ -51,11 +51,14 @@ export class MemInfoInPage implements NetmemReturn {
   readonly needsSkb = false;
   readonly #table: MemModelTable;
   readonly #rule: SignatureRule;
+  readonly #clearsOnReturn: boolean;
   readonly #reports: ReportSink;
 
-  constructor(table: MemModelTable, rule: SignatureRule, reports: ReportSink) {
+  /** `clearsOnReturn`: a page is marked anew on each trip, so one that a driver forgot is seen. Only where no further holder may need it. */
+  constructor(table: MemModelTable, rule: SignatureRule, clearsOnReturn: boolean, reports: ReportSink) {
     this.#table = table;
     this.#rule = rule;
+    this.#clearsOnReturn = clearsOnReturn;
     this.#reports = reports;
   }
 
@@ -72,6 +75,10 @@ export class MemInfoInPage implements NetmemReturn {
     if (model === null) {
       this.#reports.report("xdp-unknown-mem-id", "warn", netmemName(head), `mem type ${head.memType} id ${head.memId}`, "signed by a pool, but no memory model is registered under this id");
       return false;
+    }
+    if (this.#clearsOnReturn) {
+      head.memType = 0;
+      head.memId = 0;
     }
     model.returnNetmem(head, false);
     return true;
@@ -94,7 +101,7 @@ export class PoolPointer implements NetmemReturn {
   }
 
   tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
-    const head = netmem.isNetIov ? netmem : netmem.head;
+    const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
     // Whether this is the pool's own context, the pool finds out itself.
     (head.pp as MemModel).returnNetmem(head, false);
@@ -112,11 +119,14 @@ export class PoolPointerAtMark implements NetmemReturn {
   readonly needsSkb = false;
   readonly #table: MemModelTable;
   readonly #rule: SignatureRule;
+  readonly #clearsOnReturn: boolean;
   readonly #reports: ReportSink;
 
-  constructor(table: MemModelTable, rule: SignatureRule, reports: ReportSink) {
+  /** `clearsOnReturn`: a page is marked anew on each trip, so one that a driver forgot is seen. Only where no further holder may need it. */
+  constructor(table: MemModelTable, rule: SignatureRule, clearsOnReturn: boolean, reports: ReportSink) {
     this.#table = table;
     this.#rule = rule;
+    this.#clearsOnReturn = clearsOnReturn;
     this.#reports = reports;
   }
 
@@ -127,15 +137,14 @@ export class PoolPointerAtMark implements NetmemReturn {
   }
 
   tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
-    const head = netmem.isNetIov ? netmem : netmem.head;
+    const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
     const owner = head.pp as MemModel | null;
     if (owner === null) {
       this.#reports.report("pp-null-owner", "bug", netmemName(head), "none", "signed by a pool, but never marked by its driver: a NULL pool in 5.14");
       return false;
     }
-    // 5.14 clears the pointer here. Not so under the other policies, where a further holder still needs it; and
-    // nobody sees the difference, as the next mark writes it again.
+    if (this.#clearsOnReturn) head.pp = null;
     owner.returnNetmem(head, false);
     return true;
   }

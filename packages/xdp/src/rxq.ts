@@ -1,4 +1,4 @@
-import { EFAULT, EINVAL, ENODEV, type ReportSink } from "@netmem/kernel/api";
+import { EFAULT, EINVAL, ENODEV, EOPNOTSUPP, type ReportSink } from "@netmem/kernel/api";
 import {
   REG_STATE_REGISTERED, REG_STATE_UNREGISTERED, REG_STATE_UNUSED, type XdpRxqInfo,
   type MemModel, type MemRegistry, type NetDevice, type XdpRxQueues,
@@ -51,11 +51,12 @@ export class RxQueueRegistration implements XdpRxQueues {
       this.#warn(rxq, "missing register, driver bug");
       return -EFAULT;
     }
-    rxq.mem.type = type;
+    if (rxq.mem.id !== 0 && model !== null) this.#warn(rxq, `a second memory model registered over mem id ${rxq.mem.id}, which will never be given back`);
     const id = this.#registry.registerMemModel(type, model);
-    if (id < 0) return id;
-    rxq.mem.id = id;
-    return 0;
+    if (id === -EOPNOTSUPP) return id;
+    rxq.mem.type = type;
+    if (id > 0) rxq.mem.id = id;
+    return Math.min(id, 0);
   }
 
   xdpRxqInfoUnregMemModel(rxq: XdpRxqInfo): void {

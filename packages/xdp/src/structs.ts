@@ -9,6 +9,6 @@ export const structs: XdpStructs = {
     return dev;
   },
   createNapi: (dev: NetDevice, poller: NapiPoller, weight: number): NapiStruct => new NapiStruct(dev, poller, weight),
-  createXdpBuff: (rxq: XdpRxqInfo, frameSzBytes: number): XdpBuff => new XdpBuff(rxq, frameSzBytes),
+  createXdpBuff: (rxq: XdpRxqInfo): XdpBuff => new XdpBuff(rxq),
   createXdpFrame: (): XdpFrame => new XdpFrame(),
 };

@@ -21,6 +21,8 @@ export interface XdpOptions {
   readonly signature: "v3" | "exact" | "masked";
   /** 5.14: the pointer is written at mark time, not at allocation. */
   readonly stampsOwnerAtMark: boolean;
+  /** v3 and 5.14: a return wipes what the mark wrote. */
+  readonly returnClearsMark: boolean;
   /** Kernels from 6.14 return page_pool frames through the page's pointer. */
   readonly framesFollowPointer: boolean;
 }
@@ -47,9 +49,9 @@ function createReturnPath(table: MemModelTable, options: XdpOptions, kernel: Pic
   const rule = SIGNATURES[options.signature];
   if (!options.recyclesSkbPages) return new ReleaseOnMark(table);
   switch (options.returnPath) {
-    case "mem-info": return new MemInfoInPage(table, rule, kernel.reports);
+    case "mem-info": return new MemInfoInPage(table, rule, options.returnClearsMark, kernel.reports);
     case "skb-mem-info": return new MemInfoInSkb(table, rule, kernel.reports);
     case "pool-pointer":
-      return options.stampsOwnerAtMark ? new PoolPointerAtMark(table, rule, kernel.reports) : new PoolPointer(rule);
+      return options.stampsOwnerAtMark ? new PoolPointerAtMark(table, rule, options.returnClearsMark, kernel.reports) : new PoolPointer(rule);
   }
 }

@@ -9,7 +9,7 @@ import {
   type MemModel,
 } from "../src/api/index.ts";
 
-const OPTIONS: XdpOptions = { returnPath: "mem-info", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, framesFollowPointer: false };
+const OPTIONS: XdpOptions = { returnPath: "mem-info", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: false };
 
 function setUp(options: Partial<XdpOptions> = {}) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
@@ -60,6 +60,7 @@ test("a type nobody registered is -EOPNOTSUPP; after registerMemType it is a typ
   const plugin = MEM_TYPE_MAX + 1;
   xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
   expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, plugin, new NotingModel(plugin))).toBe(-EOPNOTSUPP);
+  expect(rxq.mem.type).toBe(MEM_TYPE_PAGE_SHARED);
   xdp.registry.registerMemType(plugin, null);
   const model = new NotingModel(plugin);
   expect(xdp.rxqs.xdpRxqInfoRegMemModel(rxq, plugin, model)).toBe(0);
@@ -100,6 +101,16 @@ test("pp-xdp row 57: with all 65533 ids used it is -ENOSPC, and a disconnect mak
   expect(xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, new NotingModel())).toBe(-ENOSPC);
   models[100]!.disconnect!();
   expect(xdp.registry.registerMemModel(MEM_TYPE_PAGE_POOL, new NotingModel())).toBe(101);
+});
+
+test("a queue that has a model keeps its id when a type without one is registered; a second model is a report", () => {
+  const { xdp, rxq, dev, kinds } = setUp();
+  xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
+  xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, new NotingModel());
+  xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_ORDER0, null);
+  expect([rxq.mem.id, kinds()]).toEqual([1, []]);
+  xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, new NotingModel());
+  expect(kinds()).toEqual(["xdp-rxq"]);
 });
 
 test("pp-xdp row 58: a memory model on an unregistered queue is -EFAULT with a report", () => {
@@ -185,7 +196,7 @@ test("a packet that becomes a frame takes its queue's memory identity along, and
   const model = new NotingModel();
   xdp.rxqs.xdpRxqInfoReg(rxq, dev, 0);
   xdp.rxqs.xdpRxqInfoRegMemModel(rxq, MEM_TYPE_PAGE_POOL, model);
-  const buff = xdp.structs.createXdpBuff(rxq, 4096);
+  const buff = xdp.structs.createXdpBuff(rxq);
   Object.assign(buff, { head: mm.pages.pages[0]!, data: 256, dataEnd: 320, nrFrags: 1 });
   buff.frags[0]!.netmem = mm.pages.pages[1]!;
   const frame = xdp.structs.createXdpFrame();

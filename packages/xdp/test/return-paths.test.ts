@@ -9,7 +9,7 @@ import { MEM_TYPE_PAGE_POOL, MemInfo, type MemModel } from "../src/api/index.ts"
 function setUp(options: Partial<XdpOptions>) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: 16 });
-  const xdp = createXdp(kernel, mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, framesFollowPointer: true, ...options });
+  const xdp = createXdp(kernel, mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, ...options });
   const calls: string[] = [];
   const model: MemModel = {
     memType: MEM_TYPE_PAGE_POOL, memId: 1,

@@ -45,7 +45,8 @@ export interface DmaDevice {
   readonly needSync: boolean;
   /**
    * Opens `sizeBytes` at `offset` of a block to the device, in one direction. The device owns the bytes until unmap
-   * or sync; the page stays the caller's, no reference is taken. `DMA_MAPPING_ERROR` when the aperture is full. @kernel dma_map_page_attrs
+   * or sync; the page stays the caller's, no reference is taken. `DMA_MAPPING_ERROR` when the aperture is
+   * full, or the range is empty or leaves its memory. @kernel dma_map_page_attrs
    */
   readonly mapPage: (page: Page, offset: number, sizeBytes: number, direction: number, attrs: number) => number;
   /** The same for memory of a provider, whose it stays. @kernel net_mp_niov_set_dma_addr's mapping step */

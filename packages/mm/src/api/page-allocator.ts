@@ -21,7 +21,8 @@ export interface PageAllocator {
    */
   readonly allocPages: (gfp: number, order: number, nid: number) => Page | null;
   /**
-   * Fills `out[0 … n)` with order-0 pages and answers how many it got, which may be fewer. They are the caller's.
+   * Fills the null slots of `out[0 … n)` with order-0 pages and answers how many are filled from the start, which may be
+   * fewer than n. They are the caller's.
    * @kernel alloc_pages_bulk_node (mm/page_alloc.c)
    */
   readonly allocPagesBulk: (gfp: number, nid: number, n: number, out: (Page | null)[]) => number;

@@ -16,7 +16,8 @@ export const PAGE_SLAB = 4;
 /**
  * One page frame. A plain struct: the allocator creates all of them at boot and never again.
  *
- * Word layout, as in `mm_types.h` (64-bit). One column is in use at a time:
+ * Word layout, as in `mm_types.h` (64-bit). One column is in use at a time; here each word's views are fields of their own,
+ * and nothing checks yet that a column is free before it is claimed:
  * ```
  *   word  free / buddy     page_pool                    v3 series                       compound tail
  *   1     buddy_list.next  pp_magic | dma index | flags  (signature: a word of its own)  compound_head | 1

@@ -31,8 +31,6 @@ export interface SkbLifetime {
   readonly kfreeSkb: (skb: SkBuff, reason: number) => void;
   /** Delivered. Consumes. @kernel consume_skb */
   readonly consumeSkb: (skb: SkBuff) => void;
-  /** Consumes, from a poll; budget 0 means that this is no poll. @kernel napi_consume_skb */
-  readonly napiConsumeSkb: (skb: SkBuff, budget: number) => void;
   /**
    * Lets the CPU that built the packet free it, at its next receive softirq; here and now under older kernels, on
    * that same CPU, or when too many wait. Consumes. @kernel skb_attempt_defer_free

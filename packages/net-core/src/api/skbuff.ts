@@ -4,8 +4,6 @@ import { createNetmemFrags, type NetDevice, type NetmemFrag } from "@netmem/xdp/
 /** sizeof(struct sk_buff) and sizeof(struct skb_shared_info) of a 64-bit kernel, rounded up to a cache line. */
 export const SKB_STRUCT_BYTES = 256;
 export const SKB_SHARED_INFO_BYTES = 320;
-/** Headroom that received skbs start with. @kernel NET_SKB_PAD (include/linux/skbuff.h) */
-export const NET_SKB_PAD = 64;
 export const ETH_HLEN = 14;
 export const ETH_FCS_LEN = 4;
 
@@ -54,6 +52,8 @@ export class SkbSharedInfo {
  */
 export class SkBuff {
   declare private readonly nominal: "SkBuff";
+  /** Names this packet in traces and reports; a new number each time the struct is handed out. */
+  id: number;
   next: SkBuff | null;
   /** Owners of this struct. */
   users: number;
@@ -92,12 +92,11 @@ export class SkBuff {
   /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
   memType: number;
   memId: number;
-  /** Simulated nanoseconds at which the stack received it. */
-  tstampNs: number;
   /** Free slot marker: an skb in the cache of structs. */
   free: boolean;
 
   constructor() {
+    this.id = 0;
     this.next = null;
     this.users = 0;
     this.region = null;
@@ -123,9 +122,18 @@ export class SkBuff {
     this.dev = null;
     this.memType = 0;
     this.memId = 0;
-    this.tstampNs = 0;
     this.free = true;
   }
+}
+
+/** How reports name a packet; the trace ring finds its history by this. */
+export function skbName(skb: SkBuff): string {
+  return `sk_buff ${skb.id}`;
+}
+
+/** Who had it, for reports. */
+export function skbOwner(skb: SkBuff): string {
+  return skb.dev === null ? "no device" : skb.dev.name;
 }
 
 /** @kernel skb_headlen */

@@ -4,6 +4,9 @@ import type { PagePool } from "./page-pool.ts";
 /**
  * Where a pool's memory comes from when it is not the page allocator: device memory, a user's area. Members are
  * function properties: an implementation that can only take pages back does not type-check.
+ *
+ * A first form of the kernel's ops. Here the pool maps, marks and counts what a provider gives it, where in the kernel a
+ * provider does so itself, and may also switch syncs off and put buffers straight into the cache.
  * @kernel struct memory_provider_ops (include/net/page_pool/memory_provider.h)
  */
 export interface MemoryProvider {

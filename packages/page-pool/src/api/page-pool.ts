@@ -22,7 +22,10 @@ export interface PagePoolPut {
   readonly putFullNetmem: (netmem: Netmem, allowDirect: boolean) => void;
   /** From the consumer itself. Consumes. @kernel page_pool_recycle_direct */
   readonly recycleDirect: (page: Page) => void;
-  /** One more pool-aware holder. Shares. @kernel page_pool_ref_netmem */
+  /**
+   * One more pool-aware holder; a plain page reference in designs that do not count those apart. Shares.
+   * @kernel page_pool_ref_netmem
+   */
   readonly refNetmem: (netmem: Netmem) => void;
   /** The page leaves the pool and stays the caller's. @kernel page_pool_release_page, up to 6.5 */
   readonly releasePage: (netmem: Netmem) => void;

@@ -18,9 +18,9 @@ export const PP_MAX_RING_SIZE_OLD = 32_768;
 /** @kernel PP_FLAG_DMA_MAP … (include/net/page_pool/types.h) */
 export const PP_FLAG_DMA_MAP: number = 1 << 0;
 export const PP_FLAG_DMA_SYNC_DEV: number = 1 << 1;
-export const PP_FLAG_SYSTEM_POOL: number = 1 << 2;
 export const PP_FLAG_ALLOW_UNREADABLE_NETMEM: number = 1 << 3;
-export const PP_FLAG_ALL: number = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_SYSTEM_POOL | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
+/** Bit 2, PP_FLAG_SYSTEM_POOL, is refused until system pools are modelled. */
+export const PP_FLAG_ALL: number = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
 
 /** First retry of a pool that could not be freed, and each after it. @kernel DEFER_TIME (net/core/page_pool.c) */
 export const DEFER_TIME_NS = 1_000_000_000;

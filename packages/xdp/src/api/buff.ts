@@ -6,8 +6,6 @@ import type { XdpRxqInfo } from "./rxq.ts";
 export const XDP_PACKET_HEADROOM = 256;
 /** Fragments beside the head, in one packet. @kernel MAX_SKB_FRAGS (include/linux/skbuff.h) */
 export const MAX_SKB_FRAGS = 17;
-export const XDP_FLAGS_HAS_FRAGS: number = 1 << 0;
-export const XDP_FLAGS_FRAGS_PF_MEMALLOC: number = 1 << 1;
 
 /** @kernel skb_frag_t (include/linux/skbuff.h) */
 export class NetmemFrag {
@@ -42,23 +40,16 @@ export class XdpBuff {
   head: Netmem | null;
   data: number;
   dataEnd: number;
-  /** Stride of the buffer in bytes. */
-  frameSz: number;
-  flags: number;
   nrFrags: number;
   readonly frags: NetmemFrag[];
-  xdpFragsSize: number;
 
-  constructor(rxq: XdpRxqInfo, frameSz: number) {
+  constructor(rxq: XdpRxqInfo) {
     this.rxq = rxq;
     this.head = null;
     this.data = 0;
     this.dataEnd = 0;
-    this.frameSz = frameSz;
-    this.flags = 0;
     this.nrFrags = 0;
     this.frags = createNetmemFrags();
-    this.xdpFragsSize = 0;
   }
 }
 

@@ -27,6 +27,9 @@ export class NapiStruct {
   state: number;
   /** CPU on whose poll list it is, from schedule to complete; else −1. */
   listOwner: number;
+  /** Links of that list; the instance that is being polled is off it. */
+  next: NapiStruct | null;
+  queued: boolean;
 
   constructor(dev: NetDevice, poller: NapiPoller, weight: number) {
     this.dev = dev;
@@ -34,6 +37,8 @@ export class NapiStruct {
     this.weight = weight;
     this.state = 0;
     this.listOwner = -1;
+    this.next = null;
+    this.queued = false;
   }
 }
 
@@ -64,8 +69,6 @@ export class NetDevice {
   rxBytes: number;
   /** Frames the driver or the stack gave up. */
   rxDropped: number;
-  /** Frames the hardware had no descriptor for. */
-  rxOverErrors: number;
 
   constructor(name: string, ifindex: number) {
     this.name = name;
@@ -75,6 +78,5 @@ export class NetDevice {
     this.rxPackets = 0;
     this.rxBytes = 0;
     this.rxDropped = 0;
-    this.rxOverErrors = 0;
   }
 }

@@ -40,7 +40,7 @@ export interface XdpRxQueues {
   readonly xdpRxqInfoUnused: (rxq: XdpRxqInfo) => void;
   /**
    * 0, or -EFAULT (queue not registered, with a report), -EOPNOTSUPP (a type nobody knows), -EINVAL (page_pool
-   * without a pool), -ENOSPC (ids used up). `rxq.mem.type` is set also when it fails.
+   * without a pool), -ENOSPC (ids used up). Of these only -EOPNOTSUPP leaves `rxq.mem.type` as it was. Without a model the id stays too.
    * @kernel xdp_rxq_info_reg_mem_model (net/core/xdp.c)
    */
   readonly xdpRxqInfoRegMemModel: (rxq: XdpRxqInfo, type: number, model: MemModel | null) => number;

@@ -7,7 +7,7 @@ export interface XdpStructs {
   /** A device with `rxQueueCount` ≥ 1 unregistered queues. @kernel alloc_netdev_mqs (net/core/dev.c) */
   readonly createNetDevice: (name: string, ifindex: number, rxQueueCount: number) => NetDevice;
   readonly createNapi: (dev: NetDevice, poller: NapiPoller, weight: number) => NapiStruct;
-  /** `frameSzBytes`: one buffer with its headroom and shared info. @kernel xdp_init_buff */
-  readonly createXdpBuff: (rxq: XdpRxqInfo, frameSzBytes: number) => XdpBuff;
+  /** @kernel xdp_init_buff */
+  readonly createXdpBuff: (rxq: XdpRxqInfo) => XdpBuff;
   readonly createXdpFrame: () => XdpFrame;
 }
