@@ -4,5 +4,11 @@ import { setFlagsFromString } from "node:v8";
 // The hot paths cross several packages; V8's default budget stops inlining halfway. Set before they are loaded.
 setFlagsFromString("--max-inlined-bytecode-size-cumulative=20000");
 
+// A reader that has seen enough closes the pipe; that is no fault of the model.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") process.stderr.write(`netmem: standard output: ${error.message}\n`);
+  process.exit(error.code === "EPIPE" ? 0 : 2);
+});
+
 const { runCli } = await import("./program.ts");
 process.exitCode = await runCli(process.argv.slice(2));

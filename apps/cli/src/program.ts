@@ -1,9 +1,12 @@
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { CaptureError } from "@netmem/pcap/api";
-import { UsageError } from "@netmem/kernel/api";
+import { KernelPanic, UsageError } from "@netmem/kernel/api";
 import { addReplayCommand } from "./replay/command.ts";
-import { CliError, EXIT_OK, EXIT_USAGE, type Terminal } from "./terminal.ts";
+import { CliError, EXIT_FAULT, EXIT_OK, EXIT_USAGE, type Terminal } from "./terminal.ts";
+
+const VERSION = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
 
 const PROCESS_TERMINAL: Terminal = {
   out: (text) => void process.stdout.write(text),
@@ -18,6 +21,7 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
   const program = new Command("netmem");
   program
     .description("Linux's network-memory layering, executable: replay real captures through a modelled NIC, page_pool, sk_buff and the free path.")
+    .version(VERSION, "-V, --version")
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: () => {} })
     .showHelpAfterError(false);
@@ -26,6 +30,10 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
   } catch (error) {
+    if (error instanceof KernelPanic) {
+      terminal.err(`netmem: ${error.message}\n`);
+      return EXIT_FAULT;
+    }
     if (error instanceof CommanderError) return usage(error, program, args, terminal);
     if (error instanceof CliError || error instanceof CaptureError || error instanceof UsageError) {
       terminal.err(`netmem: ${error.message}\n`);

@@ -25,6 +25,8 @@ function patched(bytes: Uint8Array, offset: number, value: number): Uint8Array {
 const FILES: readonly (readonly [string, Uint8Array, RegExp])[] = [
   ["empty.pcap", new Uint8Array(0), /^netmem: empty\.pcap: byte 0: not a capture: 0 bytes/],
   ["junk.pcap", new TextEncoder().encode("this is no capture at all"), /^netmem: junk\.pcap: byte 0: not a capture: it starts with 74 68 69 73/],
+  ["packed.pcap.gz", Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0), /^netmem: packed\.pcap\.gz: byte 0: not a capture: compressed with gzip; unpack it first/],
+  ["cooked.pcap", patched(GOOD, 20, 113), /link type 113 \(LINUX_SLL\): .*record on one device, not on "any"/],
   ["header.pcap", GOOD.slice(0, 20), /^netmem: header\.pcap: byte 20: pcap header cut off/],
   ["long.pcap", patched(GOOD, 24 + 8, 5000), /^netmem: long\.pcap: byte 24: record of 5000 bytes, longer than the whole file/],
   ["absurd.pcap", patched(GOOD, 24 + 76 + 8, 0x7fffffff), /^netmem: absurd\.pcap: byte 100: record claims 2147483647 captured bytes/],
@@ -82,7 +84,7 @@ describe("damage that leaves something to replay is said, and replayed", () => {
   test("records cut by the snap length are replayed at their captured length, and counted; even shorter than a header", async () => {
     writeFileSync(join(folder, "snap.pcap"), pcapFile([{ bytes: testFrame(60, 1), wireBytes: 1500 }, { bytes: testFrame(8, 2), wireBytes: 64 }, { bytes: testFrame(60, 3) }]));
     const { code, out, err } = await cli(["replay", "snap.pcap", "--json"], folder);
-    expect([code, err]).toEqual([0, "netmem: snap.pcap: 2 of 3 packets were cut by the capture's snap length; replayed as captured\n"]);
+    expect([code, err]).toEqual([0, "netmem: snap.pcap: 2 of 3 packets cut by the capture's snap length; replayed as captured, in fewer buffers than on the wire\n"]);
     expect(JSON.parse(out).inputs[0]).toMatchObject({ packets: 3, bytes: 128, snapped: 2 });
     expect(JSON.parse(out).runs[0].delivered).toMatchObject({ packets: 3, bytes: 128 });
   });
@@ -103,6 +105,7 @@ describe("bad usage: one line, exit 2", () => {
     [["replay", "x", "--reader-lag", "1.5"], /--reader-lag 1\.5: give a whole number from 0 to 100000/],
     [["replay", "x", "--seed", "4294967296"], /--seed 4294967296: give a whole number/],
     [["replay", "x", "--ring", "16"], /--ring 16: give a whole number from 32 to 512/],
+    [["replay", "x", "--packet-cost", "5"], /--packet-cost is simulated time, .*: give --timing capture too/],
     [["replay", "x", "--expand"], /--expand makes the tap's clone private: give --tap too/],
     [["replay", "x", "--free-order", "clone"], /give --tap too/],
     [["replay", "x", "--tap", "--early-drop"], /give one of them/],

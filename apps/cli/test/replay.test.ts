@@ -84,7 +84,36 @@ describe("the document", () => {
   });
 });
 
+describe("the sentences", () => {
+  const sentences = async (...args: string[]): Promise<string> => (await cli(["replay", ...args], ROOT)).out.trim().split("\n").slice(-2).join(" ");
+  const jumbo = SHIPPED[1]!;
+
+  test("compare the most with the least, and say who looked up and who followed the pointer", async () => {
+    const text = await sentences(jumbo);
+    expect(text).toMatch(/stock took 1 216 pages from the page allocator, and .*6\.18 only \d+:/);
+    expect(text).toMatch(/v3-2021 asked the mem_info registry 671 times, and 5\.14 and 6\.18 followed the pointer/);
+  });
+
+  test("hold for one design, for none that recycles, for early drop, and when all ask the registry", async () => {
+    expect(await sentences(jumbo, "--design", "stock")).toMatch(/stock took .* 0\.0 % came back .* No page came back to its pool/);
+    expect(await sentences(jumbo, "--design", "5.14", "--early-drop")).toMatch(/5\.14 followed the pointer in the page, without a look-up; all recycled pages went back through the ring\.$/);
+    expect(await sentences(jumbo, "--design", "6.18", "--early-drop")).toMatch(/6\.18 put every recycled page straight into the cache\.$/);
+    expect(await sentences(jumbo, "--return-path", "mem-info")).toMatch(/v3-2021, 5\.14 and 6\.18 each asked the mem_info registry 671 times; /);
+  });
+
+  test("one packet: counted in the singular, and recycled under 6.18 though nothing follows it", async () => {
+    const { out } = await cli(["replay", small("one.pcap", 1)], folder);
+    expect(out).toContain("one.pcap: 1 packet, 200 bytes");
+    const { runs } = await replayJson([small("one.pcap", 1), "--design", "6.18"]);
+    expect(runs[0]!.recycled.cached + runs[0]!.recycled.ring).toBe(1);
+  });
+});
+
 describe("options", () => {
+  test("overrides that stock cannot follow are said to leave it alone", async () => {
+    expect((await cli(["replay", small("s.pcap"), "--return-path", "mem-info"], folder)).out).toContain("stock recycles nothing and is not affected");
+  });
+
   test("--early-drop: everything is dropped in the driver, and pages still recycle", async () => {
     const { runs } = await replayJson([small("a.pcap"), "--early-drop"]);
     for (const run of runs) expect([run.delivered.packets, run.dropped]).toEqual([0, 20]);

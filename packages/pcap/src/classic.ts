@@ -30,7 +30,7 @@ export function readClassic(path: string, bytes: Uint8Array, little: boolean, na
       throw new CaptureError(path, at, `record claims ${capturedBytes} captured bytes, more than any capture holds (${MAX_SNAPLEN}); the file is damaged here`);
     }
     const dataOffset = at + RECORD_BYTES;
-    if (capturedBytes > bytes.length) throw new CaptureError(path, at, `record of ${capturedBytes} bytes, longer than the whole file of ${bytes.length}; the file is damaged here`);
+    if (capturedBytes > bytes.length) throw new CaptureError(path, at, `record of ${capturedBytes} bytes, longer than the whole file of ${bytes.length}; the file is damaged or cut off here`);
     if (dataOffset + capturedBytes > bytes.length) return { recordOffset: at, missingBytes: dataOffset + capturedBytes - bytes.length };
     table.add({
       recordOffset: at, dataOffset, capturedBytes, wireBytes, linkType,

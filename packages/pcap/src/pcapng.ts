@@ -40,7 +40,7 @@ export function readPcapng(path: string, bytes: Uint8Array, table: PacketTable):
     const type = numbers.u32(at);
     const length = numbers.u32(at + 4);
     if (length < FRAME_BYTES || length % 4 !== 0 || length > MAX_BLOCK) throw new CaptureError(path, at, `block of type ${type} claims ${length} bytes; the file is damaged here`);
-    if (length > bytes.length) throw new CaptureError(path, at, `block of ${length} bytes, longer than the whole file of ${bytes.length}; the file is damaged here`);
+    if (length > bytes.length) throw new CaptureError(path, at, `block of ${length} bytes, longer than the whole file of ${bytes.length}; the file is damaged or cut off here`);
     if (at + length > bytes.length) return { recordOffset: at, missingBytes: at + length - bytes.length };
     const trailer = numbers.u32(at + length - 4);
     if (trailer !== length) throw new CaptureError(path, at + length - 4, `block length ${trailer} at its end, ${length} at its start; the file is damaged here`);

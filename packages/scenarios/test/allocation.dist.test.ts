@@ -15,10 +15,14 @@ test.each(["stock", "v3-2021", "5.14", "6.18"] as const)("receiving, cloning to 
   netif.open();
   new Wire(machine.kernel, machine.mm.payload, frames, "back-to-back").connect(nic);
   const { scheduler } = machine.kernel;
-  scheduler.runUntil(() => reader.packets >= 200_000);
-  globalThis.gc!();
-  const heap = process.memoryUsage().heapUsed;
-  const packets = reader.packets;
-  scheduler.runUntil(() => reader.packets === frames.length);
-  expect((process.memoryUsage().heapUsed - heap) / (reader.packets - packets)).toBeLessThan(BYTES_PER_PACKET);
+  scheduler.runUntil(() => reader.packets >= 100_000);
+  // The least of four windows: the test runner allocates now and then, the model would in each.
+  const perPacket = [200_000, 250_000, 300_000, 350_000].map((end) => {
+    globalThis.gc!();
+    const heap = process.memoryUsage().heapUsed;
+    const { packets } = reader;
+    scheduler.runUntil(() => reader.packets >= end);
+    return (process.memoryUsage().heapUsed - heap) / (reader.packets - packets);
+  });
+  expect(Math.min(...perPacket)).toBeLessThan(BYTES_PER_PACKET);
 });

@@ -4,10 +4,10 @@ import pc from "picocolors";
 import type { WireFrame } from "@netmem/machine";
 import { EXIT_FAULT, EXIT_OK, type Terminal } from "../terminal.ts";
 import { loadCaptures, type LoadedCapture } from "./load.ts";
-import { checkReplayOptions, declareReplayOptions, type ReplayOptions } from "./options.ts";
-import { runDesign, type DesignRun } from "./run.ts";
+import { checkReplayOptions, declareReplayOptions, DEFAULT_RING, type ReplayOptions } from "./options.ts";
+import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
 import { says } from "./says.ts";
-import { grouped, renderTable } from "./table.ts";
+import { counted, grouped, renderTable } from "./table.ts";
 
 export interface CommandContext {
   readonly terminal: Terminal;
@@ -22,7 +22,8 @@ export interface ReplayDocument {
     readonly path: string;
     readonly packets: number;
     readonly bytes: number;
-    readonly linkType: number;
+    /** Null for a file that describes no interface. */
+    readonly linkType: number | null;
     /** Packets that their capture's snap length had cut; replayed as captured. */
     readonly snapped?: number;
     /** The file ends within the record at this byte; replayed up to there. */
@@ -56,7 +57,10 @@ function replay(paths: readonly string[], options: ReplayOptions, { terminal, cw
   const first = options.designs.map((design) => runWithProgress(design, frames, options, terminal));
   const runs = timeAgain(first, frames, options);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
-  const faults = runs.flatMap((run) => faultsOf(run, frames));
+  for (const { design, expandFailures = 0 } of runs) {
+    if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
+  }
+  const faults = runs.flatMap((run) => faultsOf(run, frames, options));
   for (const fault of faults) terminal.err(`netmem: ${fault}\n`);
   return faults.length === 0 ? EXIT_OK : EXIT_FAULT;
 }
@@ -64,8 +68,8 @@ function replay(paths: readonly string[], options: ReplayOptions, { terminal, cw
 function notesOn({ path, capture }: LoadedCapture): string[] {
   const { snapped, packets, cutOff } = capture;
   const notes: string[] = [];
-  if (snapped > 0) notes.push(`${path}: ${grouped(snapped)} of ${grouped(packets.length)} packets were cut by the capture's snap length; replayed as captured`);
-  if (cutOff !== null) notes.push(`${path}: byte ${cutOff.recordOffset}: file cut off in its last record, ${cutOff.missingBytes} bytes missing; replayed up to there`);
+  if (snapped > 0) notes.push(`${path}: ${grouped(snapped)} of ${counted(packets.length, "packet")} cut by the capture's snap length; replayed as captured, in fewer buffers than on the wire`);
+  if (cutOff !== null) notes.push(`${path}: byte ${cutOff.recordOffset}: file cut off in its last record, ${counted(cutOff.missingBytes, "byte")} missing; replayed up to there`);
   if (packets.length === 0) notes.push(`${path}: holds no packet`);
   return notes;
 }
@@ -82,7 +86,7 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions): void {
 }
 
 /** The runs with the median time of several rounds, the designs in turn; all else is the same in each round. */
-function timeAgain(first: readonly DesignRun[], frames: readonly WireFrame[], options: ReplayOptions): readonly DesignRun[] {
+function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions): readonly DesignResult[] {
   const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / Math.max(1, frames.length)));
   const times = first.map((run) => [run.nsPerPacket]);
   for (let round = 1; frames.length > 0 && round < rounds; round++) {
@@ -91,7 +95,7 @@ function timeAgain(first: readonly DesignRun[], frames: readonly WireFrame[], op
   return first.map((run, i) => ({ ...run, nsPerPacket: times[i]!.toSorted((a, b) => a - b)[times[i]!.length >> 1]! }));
 }
 
-function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal): DesignRun {
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal): DesignResult {
   if (!terminal.errIsTty) return runDesign(design, frames, options);
   const run = runDesign(design, frames, options, {
     progress: (done) => terminal.err(`\r\u001b[Kreplaying under ${design}: ${Math.floor((100 * done) / frames.length)} %`),
@@ -100,24 +104,24 @@ function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame
   return run;
 }
 
-function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[]): ReplayDocument {
+function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[]): ReplayDocument {
   return {
     command: "replay",
     inputs: inputs.map(({ path, capture, bytes }) => ({
       path,
       packets: capture.packets.length,
       bytes,
-      linkType: capture.linkTypes[0] ?? 1,
+      linkType: capture.linkTypes[0] ?? null,
       ...(capture.snapped === 0 ? {} : { snapped: capture.snapped }),
       ...(capture.cutOff === null ? {} : { cutOffAtByte: capture.cutOff.recordOffset }),
     })),
-    runs,
+    runs: runs.map(({ lost: _lost, ...run }) => run),
   };
 }
 
-function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], options: ReplayOptions, terminal: Terminal): string {
+function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[], options: ReplayOptions, terminal: Terminal): string {
   const color = pc.createColors(terminal.color);
-  const lines = inputs.map(({ path, capture, bytes }) => `${color.bold(path)}: ${grouped(capture.packets.length)} packets, ${grouped(bytes)} bytes, ${capture.format}`);
+  const lines = inputs.map(({ path, capture, bytes }) => `${color.bold(path)}: ${counted(capture.packets.length, "packet")}, ${counted(bytes, "byte")}, ${capture.format}`);
   const settings = settingsOf(options);
   if (settings !== "") lines.push(settings);
   return `${lines.join("\n")}\n\n${renderTable(runs)}\n${says(runs)}\n`;
@@ -133,13 +137,16 @@ function settingsOf(options: ReplayOptions): string {
   if (options.readerLag > 0) words.push(`reader ${options.readerLag} packets behind`);
   if (options.returnPath !== undefined) words.push(`return path ${options.returnPath}`);
   if (options.sharedRelease !== undefined) words.push(`shared release ${options.sharedRelease}`);
+  if ((options.returnPath ?? options.sharedRelease) !== undefined && options.designs.includes("stock")) words.push("stock recycles nothing and is not affected");
+  if (options.ring !== DEFAULT_RING) words.push(`${options.ring} receive descriptors`);
   return words.join("; ");
 }
 
 /** What no run may show: reports, pages not home, or bytes other than those sent. */
-function faultsOf(run: DesignRun, frames: readonly WireFrame[]): string[] {
-  const faults = run.reports.map(({ kind, count }) => `${run.design}: report ${kind}, ${grouped(count)} times`);
-  if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${grouped(run.inflightAtEnd)} pages still in flight at the end`);
+function faultsOf(run: DesignRun, frames: readonly WireFrame[], options: ReplayOptions): string[] {
+  const faults = run.reports.map(({ kind, count }) => `${run.design}: report ${kind}, ${counted(count, "time")}`);
+  if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${counted(run.inflightAtEnd, "page")} still in flight at the end`);
+  if (run.dropped > 0 && !options.earlyDrop && options.timing === "back-to-back") faults.push(`${run.design}: ${counted(run.dropped, "packet")} lost, though the wire waits for the ring`);
   if (run.dropped === 0 && run.delivered.sha256 !== sha256Of(frames)) faults.push(`${run.design}: the bytes delivered are not those of the captures`);
   return faults;
 }

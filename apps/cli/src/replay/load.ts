@@ -5,9 +5,14 @@ import type { WireFrame } from "@netmem/machine";
 import { readCapture } from "@netmem/pcap";
 import { CaptureError, LINKTYPE_ETHERNET, linkTypeName, type Capture, type CapturedPacket } from "@netmem/pcap/api";
 import { CliError } from "../terminal.ts";
+import { counted } from "./table.ts";
 
+/** LINUX_SLL and LINUX_SLL2: what "any" gives. */
+const COOKED: readonly number[] = [113, 276];
 /** Largest frame that any capture may hold. */
 const MAX_FRAME_BYTES = 65_536;
+/** No wire carries such frames: they are what a kernel made of several. */
+const OFFLOAD_HINT = "record with segmentation offload off (ethtool -K DEV tso off gso off gro off)";
 /** More than this does not fit the model's memory beside its pages. */
 const MAX_FILE_BYTES = 1024 * 1024 * 1024;
 
@@ -58,11 +63,11 @@ export function readError(error: NodeJS.ErrnoException): string {
 function toFrames(capture: Capture, startNs: number): WireFrame[] {
   const { packets, cutOff, path } = capture;
   if (cutOff !== null && packets.length === 0) {
-    throw new CaptureError(path, cutOff.recordOffset, `file cut off in its first record, ${cutOff.missingBytes} bytes missing: nothing to replay`);
+    throw new CaptureError(path, cutOff.recordOffset, `file cut off in its first record, ${counted(cutOff.missingBytes, "byte")} missing: nothing to replay`);
   }
   for (const linkType of capture.linkTypes) if (linkType !== LINKTYPE_ETHERNET && packets.length === 0) refuseLinkType(path, 20, linkType);
   const frames: WireFrame[] = [];
-  const first = packets[0];
+  const first = packets.find((packet) => packet.timeSeconds >= 0);
   let arrivalNs = startNs;
   for (const packet of packets) {
     check(path, packet);
@@ -82,13 +87,13 @@ function check(path: string, packet: CapturedPacket): void {
   if (linkType !== LINKTYPE_ETHERNET) refuseLinkType(path, recordOffset, linkType);
   if (capturedBytes === 0) throw new CaptureError(path, recordOffset, "frame of 0 bytes: there is nothing to receive; remove it (editcap)");
   if (capturedBytes > MAX_FRAME_BYTES) {
-    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, more than 64 KiB: record with segmentation offload off (ethtool -K DEV tso off gso off gro off)`);
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, more than 64 KiB: ${OFFLOAD_HINT}`);
   }
   if (capturedBytes > mvneta.maxFrameBytes) {
-    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes needs more than the 17 fragments an skb holds; ${mvneta.name} takes at most ${mvneta.maxFrameBytes}`);
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes needs more than the 17 fragments an skb holds (${mvneta.name} takes at most ${mvneta.maxFrameBytes} bytes): ${OFFLOAD_HINT}`);
   }
 }
 
 function refuseLinkType(path: string, offset: number, linkType: number): never {
-  throw new CaptureError(path, offset, `link type ${linkTypeName(linkType)}: a NIC receives Ethernet frames, ${linkTypeName(LINKTYPE_ETHERNET)}; record on one device, not on "any"`);
+  throw new CaptureError(path, offset, `link type ${linkTypeName(linkType)}: a NIC receives Ethernet frames, ${linkTypeName(LINKTYPE_ETHERNET)}${COOKED.includes(linkType) ? '; record on one device, not on "any"' : ""}`);
 }

@@ -36,12 +36,13 @@ interface RawOptions {
   readonly earlyDrop?: true;
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
-  readonly packetCost: number;
+  readonly packetCost?: number;
   readonly json?: true;
 }
 
 /** What a packet costs its CPU under `--timing capture`, unless said otherwise: about a million packets a second. */
 const DEFAULT_PACKET_COST_NS = 1000;
+export const DEFAULT_RING = 512;
 
 function wholeNumber(name: string, minimum: number, maximum: number): (text: string) => number {
   return (text) => {
@@ -58,13 +59,13 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--tap", "clone every packet to a tap that frees later"))
     .addOption(new Option("--expand", "with --tap: make the clone's head private (pskb_expand_head) before it is freed"))
     .addOption(new Option("--free-order <order>", "with --tap: which of packet and clone is freed first (default: original)").choices([...FREE_ORDERS]))
-    .addOption(new Option("--reader-lag <packets>", "leave this many packets waiting in the socket").default(0).argParser(wholeNumber("reader-lag", 0, 100_000)))
-    .addOption(new Option("--reader-cpu <cpu>", "CPU of the reading process; the NIC interrupts CPU 0").default(1).argParser(wholeNumber("reader-cpu", 0, 1)))
+    .addOption(new Option("--reader-lag <packets>", "leave this many packets waiting in the socket, 0 to 100000").default(0).argParser(wholeNumber("reader-lag", 0, 100_000)))
+    .addOption(new Option("--reader-cpu <cpu>", "CPU of the reading process, 0 or 1; the NIC interrupts CPU 0").default(1).argParser(wholeNumber("reader-cpu", 0, 1)))
     .addOption(new Option("--early-drop", "drop each packet in the driver once its skb is built, as the 2021 series measured"))
-    .addOption(new Option("--return-path <name>", "override every design's way to a page's owner").choices([...RETURN_PATHS]))
-    .addOption(new Option("--shared-release <policy>", "override what a put does that finds another reference").choices([...SHARED_RELEASES]))
-    .addOption(new Option("--ring <descriptors>", "receive descriptors").default(512).argParser(wholeNumber("ring", 32, 512)))
-    .addOption(new Option("--packet-cost <ns>", "with --timing capture: simulated time a packet costs its CPU").default(DEFAULT_PACKET_COST_NS).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
+    .addOption(new Option("--return-path <name>", "override how a recycling design finds a page's owner").choices([...RETURN_PATHS]))
+    .addOption(new Option("--shared-release <policy>", "override what a put does that finds another reference: leave the pool (5.14), let the last holder recycle (the 2021 proposal), or count pool-aware holders apart (6.8)").choices([...SHARED_RELEASES]))
+    .addOption(new Option("--ring <descriptors>", "receive descriptors, 32 to 512 (what the hardware has)").default(DEFAULT_RING).argParser(wholeNumber("ring", 32, 512)))
+    .addOption(new Option("--packet-cost <ns>", `with --timing capture: simulated ns a packet costs its CPU (default: ${DEFAULT_PACKET_COST_NS})`).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(new Option("--json", "one JSON document on stdout"));
 }
@@ -80,6 +81,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     if (raw.expand === true) throw new CliError("--expand makes the tap's clone private: give --tap too");
     if (raw.freeOrder !== undefined) throw new CliError("--free-order orders a packet and its clone: give --tap too");
   } else if (raw.earlyDrop === true) throw new CliError("--tap and --early-drop: a packet dropped in the driver reaches no tap; give one of them");
+  if (raw.packetCost !== undefined && raw.timing !== "capture") throw new CliError("--packet-cost is simulated time, which back-to-back traffic does not look at: give --timing capture too");
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
   return {
     designs: designs as PresetName[],
@@ -94,7 +96,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     earlyDrop: raw.earlyDrop ?? false,
     ...(raw.returnPath === undefined ? {} : { returnPath: raw.returnPath }),
     ...(raw.sharedRelease === undefined ? {} : { sharedRelease: raw.sharedRelease }),
-    packetCostNs: raw.timing === "capture" ? raw.packetCost : 0,
+    packetCostNs: raw.timing === "capture" ? (raw.packetCost ?? DEFAULT_PACKET_COST_NS) : 0,
     json: raw.json ?? false,
   };
 }

@@ -1,8 +1,8 @@
-import type { DesignRun } from "./run.ts";
+import type { DesignResult } from "./run.ts";
 
 interface Row {
   readonly label: string;
-  readonly value: (run: DesignRun) => string;
+  readonly value: (run: DesignResult) => string;
 }
 
 const ROWS: readonly Row[] = [
@@ -16,6 +16,8 @@ const ROWS: readonly Row[] = [
   { label: "mem_info look-ups", value: (run) => grouped(run.memInfoLookups) },
   { label: "recycled to cache", value: (run) => grouped(run.recycled.cached) },
   { label: "recycled to ring", value: (run) => grouped(run.recycled.ring) },
+  { label: "not recycled: shared", value: (run) => grouped(run.lost.shared) },
+  { label: "not recycled: ring full", value: (run) => grouped(run.lost.ringFull) },
   { label: "released", value: (run) => grouped(run.recycled.released) },
   { label: "recycling", value: (run) => `${run.recycled.percent.toFixed(1)} %` },
   { label: "in flight at the end", value: (run) => grouped(run.inflightAtEnd) },
@@ -28,8 +30,13 @@ export function grouped(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, " ");
 }
 
+/** `1 packet`, `1 906 packets`. */
+export function counted(value: number, noun: string): string {
+  return `${grouped(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
 /** One column a design, one row a count. */
-export function renderTable(runs: readonly DesignRun[]): string {
+export function renderTable(runs: readonly DesignResult[]): string {
   const columns = runs.map((run) => [run.design, ...ROWS.map((row) => row.value(run))]);
   const labels = ["design", ...ROWS.map((row) => row.label)];
   const labelWidth = Math.max(...labels.map((label) => label.length));
