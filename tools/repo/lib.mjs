@@ -1,13 +1,14 @@
 // What start, test and netmem have in common: install, build, run. Needs Node and npm, nothing else.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = resolve(fileURLToPath(import.meta.url), "../../..");
 const CACHE = join(ROOT, "node_modules/.cache/netmem");
 const LOCK_STAMP = join(CACHE, "lock.sha256");
+const BUILD_STAMP = join(CACHE, "build.mtime");
 
 const PNPM = `pnpm@${JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).packageManager.split("@").pop()}`;
 const QUIET = { TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", NPM_CONFIG_UPDATE_NOTIFIER: "false", NPM_CONFIG_FUND: "false" };
@@ -43,6 +44,39 @@ export function install() {
   pnpm(["install", "--frozen-lockfile", "--reporter=append-only"], { spawn: { stdio: ["ignore", 2, 2] } });
   mkdirSync(CACHE, { recursive: true });
   writeFileSync(LOCK_STAMP, hash);
+}
+
+/** Newest change below a path, folders included, so that a deleted file counts too. */
+function newestChange(path) {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  let newest = stat.mtimeMs;
+  for (const name of readdirSync(path)) newest = Math.max(newest, newestChange(join(path, name)));
+  return newest;
+}
+
+/** What the build reads, as one number, and whether everything it writes is there. */
+function buildState() {
+  let newest = Math.max(...["tsconfig.base.json", "turbo.json", "pnpm-lock.yaml"].map((file) => newestChange(join(ROOT, file))));
+  let built = true;
+  for (const parent of ["packages", "apps"]) {
+    for (const name of readdirSync(join(ROOT, parent))) {
+      const at = join(ROOT, parent, name);
+      if (!existsSync(join(at, "src"))) continue;
+      newest = Math.max(newest, ...["src", "package.json", "tsconfig.json"].map((file) => newestChange(join(at, file))));
+      built &&= existsSync(join(at, "tsconfig.tsbuildinfo"));
+    }
+  }
+  return { newest: String(newest), built };
+}
+
+/** Builds, unless nothing changed since the last time: starting turbo alone takes over a second. */
+export function buildIfChanged() {
+  const before = buildState();
+  if (before.built && existsSync(BUILD_STAMP) && readFileSync(BUILD_STAMP, "utf8") === before.newest) return;
+  build();
+  mkdirSync(CACHE, { recursive: true });
+  writeFileSync(BUILD_STAMP, before.newest);
 }
 
 /** Builds what changed. Turbo's own report is kept off stdout, which belongs to the command. */

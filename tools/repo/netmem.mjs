@@ -1,6 +1,6 @@
 // npm run -s netmem -- …: the command line from the checkout.
-import { build, install, runEntry } from "./lib.mjs";
+import { buildIfChanged, install, runEntry } from "./lib.mjs";
 
 install();
-build();
+buildIfChanged();
 runEntry("apps/cli/dist/main.js", process.argv.slice(2));

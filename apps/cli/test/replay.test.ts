@@ -90,7 +90,7 @@ describe("the sentences", () => {
 
   test("compare the most with the least, and say who looked up and who followed the pointer", async () => {
     const text = await sentences(jumbo);
-    expect(text).toMatch(/stock took 1 216 pages from the page allocator, and .*6\.18 only \d+:/);
+    expect(text).toMatch(/stock took 1 216 pages from the page allocator, and v3-2021 and 5\.14 only \d+:/);
     expect(text).toMatch(/v3-2021 asked the mem_info registry 671 times, and 5\.14 and 6\.18 followed the pointer/);
   });
 
