@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -52,6 +52,13 @@ describe("on the shipped captures", () => {
     const strip = (document: ReplayDocument): unknown => JSON.parse(JSON.stringify(document, (key, value: unknown) => (key === "nsPerPacket" ? "" : value)));
     const args = [SHIPPED[0]!, "--tap", "--reader-lag", "9"];
     expect(strip(await replayJson(args, ROOT))).toEqual(strip(await replayJson(args, ROOT)));
+  });
+
+  test("the README shows what this prints, but for the measured row", async () => {
+    const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+    const shown = /`npm start` ends with this:\n\n```\n([\s\S]*?)```/.exec(readme)![1]!;
+    const exact = (text: string): string => text.replace(/^model packets per second.*$/m, "").trim();
+    expect(exact(shown)).toBe(exact((await cli(["replay", ...SHIPPED], ROOT)).out));
   });
 
   test("the table names every design and count, and two sentences follow", async () => {
