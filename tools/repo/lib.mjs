@@ -64,7 +64,7 @@ function buildState() {
       const at = join(ROOT, parent, name);
       if (!existsSync(join(at, "src"))) continue;
       newest = Math.max(newest, ...["src", "package.json", "tsconfig.json"].map((file) => newestChange(join(at, file))));
-      built &&= existsSync(join(at, "tsconfig.tsbuildinfo"));
+      built &&= existsSync(join(at, "tsconfig.tsbuildinfo")) && existsSync(join(at, "dist"));
     }
   }
   return { newest: String(newest), built };

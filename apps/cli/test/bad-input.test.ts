@@ -137,7 +137,9 @@ describe("bad usage: one line, exit 2", () => {
   test("a reader lag that no machine has the memory for is refused before anything runs", () => {
     const frame = { bytes: new Uint8Array(0), offset: 0, lengthBytes: 9000, arrivalNs: 0 };
     const frames = Array.from({ length: 100_000 }, () => frame);
-    expect(() => pagesFor(frames, { readerLag: 100_000, expand: false })).toThrow(/^--reader-lag 100000: frames of 9000 bytes .* lower it$/);
-    expect(pagesFor(frames, { readerLag: 10, expand: false })).toBeLessThan(10_000);
+    expect(() => pagesFor(frames, { readerLag: 100_000, expand: false })).toThrow(/^--reader-lag 100000: holding back that many of these packets takes 308192 pages, .* lower it$/);
+    expect(pagesFor(frames, { readerLag: 10, expand: false })).toBe(8192 + 30);
+    const oneLarge = [{ ...frame, lengthBytes: 60_000 }, ...Array.from({ length: 20_000 }, () => ({ ...frame, lengthBytes: 60 }))];
+    expect(pagesFor(oneLarge, { readerLag: 100_000, expand: false })).toBe(8192 + 18 + 20_000);
   });
 });

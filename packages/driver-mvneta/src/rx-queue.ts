@@ -1,4 +1,4 @@
-import { ENOMEM } from "@netmem/kernel/api";
+import { ENOMEM, type Timer, type Timers } from "@netmem/kernel/api";
 import type { DriverDeps, DriverOptions, NicRxQueue } from "@netmem/driver/api";
 import { DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
@@ -30,9 +30,11 @@ export class MvnetaRxQueue {
   firstToRefill: number;
   /** Descriptors that wait for a page. */
   refillNum: number;
-  readonly #retry: () => void;
+  readonly #timers: Timers;
+  /** Polls again when memory may be back; on the CPU of the interrupt, whose NAPI this is. */
+  readonly #retry: Timer;
 
-  constructor(deps: DriverDeps, queue: NetdevRxQueue, napi: NapiStruct, pool: PagePool, ring: CoherentMemory, size: number, xdp: XdpBuff) {
+  constructor(deps: DriverDeps, queue: NetdevRxQueue, napi: NapiStruct, pool: PagePool, ring: CoherentMemory, size: number, xdp: XdpBuff, cpu: number) {
     this.dev = queue.dev;
     this.queue = queue;
     this.napi = napi;
@@ -47,10 +49,8 @@ export class MvnetaRxQueue {
     this.nextDesc = 0;
     this.firstToRefill = 0;
     this.refillNum = size;
-    const timer = deps.kernel.timers.timerSetup(() => deps.napi.napiSchedule(napi), deps.kernel.context.cpu);
-    this.#retry = () => {
-      if (!timer.pending) deps.kernel.timers.modTimer(timer, REFILL_RETRY_NS);
-    };
+    this.#timers = deps.kernel.timers;
+    this.#retry = this.#timers.timerSetup(() => deps.napi.napiSchedule(napi), cpu);
   }
 
   /** Index in `region.words` of a word of a descriptor. */
@@ -79,7 +79,7 @@ export class MvnetaRxQueue {
     const done = this.#refill(GFP_ATOMIC);
     if (done > 0) this.hw.addNonOccupied(done);
     // With too few descriptors for the next frame no interrupt may ever come to call poll again.
-    if (done < wanted) this.#retry();
+    if (done < wanted && !this.#retry.pending) this.#timers.modTimer(this.#retry, REFILL_RETRY_NS);
   }
 
   #refill(gfp: number): number {
@@ -100,6 +100,7 @@ export class MvnetaRxQueue {
 
   /** Hardware is off: every page that it held goes back to the pool. @kernel mvneta_rxq_drop_pkts */
   dropPackets(): void {
+    this.#timers.timerDelete(this.#retry);
     const { xdp } = this;
     for (let i = 0; i < xdp.nrFrags; i++) {
       this.pool.putFullNetmem(xdp.frags[i]!.netmem!, false);
@@ -144,7 +145,7 @@ export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: Napi
     pool.destroy();
     return connected < 0 ? connected : -ENOMEM;
   }
-  const rxq = new MvnetaRxQueue(deps, queue, napi, pool, ring, options.rxRingSize, deps.xdpStructs.createXdpBuff(xdpRxq));
+  const rxq = new MvnetaRxQueue(deps, queue, napi, pool, ring, options.rxRingSize, deps.xdpStructs.createXdpBuff(xdpRxq), options.cpu);
   rxq.hw.configure(ring.dmaAddr, options.rxRingSize, MVNETA_MAX_RX_BUF_SIZE);
   const filled = rxq.fill();
   if (filled === 0) return rxq;

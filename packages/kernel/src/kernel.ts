@@ -4,7 +4,7 @@ import { createPtrRings } from "./ptr-ring.ts";
 import { createRandom } from "./random.ts";
 import { MachineReports } from "./reports.ts";
 import { StepScheduler } from "./scheduler.ts";
-import { KernelWorkqueue, TimerHeap } from "./timers.ts";
+import { KernelWorkqueue, TimerBases } from "./timers.ts";
 import { FixedTraceRing } from "./trace-ring.ts";
 
 export interface KernelOptions {
@@ -30,7 +30,7 @@ export function createKernel(options: KernelOptions): Kernel {
   const entries = options.traceEntries ?? 0;
   const trace = entries === 0 ? null : new FixedTraceRing(entries, clock, context);
   const random = createRandom(options.seed);
-  const timers = new TimerHeap(clock);
+  const timers = new TimerBases(nrCpus, clock);
   const scheduler = new StepScheduler(nrCpus, context, clock, timers, random);
   return {
     nrCpus, hz, context, clock, timers, random, trace, scheduler,

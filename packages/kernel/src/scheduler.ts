@@ -3,7 +3,7 @@ import {
   type Actor, type DelayedWork, type ExecutionContext, type Interrupts, type IrqLine, type Random, type Runnable, type Scheduler, type Softirqs, type Task,
 } from "./api/index.ts";
 import type { SimulatedClock } from "./clock.ts";
-import type { TimerHeap, WorkQueues } from "./timers.ts";
+import { NO_CPU, type TimerBases, type WorkQueues } from "./timers.ts";
 
 class Line implements IrqLine {
   readonly name: string;
@@ -56,13 +56,13 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   readonly #softirqHandlers: ((() => void) | null)[] = [];
   readonly #context: ExecutionContext;
   readonly #clock: SimulatedClock;
-  readonly #timers: TimerHeap;
+  readonly #timers: TimerBases;
   readonly #random: Random;
   /** CPUs by index, then actors as nrCpus + index: what may take the next step. Refilled each step. */
   #candidates: Int32Array = new Int32Array(16);
   #chargedNs = 0;
 
-  constructor(nrCpus: number, context: ExecutionContext, clock: SimulatedClock, timers: TimerHeap, random: Random) {
+  constructor(nrCpus: number, context: ExecutionContext, clock: SimulatedClock, timers: TimerBases, random: Random) {
     for (let i = 0; i < nrCpus; i++) this.#cpus.push(new Cpu());
     for (let i = 0; i < NR_SOFTIRQS; i++) this.#softirqHandlers.push(null);
     this.#context = context;
@@ -114,11 +114,12 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   }
 
   openSoftirq(nr: number, handler: () => void): void {
+    if (!(nr in this.#softirqHandlers)) throw new UsageError("kernel", "softirq", nr, `give a number from 0 to ${NR_SOFTIRQS - 1}`);
     this.#softirqHandlers[nr] = handler;
   }
 
   raiseSoftirq(cpu: number, nr: number): void {
-    this.#cpus[cpu]!.softirqPending |= 1 << nr;
+    this.#cpu(cpu, "softirq").softirqPending |= 1 << nr;
   }
 
   requestIrq(name: string, cpu: number, handler: () => void): IrqLine {
@@ -152,6 +153,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   }
 
   runFor(durationNs: number): void {
+    if (!Number.isInteger(durationNs) || durationNs < 0) throw new UsageError("kernel", "runFor durationNs", durationNs, "give a whole number of nanoseconds, 0 or more");
     const end = this.#clock.nowNs + durationNs;
     while (this.#nextMomentNs() <= end && this.step());
     if (this.#clock.nowNs < end) this.#clock.nowNs = end;
@@ -161,7 +163,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     const moment = this.#nextMomentNs();
     if (moment === Infinity) return false;
     if (moment > this.#clock.nowNs) this.#clock.nowNs = moment;
-    this.#expireTimers();
+    this.#expireDeviceTimers();
     const found = this.#collect();
     if (found === 0) return true;
     const pick = this.#candidates[found === 1 ? 0 : this.#random.below(found)]!;
@@ -176,10 +178,11 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
 
   /** When the next step can happen: now, when a busy CPU with work becomes free, or when a timer expires. */
   #nextMomentNs(): number {
-    let moment = this.#timers.nextExpiryNs();
+    let moment = this.#timers.nextExpiryNs(NO_CPU);
     for (let i = 0; i < this.#cpus.length; i++) {
       const cpu = this.#cpus[i]!;
-      if (cpu.busyUntilNs < moment && cpu.hasWork()) moment = cpu.busyUntilNs;
+      const due = cpu.hasWork() ? 0 : this.#timers.nextExpiryNs(i);
+      moment = Math.min(moment, Math.max(due, cpu.busyUntilNs));
     }
     for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) return this.#clock.nowNs;
     return moment;
@@ -190,25 +193,31 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     const most = this.#cpus.length + this.#actors.length;
     if (most > this.#candidates.length) this.#candidates = new Int32Array(2 * most);
     const candidates = this.#candidates;
+    const now = this.#clock.nowNs;
     let found = 0;
     for (let i = 0; i < this.#cpus.length; i++) {
       const cpu = this.#cpus[i]!;
-      if (cpu.busyUntilNs <= this.#clock.nowNs && cpu.hasWork()) candidates[found++] = i;
+      if (cpu.busyUntilNs <= now && (cpu.hasWork() || this.#timers.nextExpiryNs(i) <= now)) candidates[found++] = i;
     }
     for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) candidates[found++] = this.#cpus.length + i;
     return found;
   }
 
-  #expireTimers(): void {
-    // A timer that a callback arms for this very moment waits for the next step.
+  /** Device clocks first: what they announce is there for the CPUs of the same moment. */
+  #expireDeviceTimers(): void {
     const armed = this.#timers.nextSequence();
-    for (let timer = this.#timers.takeDue(armed); timer !== null; timer = this.#timers.takeDue(armed)) {
-      this.#chargedNs = 0;
-      this.#in(timer.cpu, CONTEXT_SOFTIRQ, timer.callback);
-      if (this.#chargedNs === 0) continue;
-      const cpu = this.#cpus[timer.cpu]!;
-      cpu.busyUntilNs = Math.max(cpu.busyUntilNs, this.#clock.nowNs) + this.#chargedNs;
+    for (let timer = this.#timers.takeDue(NO_CPU, armed); timer !== null; timer = this.#timers.takeDue(NO_CPU, armed)) timer.callback();
+  }
+
+  /** All timers of a CPU that are due; one that a callback arms for this very moment waits for the next step. @kernel run_timer_softirq */
+  #runTimers(cpu: number): boolean {
+    const armed = this.#timers.nextSequence();
+    let ran = false;
+    for (let timer = this.#timers.takeDue(cpu, armed); timer !== null; timer = this.#timers.takeDue(cpu, armed)) {
+      this.#in(cpu, CONTEXT_SOFTIRQ, timer.callback);
+      ran = true;
     }
+    return ran;
   }
 
   #runCpu(index: number): void {
@@ -218,6 +227,8 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
       const line = cpu.hardirqs.shift()!;
       line.pending = false;
       this.#in(index, CONTEXT_HARDIRQ, line.handler);
+    } else if (this.#runTimers(index)) {
+      // The timer softirq has a lower number than NET_TX and NET_RX, so it goes first.
     } else if (cpu.softirqPending !== 0) {
       const nr = 31 - Math.clz32(cpu.softirqPending & -cpu.softirqPending);
       cpu.softirqPending &= ~(1 << nr);

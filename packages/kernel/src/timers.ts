@@ -1,39 +1,42 @@
 import { DelayedWork, Timer, UsageError, type Timers, type Workqueue } from "./api/index.ts";
 import type { SimulatedClock } from "./clock.ts";
 
-/** Pending timers in a binary heap ordered by expiry, then by arming order, so that equal times stay deterministic. */
-export class TimerHeap implements Timers {
+/** Device clocks have no CPU: their timers expire at their time whatever the CPUs do. */
+export const NO_CPU = -1;
+
+/** Each CPU's pending timers, and the devices'. @kernel struct timer_base (kernel/time/timer.c) */
+export class TimerBases implements Timers {
   readonly #clock: SimulatedClock;
-  readonly #heap: Timer[] = [];
+  /** By CPU + 1: the devices' come first. */
+  readonly #bases: TimerHeap[] = [];
   #sequence = 0;
 
-  constructor(clock: SimulatedClock) {
+  constructor(nrCpus: number, clock: SimulatedClock) {
     this.#clock = clock;
+    for (let cpu = NO_CPU; cpu < nrCpus; cpu++) this.#bases.push(new TimerHeap());
   }
 
   timerSetup(callback: () => void, cpu: number): Timer {
+    if (this.#bases[cpu + 1] === undefined) throw new UsageError("kernel", "cpu of a timer", cpu, `give -1 for a device, or a CPU from 0 to ${this.#bases.length - 2}`);
     return new Timer(callback, cpu);
   }
 
   modTimer(timer: Timer, delayNs: number): void {
-    if (!(delayNs >= 0)) throw new UsageError("kernel", "timer delayNs", delayNs, "give 0 or more nanoseconds");
-    if (timer.pending) this.timerDelete(timer);
+    if (!Number.isInteger(delayNs) || delayNs < 0) throw new UsageError("kernel", "timer delayNs", delayNs, "give a whole number of nanoseconds, 0 or more");
+    const base = this.#bases[timer.cpu + 1]!;
+    if (timer.pending) base.remove(timer);
     timer.expiresNs = this.#clock.nowNs + delayNs;
     timer.sequence = this.#sequence++;
-    timer.pending = true;
-    this.#heap.push(timer);
-    this.#siftUp(this.#heap.length - 1);
+    base.add(timer);
   }
 
   timerDelete(timer: Timer): boolean {
-    if (!timer.pending) return false;
-    this.#removeAt(this.#heap.indexOf(timer));
-    return true;
+    return timer.pending && this.#bases[timer.cpu + 1]!.remove(timer);
   }
 
-  /** Expiry of the next timer, or Infinity. */
-  nextExpiryNs(): number {
-    return this.#heap.length === 0 ? Infinity : this.#heap[0]!.expiresNs;
+  /** Expiry of this CPU's next timer, or Infinity. */
+  nextExpiryNs(cpu: number): number {
+    return this.#bases[cpu + 1]!.nextExpiryNs();
   }
 
   /** The `sequence` that the next armed timer gets. */
@@ -41,10 +44,34 @@ export class TimerHeap implements Timers {
     return this.#sequence;
   }
 
-  /** Takes the next timer that is due and was armed before `sequence`, or null. */
-  takeDue(sequence: number): Timer | null {
+  /** Takes this CPU's next timer that is due and was armed before `sequence`, or null. */
+  takeDue(cpu: number, sequence: number): Timer | null {
+    return this.#bases[cpu + 1]!.takeDue(this.#clock.nowNs, sequence);
+  }
+}
+
+/** Pending timers in a binary heap ordered by expiry, then by arming order, so that equal times stay deterministic. */
+class TimerHeap {
+  readonly #heap: Timer[] = [];
+
+  add(timer: Timer): void {
+    timer.pending = true;
+    this.#heap.push(timer);
+    this.#siftUp(this.#heap.length - 1);
+  }
+
+  remove(timer: Timer): boolean {
+    this.#removeAt(this.#heap.indexOf(timer));
+    return true;
+  }
+
+  nextExpiryNs(): number {
+    return this.#heap.length === 0 ? Infinity : this.#heap[0]!.expiresNs;
+  }
+
+  takeDue(nowNs: number, sequence: number): Timer | null {
     const first = this.#heap[0];
-    if (first === undefined || first.expiresNs > this.#clock.nowNs || first.sequence >= sequence) return null;
+    if (first === undefined || first.expiresNs > nowNs || first.sequence >= sequence) return null;
     this.#removeAt(0);
     return first;
   }

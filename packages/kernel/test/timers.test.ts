@@ -151,8 +151,9 @@ test("work whose delay is over and that waits for its CPU is still pending: a ca
   kernel.workqueue.queueDelayedWork(work, 10);
   kernel.scheduler.spawn(once(0, () => kernel.scheduler.charge(100)));
   kernel.scheduler.step();
+  // The timer softirq has queued the work; the work itself would be the next step.
   kernel.scheduler.step();
-  expect([kernel.clock.nowNs, work.timer.pending]).toEqual([10, false]);
+  expect([kernel.clock.nowNs, work.timer.pending, work.queued]).toEqual([100, false, true]);
   expect(kernel.workqueue.cancelDelayedWork(work)).toBe(true);
   runAll(kernel);
 });
@@ -168,4 +169,24 @@ test("work whose delay is over and that waits for its CPU is still pending: queu
   kernel.workqueue.queueDelayedWork(work, 500);
   runAll(kernel);
   expect(times).toEqual([100]);
+});
+
+test("a hardirq goes before a timer of the same moment, and a timer waits for its busy CPU; a device's clock waits for none", () => {
+  const kernel = kernelWith();
+  const log: string[] = [];
+  const note = (what: string) => () => log.push(`${what}@${kernel.clock.nowNs}`);
+  const line = kernel.irqs.requestIrq("irq", 0, note("hardirq"));
+  kernel.timers.modTimer(kernel.timers.timerSetup(note("timer"), 0), 500);
+  kernel.timers.modTimer(kernel.timers.timerSetup(note("device"), -1), 500);
+  kernel.scheduler.spawn(once(0, () => {
+    kernel.scheduler.charge(1000);
+    kernel.irqs.raise(line);
+  }));
+  runAll(kernel);
+  expect(log).toEqual(["device@500", "hardirq@1000", "timer@1000"]);
+});
+
+test.each([0.5, Number.NaN, -1, Infinity])("a delay of %s is misuse", (delayNs) => {
+  const kernel = kernelWith();
+  expect(() => kernel.timers.modTimer(kernel.timers.timerSetup(() => {}, 0), delayNs)).toThrow(/timer delayNs/);
 });

@@ -1,4 +1,5 @@
 import { createKernel } from "@netmem/kernel";
+import { UsageError } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { PP_SIGNATURE, PP_SIGNATURE_V3 } from "@netmem/mm/api";
 import { createNetCore } from "@netmem/net-core";
@@ -14,6 +15,8 @@ const SKB_DEFER_MAX = 64;
 /** Boots a machine: each layer in turn, each knowing only those before it. */
 export function createMachine(options: MachineOptions = {}): Machine {
   const preset = resolvePreset(options);
+  const packetCostNs = options.packetCostNs ?? 0;
+  if (!Number.isInteger(packetCostNs) || packetCostNs < 0) throw new UsageError("machine", "packetCostNs", packetCostNs, "give a whole number of nanoseconds, 0 or more");
   const kernel = createKernel({
     nrCpus: options.nrCpus ?? 2,
     seed: options.seed ?? 1,
@@ -63,7 +66,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
       defersFrees: preset.defersFrees,
       skbDeferMax: SKB_DEFER_MAX,
     },
-    packetCostNs: options.packetCostNs ?? 0,
+    packetCostNs,
     probe: probes?.skb ?? null,
   });
   return new Machine({ preset, kernel, mm, xdp, pagePools, net, probes });

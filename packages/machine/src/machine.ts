@@ -5,7 +5,7 @@ import type { NetCore } from "@netmem/net-core/api";
 import type { PagePools } from "@netmem/page-pool/api";
 import type { Xdp } from "@netmem/xdp/api";
 import { ModelledNic } from "@netmem/driver";
-import type { DriverOptions, NetDriver, NetInterface } from "@netmem/driver/api";
+import type { DriverOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
 
@@ -28,7 +28,7 @@ export interface DeviceOptions extends Partial<DriverOptions> {
 
 /** A NIC with its driver bound. */
 export interface Device {
-  readonly nic: ModelledNic;
+  readonly nic: NicHardware & NicWire;
   readonly dma: DmaDevice;
   readonly netif: NetInterface;
 }
@@ -41,7 +41,7 @@ export class Machine {
   readonly xdp: Xdp;
   readonly pagePools: PagePools;
   readonly net: NetCore;
-  readonly devices: Device[] = [];
+  readonly #devices: Device[] = [];
   readonly #probes: MachineProbes | null;
 
   constructor(parts: MachineParts) {
@@ -54,10 +54,14 @@ export class Machine {
     this.#probes = parts.probes;
   }
 
+  get devices(): readonly Device[] {
+    return this.#devices;
+  }
+
   /** Plugs in a NIC of the driver's kind and binds the driver. The interface is down. */
   attach(driver: NetDriver, options: DeviceOptions = {}): Device {
-    const name = options.name ?? `eth${this.devices.length}`;
-    if (this.devices.some((device) => device.nic.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
+    const name = options.name ?? `eth${this.#devices.length}`;
+    if (this.#devices.some((device) => device.nic.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
     const { dma, bus } = this.mm.attachDevice({
       name,
       coherent: !(options.nonCoherent ?? true),
@@ -75,7 +79,7 @@ export class Machine {
       { name, rxRingSize: options.rxRingSize ?? 512, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
     const device: Device = { nic, dma, netif };
-    this.devices.push(device);
+    this.#devices.push(device);
     return device;
   }
 
@@ -90,10 +94,10 @@ export class Machine {
    * last pages home, and unbinds the drivers, which report mappings left behind.
    */
   shutdown(graceNs: number = 5 * NSEC_PER_SEC): void {
-    for (const device of this.devices) device.netif.stop();
+    for (const device of this.#devices) device.netif.stop();
     this.flushDeferred();
     if (this.pagePools.pools().length > 0) this.kernel.scheduler.runFor(graceNs);
-    for (const device of this.devices) device.dma.unbind();
+    for (const device of this.#devices) device.dma.unbind();
     this.mm.slab.shrink();
   }
 }

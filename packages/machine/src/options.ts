@@ -1,6 +1,6 @@
 import { UsageError, type ReportMode } from "@netmem/kernel/api";
 import type { PayloadBacking } from "@netmem/mm/api";
-import type { SharedRelease } from "@netmem/page-pool";
+import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";
 

@@ -1,5 +1,5 @@
 import type { ReturnPathName } from "@netmem/xdp/api";
-import type { SharedRelease } from "@netmem/page-pool";
+import type { SharedRelease } from "@netmem/page-pool/api";
 
 /**
  * Everything that changed between kernels, as far as the layers model it. The only place that knows of versions: each

@@ -22,6 +22,8 @@ test.each<[object, RegExp]>([
   [{ seed: -1 }, /@netmem\/kernel: seed = -1/],
   [{ nrPages: 0 }, /@netmem\/mm: nrPages = 0/],
   [{ extraBytes: 12 }, /backing|multiple of 8/],
+  [{ packetCostNs: Number.NaN }, /@netmem\/machine: packetCostNs = NaN/],
+  [{ packetCostNs: 0.5 }, /@netmem\/machine: packetCostNs = 0\.5/],
   [{ traceEntries: 1.5 }, /@netmem\/kernel: traceEntries = 1\.5/],
 ])("misuse %j names package, option and value", (options, message) => {
   const boot = (): void => {

@@ -112,12 +112,12 @@ export class IommuDmaDevice implements DmaDevice {
     const first = this.#mappingAt(dmaAddr);
     const size = this.#size[first]!;
     const start = (dmaAddr & (PAGE_SIZE - 1)) - this.#inPage[first]! + offset;
-    this.stats.syncs++;
     if (first === 0 || start < 0 || start + sizeBytes > size) {
       this.#debug(dmaAddr, `syncs DMA memory it has not allocated: ${sizeBytes} bytes at offset ${start} of a mapping of ${size}`);
     } else if (this.#direction[first] !== direction && this.#direction[first] !== DMA_BIDIRECTIONAL) {
       this.#debug(dmaAddr, `synced with different direction: mapped ${DIRECTION_NAMES[this.#direction[first]!]}, synced ${DIRECTION_NAMES[direction]}`);
     } else if (this.#direction[first] === refused) this.#debug(dmaAddr, `syncs ${why}`);
+    else this.stats.syncs++;
   }
 
   /** The I/O page of this address if a streaming mapping starts in it, else 0. */

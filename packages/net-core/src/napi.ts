@@ -1,4 +1,4 @@
-import { NET_RX_SOFTIRQ, UsageError, type Kernel } from "@netmem/kernel/api";
+import { NET_RX_SOFTIRQ, UsageError, type Kernel, type ReportSeverity } from "@netmem/kernel/api";
 import {
   NAPIF_STATE_DISABLE, NAPIF_STATE_MISSED, NAPIF_STATE_SCHED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
@@ -37,14 +37,17 @@ export class NapiLists implements NapiScheduler {
   }
 
   napiEnable(napi: NapiStruct): void {
+    if ((napi.state & NAPIF_STATE_DISABLE) === 0) {
+      this.#report("napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
+    }
     napi.state &= ~(NAPIF_STATE_SCHED | NAPIF_STATE_DISABLE | NAPIF_STATE_MISSED);
   }
 
   napiDisable(napi: NapiStruct): void {
-    if (napi.listOwner !== -1) {
-      this.#warn("napi-disable-running", napi, `disabled while on CPU ${napi.listOwner}'s poll list`);
-      this.#unlink(napi);
-    }
+    // A poll under way can only be this very caller: the kernel would wait for itself.
+    if (napi.listOwner !== -1 && !napi.queued) this.#report("napi-disable-running", "warn", napi, "disabled by its own poll");
+    this.#unlink(napi);
+    napi.state &= ~NAPIF_STATE_MISSED;
     napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_DISABLE;
   }
 
@@ -60,10 +63,11 @@ export class NapiLists implements NapiScheduler {
 
   napiCompleteDone(napi: NapiStruct, _work: number): boolean {
     if ((napi.state & NAPIF_STATE_SCHED) === 0) {
-      this.#warn("napi-not-scheduled", napi, "completed without being scheduled");
+      this.#report("napi-not-scheduled", "warn", napi, "completed without being scheduled");
       return false;
     }
     this.#unlink(napi);
+    if ((napi.state & NAPIF_STATE_DISABLE) !== 0) return false;
     if ((napi.state & NAPIF_STATE_MISSED) !== 0) {
       napi.state &= ~NAPIF_STATE_MISSED;
       this.#enqueue(napi);
@@ -111,17 +115,17 @@ export class NapiLists implements NapiScheduler {
     this.stats.polls++;
     const work = napi.poller.poll(napi, napi.weight);
     if (this.#packetCostNs > 0) this.#kernel.scheduler.charge(work * this.#packetCostNs);
-    if (work > napi.weight) this.#warn("napi-over-budget", napi, `poll returned ${work}, over its budget ${napi.weight}`);
+    if (work > napi.weight) this.#report("napi-over-budget", "warn", napi, `poll returned ${work}, over its budget ${napi.weight}`);
     // Completed, and perhaps missed and put on a list again.
     if (napi.listOwner === -1 || napi.queued) return work;
-    if (work < napi.weight) this.#warn("napi-not-completed", napi, `poll returned ${work}, less than its budget ${napi.weight}, without napi_complete_done`);
+    if (work < napi.weight) this.#report("napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${napi.weight}, without napi_complete_done`);
     // Behind those counted at the start, so this softirq does not come to it again.
     list.append(napi);
     return work;
   }
 
-  #warn(kind: string, napi: NapiStruct, message: string): void {
-    this.#kernel.reports.report(kind, "warn", `napi of ${napi.dev.name}`, napi.dev.name, message);
+  #report(kind: string, severity: ReportSeverity, napi: NapiStruct, message: string): void {
+    this.#kernel.reports.report(kind, severity, `napi of ${napi.dev.name}`, napi.dev.name, message);
   }
 }
 

@@ -1,3 +1,3 @@
 export { createPagePools } from "./page-pools.ts";
 export type { PagePoolDeps } from "./pool.ts";
-export type { PagePoolRules, SharedRelease } from "./rules.ts";
+export type { PagePoolRules } from "./rules.ts";

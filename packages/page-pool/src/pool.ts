@@ -9,7 +9,8 @@ import {
 import { destroyPool, disableDirectRecycling, dropUser } from "./destroy.ts";
 import { inflight } from "./inflight.ts";
 import { DmaIndexTable } from "./dma-index.ts";
-import { putNetmem, releasePage } from "./put.ts";
+import { leavePool } from "./leave.ts";
+import { putNetmem } from "./put.ts";
 import type { PagePoolRules } from "./rules.ts";
 
 export interface PagePoolDeps {
@@ -134,16 +135,12 @@ export class Pool implements PagePool {
     else this.pages.getPage(netmem);
   }
 
-  releasePage(netmem: Netmem): void {
-    releasePage(this, netmem);
-  }
-
   returnNetmem(netmem: Netmem, napiDirect: boolean): void {
     putNetmem(this, netmem, -1, napiDirect);
   }
 
   releaseNetmem(netmem: Netmem): void {
-    releasePage(this, netmem);
+    leavePool(this, netmem);
   }
 
   useXdpMem(memId: number, disconnect: () => void): void {

@@ -2,7 +2,7 @@ import { inHardirq } from "@netmem/kernel/api";
 import { type Netmem, netmemIsPfmemalloc, netmemName, netmemRefCount } from "@netmem/mm/api";
 import { PP_ALLOC_CACHE_SIZE } from "./api/index.ts";
 import { syncForDevice } from "./dma.ts";
-import { returnNetmem, leavePool } from "./leave.ts";
+import { returnNetmem } from "./leave.ts";
 import { napiLocal, type Pool } from "./pool.ts";
 
 /** @kernel page_pool_put_netmem (include/net/page_pool/helpers.h) */
@@ -65,9 +65,4 @@ function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDire
 function putToDeadPool(pool: Pool, netmem: Netmem): void {
   pool.kernel.reports.report("pp-use-after-destroy", "warn", netmemName(netmem), `page_pool ${pool.id}`, "put into a pool that was freed");
   if (!netmem.isNetIov) pool.pages.putPage(netmem);
-}
-
-/** Out of the pool, the page reference staying with the caller. @kernel page_pool_release_page, up to 6.5 */
-export function releasePage(pool: Pool, netmem: Netmem): void {
-  leavePool(pool, netmem);
 }

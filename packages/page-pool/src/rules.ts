@@ -1,9 +1,4 @@
-/**
- * - `leave-pool`: a put that finds another page reference takes the page out of the pool (5.14)
- * - `last-reference`: such a put only drops one; the last holder recycles (the seed's proposal)
- * - `pp-ref-count`: pool-aware holders are counted apart; at their last put, `leave-pool` applies (6.8)
- */
-export type SharedRelease = "leave-pool" | "last-reference" | "pp-ref-count";
+import type { SharedRelease } from "./api/index.ts";
 
 /** The dated behaviours of a pool, resolved once; see the presets of the machine. */
 export interface PagePoolRules {

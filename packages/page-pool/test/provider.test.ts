@@ -47,7 +47,7 @@ test("pp-xdp row 50: release_netmem answers false: released is counted, no page 
   const { pool, rig, free } = withProvider();
   const niov = pool.allocNetmems(GFP_ATOMIC)!;
   const { frees } = rig.mm.pages.stats;
-  pool.releasePage(niov);
+  pool.releaseNetmem(niov);
   expect([pool.releaseCnt, rig.mm.pages.stats.frees - frees, free.length]).toEqual([1, 0, 4]);
 });
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { PAGE_PFMEMALLOC_BIT, type Page } from "@netmem/mm/api";
-import type { SharedRelease } from "../src/index.ts";
+import type { SharedRelease } from "../src/api/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
 const direct = true;
@@ -158,10 +158,10 @@ test.each<[SharedRelease, string]>([["leave-pool", "1 released"], ["pp-ref-count
   },
 );
 
-test("release_page: the page leaves the pool and stays the caller's", () => {
+test("released without a put, the page leaves the pool and stays the caller's", () => {
   const rig = new PoolRig();
   const pool = rig.create();
   const page = rig.take(pool, 1)[0]!;
-  pool.releasePage(page);
+  pool.releaseNetmem(page);
   expect([page.refcount, page.pp, page.dmaAddr, pool.inflight(), rig.dma.stats.unmaps]).toEqual([1, null, 0, 63, 1]);
 });

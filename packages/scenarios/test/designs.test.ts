@@ -219,3 +219,29 @@ test.each([
   machine.shutdown();
   expect([pool.inflight(), machine.kernel.reports.total]).toEqual([0, 0]);
 });
+
+test("an interface may be stopped at any step of its traffic: no report, every page home", () => {
+  const sent = frames(Array.from({ length: 300 }, (_, i) => (i % 3 === 0 ? 9000 : 64)));
+  for (let steps = 0; steps < 60; steps++) {
+    const { wire, device, machine, reader } = traffic(sent, { seed: steps });
+    wire.connect(device.nic);
+    for (let i = 0; i < steps; i++) machine.kernel.scheduler.step();
+    reader.close();
+    machine.shutdown();
+    expect([steps, machine.kernel.reports.reports, machine.mm.pages.freePages()]).toEqual([steps, [], machine.mm.pages.nrPages]);
+  }
+});
+
+test("a short refill is retried on the CPU of the NIC's interrupt, whose NAPI it is", () => {
+  const sent = frames(Array.from({ length: 400 }, () => 64));
+  const { wire, device, machine, reader } = traffic(sent, { nrPages: 160, lag: 1000, rxRingSize: 64, nicCpu: 1, readerCpu: 0, traceEntries: 10_000 });
+  const before = machine.kernel.trace!.length();
+  wire.connect(device.nic);
+  machine.kernel.scheduler.runFor(10_000_000);
+  reader.drain();
+  machine.kernel.scheduler.runFor(100_000_000);
+  expect(wire.finished()).toBe(true);
+  const holds = machine.kernel.trace!.lines().slice(before).filter((line) => line.includes("page_pool_state_hold"));
+  expect(holds.length).toBeGreaterThan(0);
+  expect(holds.every((line) => line.startsWith("[001]"))).toBe(true);
+});

@@ -1,4 +1,4 @@
-import type { SharedRelease } from "@netmem/page-pool";
+import type { SharedRelease } from "@netmem/page-pool/api";
 import { createMachine, type Machine, type MachineOptions } from "@netmem/machine";
 import { DMA_FROM_DEVICE, GFP_ATOMIC, NET_IOV_DMABUF, NUMA_NO_NODE, PAGE_SIZE, type DmaDevice, type Netmem, type Page } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";

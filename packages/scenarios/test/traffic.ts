@@ -15,6 +15,8 @@ export interface TrafficOptions extends MachineOptions {
   readonly earlyDrop?: boolean;
   readonly rxRingSize?: number;
   readonly readerCpu?: number;
+  /** CPU of the NIC's interrupt. */
+  readonly nicCpu?: number;
 }
 
 export interface TrafficRun {
@@ -58,7 +60,7 @@ export function traffic(sent: readonly WireFrame[], options: TrafficOptions = {}
     freeOrder: options.freeOrder ?? "original",
     onBytes: (bytes) => chunks.push(bytes.slice()),
   });
-  const device = machine.attach(options.driver ?? mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false });
+  const device = machine.attach(options.driver ?? mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false, cpu: options.nicCpu ?? 0 });
   if (device.netif.open() !== 0) throw new Error("open failed");
   const pool = machine.pagePools.pools()[0]!;
   const idle = (each?: () => void): void => {

@@ -1,6 +1,6 @@
 import { Option, type Command } from "commander";
 import { FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
-import type { SharedRelease } from "@netmem/page-pool";
+import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
 

@@ -47,7 +47,7 @@ export interface RunWatcher {
 
 /** Pages beside what packets hold: pool ring, cache and a bulk refill, slabs, descriptors, and room to breathe. */
 const BASE_PAGES = 8192;
-/** Pages a frame may occupy: a head and seventeen frags. */
+/** 1 GiB. */
 const MOST_PAGES = 262_144;
 /** Steps between two progress reports. */
 const PROGRESS_STEPS = 256;
@@ -154,12 +154,17 @@ function recyclingPercent(stats: PagePoolStats): number {
   return allocs === 0 ? 0 : Math.round(((stats.cached + stats.ring) / allocs) * 1000) / 10;
 }
 
-/** Memory for the packets a reader may leave waiting, on top of what always circulates. */
+/** Memory for the packets a reader may leave waiting, wherever in the traffic they need most, on top of what always circulates. */
 export function pagesFor(frames: readonly WireFrame[], options: Pick<ReplayOptions, "readerLag" | "expand">): number {
-  let largest = 0;
-  for (const frame of frames) largest = Math.max(largest, frame.lengthBytes);
-  const pagesPerPacket = 1 + Math.ceil((largest + 6) / (PAGE_SIZE - 576)) + (options.expand ? 2 : 0);
-  const pages = BASE_PAGES + Math.min(options.readerLag, frames.length) * pagesPerPacket;
-  if (pages > MOST_PAGES) throw new CliError(`--reader-lag ${options.readerLag}: frames of ${largest} bytes held back like this need ${pages} pages, and a machine has at most ${MOST_PAGES}; lower it`);
+  const pagesOf = (frame: WireFrame): number => Math.ceil((frame.lengthBytes + 6) / (PAGE_SIZE - 576)) + (options.expand ? 2 : 0);
+  let held = 0;
+  let most = 0;
+  for (let i = 0; i < frames.length; i++) {
+    held += pagesOf(frames[i]!);
+    if (i >= options.readerLag) held -= pagesOf(frames[i - options.readerLag]!);
+    most = Math.max(most, held);
+  }
+  const pages = BASE_PAGES + (options.readerLag === 0 ? 0 : most);
+  if (pages > MOST_PAGES) throw new CliError(`--reader-lag ${options.readerLag}: holding back that many of these packets takes ${pages} pages, and a machine has at most ${MOST_PAGES}; lower it`);
   return pages;
 }

@@ -22,7 +22,6 @@ export interface Runnable {
 }
 
 /** @kernel NET_TX_SOFTIRQ, NET_RX_SOFTIRQ (include/linux/interrupt.h) */
-export const TIMER_SOFTIRQ = 1;
 export const NET_TX_SOFTIRQ = 2;
 export const NET_RX_SOFTIRQ = 3;
 export const NR_SOFTIRQS = 10;

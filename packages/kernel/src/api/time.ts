@@ -25,9 +25,12 @@ export class Timer {
 }
 
 export interface Timers {
-  /** A timer that is not armed yet. Its callback runs in softirq context on `cpu`. @kernel timer_setup */
+  /**
+   * A timer that is not armed yet. Its callback runs in softirq context on `cpu`, once that is free; with −1 it is a
+   * device's own clock, which waits for no CPU. @kernel timer_setup
+   */
   readonly timerSetup: (callback: () => void, cpu: number) => Timer;
-  /** Arms or re-arms; `delayNs` ≥ 0 from now. @kernel mod_timer (kernel/time/timer.c) */
+  /** Arms or re-arms; `delayNs` from now, a whole number ≥ 0. @kernel mod_timer (kernel/time/timer.c) */
   readonly modTimer: (timer: Timer, delayNs: number) => void;
   /** Disarms; true if it was pending. @kernel timer_delete */
   readonly timerDelete: (timer: Timer) => boolean;

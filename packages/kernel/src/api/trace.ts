@@ -9,13 +9,13 @@ export interface TraceEventKind {
 }
 
 export interface TraceRing {
-  /** Up to five fields. The field `pfn`, where there is one, is what `history` searches. */
+  /** Up to five fields. Reports find an object's history by the fields `pfn`, `skb` and `page_pool`. */
   readonly define: (name: string, fields: readonly string[]) => TraceEventKind;
   readonly record: (kind: number, a: number, b: number, c: number, d: number, e: number) => void;
   /** Events overwritten because the ring was full. */
   readonly overwritten: () => number;
   readonly length: () => number;
-  /** Oldest first, one line an event: `[000] 12.000345: page_pool_state_hold: pool=1 …`. */
+  /** Oldest first, one line an event: `[000] 12.000345: page_pool_state_hold: page_pool=1 …`. */
   readonly lines: () => string[];
   /** Lines of the events whose field `field` equals `value`, the newest `most`, oldest first. */
   readonly linesWhere: (field: string, value: number, most: number) => string[];

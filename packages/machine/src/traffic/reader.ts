@@ -42,6 +42,7 @@ export class Reader {
   /** `user`: USER_BUFFER_BYTES of memory that the packets are read into. */
   constructor(kernel: Kernel, net: NetCore, user: PayloadRegion, options: ReaderOptions) {
     if (!FREE_ORDERS.includes(options.freeOrder)) throw new UsageError("machine", "freeOrder", options.freeOrder, `choose ${FREE_ORDERS.join(", ")}`);
+    if (!Number.isInteger(options.lag) || options.lag < 0) throw new UsageError("machine", "lag", options.lag, "give a whole number of packets, 0 or more");
     this.#kernel = kernel;
     this.#net = net;
     this.#options = options;

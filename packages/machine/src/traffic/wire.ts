@@ -63,7 +63,7 @@ export class Wire implements FrameSource {
 
   /** Plugs it in; the first frame is on its way. */
   connect(nic: NicWire): void {
-    this.#timer = this.#kernel.timers.timerSetup(() => nic.frameArrived(), 0);
+    this.#timer = this.#kernel.timers.timerSetup(() => nic.frameArrived(), -1);
     nic.connect(this);
     this.#armTimer();
   }

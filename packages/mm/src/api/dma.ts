@@ -71,8 +71,8 @@ export interface DmaDevice {
 }
 
 /**
- * The device's own view: every access goes through the IOMMU. No live mapping over the whole range, or the wrong
- * direction: report `dma-fault`, nothing is transferred, false.
+ * The device's own view: every access goes through the IOMMU, which sees I/O pages and not bytes: what lies beside a
+ * mapping in the same page is open too. A page of the range without a live mapping, or the wrong direction: report `dma-fault`, nothing is transferred, false.
  */
 export interface DeviceBus {
   readonly write: (dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number) => boolean;

@@ -13,8 +13,12 @@ export interface NapiScheduler {
   readonly stats: NapiStats;
   /** A disabled instance. Process context. @kernel netif_napi_add */
   readonly netifNapiAdd: (dev: NetDevice, poller: NapiPoller, weight: number) => NapiStruct;
+  /** Of a disabled instance; of any other it is report `napi-enable-enabled`, a BUG. @kernel napi_enable */
   readonly napiEnable: (napi: NapiStruct) => void;
-  /** It must not be scheduled any more; report `napi-disable-running` if it is on a poll list. @kernel napi_disable */
+  /**
+   * Takes it off its poll list, which is what waiting for the poll amounts to. From its own poll it is report
+   * `napi-disable-running`: the kernel would wait for ever. @kernel napi_disable
+   */
   readonly napiDisable: (napi: NapiStruct) => void;
   /** Puts it on this CPU's poll list, unless it is on one: then it is noted as missed. @kernel napi_schedule */
   readonly napiSchedule: (napi: NapiStruct) => void;

@@ -27,8 +27,6 @@ export interface PagePoolPut {
    * @kernel page_pool_ref_netmem
    */
   readonly refNetmem: (netmem: Netmem) => void;
-  /** The page leaves the pool and stays the caller's. @kernel page_pool_release_page, up to 6.5 */
-  readonly releasePage: (netmem: Netmem) => void;
 }
 
 export interface PagePoolControl {

@@ -27,6 +27,13 @@ export const DEFER_TIME_NS = 1_000_000_000;
 /** @kernel DEFER_WARN_INTERVAL */
 export const DEFER_WARN_INTERVAL_NS = 60_000_000_000;
 
+/**
+ * - `leave-pool`: a put that finds another page reference takes the page out of the pool (5.14)
+ * - `last-reference`: such a put only drops one; the last holder recycles (the seed's proposal)
+ * - `pp-ref-count`: pool-aware holders are counted apart; at their last put, `leave-pool` applies (6.8)
+ */
+export type SharedRelease = "leave-pool" | "last-reference" | "pp-ref-count";
+
 /** @kernel struct page_pool_params (include/net/page_pool/types.h) */
 export interface PagePoolParams {
   /** Bits of `PP_FLAG_*`. */

@@ -44,7 +44,7 @@ export interface MemRegistry {
    * misuse.
    */
   readonly registerMemType: (type: number, model: MemModel | null) => void;
-  /** The id, 1 … 0xFFFD, or -EOPNOTSUPP, -EINVAL, -ENOSPC. @kernel __xdp_reg_mem_model (net/core/xdp.c) */
+  /** The id, 1 … 0xFFFD; 0 for a known type without a model; or -EOPNOTSUPP, -EINVAL, -ENOSPC. @kernel __xdp_reg_mem_model (net/core/xdp.c) */
   readonly registerMemModel: (type: number, model: MemModel | null) => number;
   /** Drops the registration's use of the model; the id stays until the model disconnects. @kernel __xdp_unreg_mem_model */
   readonly unregisterMemModel: (mem: MemInfo) => void;

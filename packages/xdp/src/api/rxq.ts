@@ -40,7 +40,7 @@ export interface XdpRxQueues {
   readonly xdpRxqInfoUnused: (rxq: XdpRxqInfo) => void;
   /**
    * 0, or -EFAULT (queue not registered, with a report), -EOPNOTSUPP (a type nobody knows), -EINVAL (page_pool
-   * without a pool), -ENOSPC (ids used up). Of these only -EOPNOTSUPP leaves `rxq.mem.type` as it was. Without a model the id stays too.
+   * without a pool), -ENOSPC (ids used up). -EFAULT and -EOPNOTSUPP leave `rxq.mem.type` as it was, the others set it. Without a model the id stays too.
    * @kernel xdp_rxq_info_reg_mem_model (net/core/xdp.c)
    */
   readonly xdpRxqInfoRegMemModel: (rxq: XdpRxqInfo, type: number, model: MemModel | null) => number;
