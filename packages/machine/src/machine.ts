@@ -1,6 +1,5 @@
 import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/kernel/api";
-import type { Mm } from "@netmem/mm/api";
-import type { DmaDevice } from "@netmem/mm/api";
+import type { DmaDevice, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
 import type { PagePools } from "@netmem/page-pool/api";
 import type { Xdp } from "@netmem/xdp/api";
