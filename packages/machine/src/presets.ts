@@ -21,7 +21,7 @@ export interface Preset {
   /** From 5.19: packets read on another CPU are freed where they were built. */
   readonly defersFrees: boolean;
   /**
-   * From 6.10 the pool finds out itself whether a put runs in its consumer's softirq, and then uses the cache. From 6.4 it
+   * Newer kernels: the pool finds out itself whether a put runs in its consumer's softirq, and then uses the cache. From 6.4 until then it
    * went by the freeing caller's word; before that, skb frees never did.
    */
   readonly napiLocal: boolean;
