@@ -4,12 +4,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { pcapFile, testFrame } from "@netmem/testkit";
+import { PRESET_NAMES } from "@netmem/machine";
+import { conservationFaults, pcapFile, testFrame } from "@netmem/testkit";
 import type { ReplayDocument } from "../src/replay/command.ts";
+import { loadCaptures } from "../src/replay/load.ts";
+import type { ReplayOptions } from "../src/replay/options.ts";
+import { runDesign } from "../src/replay/run.ts";
 import { cli } from "./cli.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const SHIPPED = ["dns-ping.pcapng", "jumbo.pcap", "tcp-download.pcap"].map((name) => `examples/captures/${name}`);
+const EVENTFUL: ReplayOptions = {
+  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, json: false,
+};
 let folder = "";
 
 beforeAll(() => {
@@ -46,6 +53,20 @@ describe("on the shipped captures", () => {
     for (const run of [v3!, v514!, v618!]) expect(run.pageAllocs).toBeLessThan(stock!.pageAllocs / 2);
     expect([v3!.memInfoLookups > 0, v514!.memInfoLookups, v618!.memInfoLookups]).toEqual([true, 0, 0]);
     expect(v618!.recycled.cached).toBeGreaterThan(0);
+  });
+
+  test.each(PRESET_NAMES)("what the table counts holds after every step of the job itself, under %s", (design) => {
+    const frames = loadCaptures([SHIPPED[0]!], ROOT).flatMap((input) => input.frames);
+    let check = (): readonly string[] => ["not started"];
+    let steps = 0;
+    const run = runDesign(design, frames, { ...EVENTFUL, designs: [design] }, {
+      started: (machine, pool) => void (check = () => conservationFaults(machine, [pool])),
+      step: () => {
+        steps++;
+        expect(check()).toEqual([]);
+      },
+    });
+    expect([steps > 20, run.inflightAtEnd, run.pageAllocs - run.recycled.released]).toEqual([true, 0, 0]);
   });
 
   test("two runs give the same document but for nsPerPacket", async () => {

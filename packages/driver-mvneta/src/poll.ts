@@ -122,17 +122,9 @@ function buildSkb(deps: DriverDeps, rxq: MvnetaRxQueue): SkBuff | null {
   return skb;
 }
 
-/** Pages of a frame that is given up: straight back, this being the pool's own poll. @kernel mvneta_xdp_put_buff */
+/** A frame is given up: counted, and its pages straight back, this being the pool's own poll. */
 function dropFrame(rxq: MvnetaRxQueue): void {
-  const { xdp, pool } = rxq;
-  if (xdp.head === null) return;
+  if (rxq.xdp.head === null) return;
   rxq.dev.rxDropped++;
-  for (let i = 0; i < xdp.nrFrags; i++) {
-    const frag = xdp.frags[i]!;
-    pool.putFullNetmem(frag.netmem!, true);
-    frag.netmem = null;
-  }
-  pool.putFullNetmem(xdp.head, true);
-  xdp.head = null;
-  xdp.nrFrags = 0;
+  rxq.dropFrame(true);
 }

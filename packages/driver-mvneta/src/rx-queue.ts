@@ -98,17 +98,23 @@ export class MvnetaRxQueue {
     return done;
   }
 
+  /** The pages of the frame being put together, if any, go back to the pool. @kernel mvneta_xdp_put_buff */
+  dropFrame(allowDirect: boolean): void {
+    const { xdp, pool } = this;
+    for (let i = 0; i < xdp.nrFrags; i++) {
+      const frag = xdp.frags[i]!;
+      pool.putFullNetmem(frag.netmem!, allowDirect);
+      frag.netmem = null;
+    }
+    if (xdp.head !== null) pool.putFullNetmem(xdp.head, allowDirect);
+    xdp.head = null;
+    xdp.nrFrags = 0;
+  }
+
   /** Hardware is off: every page that it held goes back to the pool. @kernel mvneta_rxq_drop_pkts */
   dropPackets(): void {
     this.#timers.timerDelete(this.#retry);
-    const { xdp } = this;
-    for (let i = 0; i < xdp.nrFrags; i++) {
-      this.pool.putFullNetmem(xdp.frags[i]!.netmem!, false);
-      xdp.frags[i]!.netmem = null;
-    }
-    if (xdp.head !== null) this.pool.putFullNetmem(xdp.head, false);
-    xdp.head = null;
-    xdp.nrFrags = 0;
+    this.dropFrame(false);
     for (let i = 0; i < this.size; i++) {
       const page = this.pages[i]!;
       if (page === null) continue;

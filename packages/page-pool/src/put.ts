@@ -1,5 +1,5 @@
 import { inHardirq } from "@netmem/kernel/api";
-import { type Netmem, netmemIsPfmemalloc, netmemName, netmemRefCount } from "@netmem/mm/api";
+import { type Netmem, netmemIsPfmemalloc, netmemName } from "@netmem/mm/api";
 import { PP_ALLOC_CACHE_SIZE } from "./api/index.ts";
 import { syncForDevice } from "./dma.ts";
 import { returnNetmem } from "./leave.ts";
@@ -29,17 +29,9 @@ function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDire
     putToDeadPool(pool, netmem);
     return;
   }
-  if (pool.waitsForLastReference && netmem.isNetIov && netmem.ppRefCount > 1) {
-    netmem.ppRefCount--;
-    return;
-  }
+  if (pool.waitsForLastReference && stepsBack(netmem)) return;
   if (inHardirq(pool.context)) pool.warn("pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
   if (!netmem.isNetIov && (netmem.refcount !== 1 || netmemIsPfmemalloc(netmem))) {
-    if (pool.waitsForLastReference && netmemRefCount(netmem) > 1) {
-      // The seed's proposal: this holder steps back, the last one recycles.
-      netmem.refcount--;
-      return;
-    }
     pool.stats.releasedRefcnt++;
     returnNetmem(pool, netmem);
     return;
@@ -59,6 +51,18 @@ function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDire
   }
   pool.stats.ringFull++;
   returnNetmem(pool, netmem);
+}
+
+/** The seed's proposal: a holder that is not the last drops its count, wherever that is kept, and the last one recycles. */
+function stepsBack(netmem: Netmem): boolean {
+  if (netmem.isNetIov) {
+    if (netmem.ppRefCount === 1) return false;
+    netmem.ppRefCount--;
+  } else {
+    if (netmem.refcount === 1) return false;
+    netmem.refcount--;
+  }
+  return true;
 }
 
 /** Every page of a freed pool was counted back: this one came in by mistake, and the pool's ring is gone. */

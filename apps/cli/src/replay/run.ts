@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { mvneta } from "@netmem/driver-mvneta";
-import { NSEC_PER_SEC } from "@netmem/kernel/api";
-import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import { NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
+import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import { backingBytes, createWasmBacking } from "@netmem/mm";
 import { PAGE_SIZE } from "@netmem/mm/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
@@ -38,10 +38,10 @@ export interface DesignResult extends DesignRun {
 /** What a run tells as it goes, and what watches it; tests check invariants at every step through this. */
 export interface RunWatcher {
   /** After boot, before the first frame. */
-  readonly started?: (machine: Machine, pool: PagePool, device: Device) => void;
+  readonly started?: (machine: Machine, pool: PagePool) => void;
   /** After each scheduler step. */
   readonly step?: () => void;
-  /** After each packet read; `done` of all. */
+  /** Now and then: packets read so far. */
   readonly progress?: (done: number) => void;
 }
 
@@ -86,9 +86,9 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   });
   const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0 });
   const opened = device.netif.open();
-  if (opened < 0) throw new CliError(`${design}: the interface did not come up (errno ${opened})`);
+  if (opened < 0) throw new CliError(`${design}: the interface did not come up (${errnoName(opened)})`);
   const pool = machine.pagePools.pools()[0]!;
-  watcher.started?.(machine, pool, device);
+  watcher.started?.(machine, pool);
 
   const began = process.hrtime.bigint();
   wire.connect(device.nic);

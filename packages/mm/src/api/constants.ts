@@ -3,8 +3,6 @@ export const PAGE_SIZE = 4096;
 /** Largest block the buddy allocator keeps: 2^10 pages. @kernel MAX_PAGE_ORDER (include/linux/mmzone.h) */
 export const MAX_PAGE_ORDER = 10;
 export const NUMA_NO_NODE = -1;
-/** Cache line; also what `dma_get_cache_alignment` answers here. @kernel SMP_CACHE_BYTES */
-export const SMP_CACHE_BYTES = 64;
 
 /** @kernel include/linux/gfp_types.h; our own bit numbers, the kernel's names */
 export const __GFP_HIGH: number = 1 << 0;
@@ -12,7 +10,6 @@ export const __GFP_KSWAPD_RECLAIM: number = 1 << 1;
 export const __GFP_DIRECT_RECLAIM: number = 1 << 2;
 export const __GFP_NOWARN: number = 1 << 3;
 export const __GFP_COMP: number = 1 << 4;
-export const __GFP_ZERO: number = 1 << 5;
 export const GFP_ATOMIC: number = __GFP_HIGH | __GFP_KSWAPD_RECLAIM;
 export const GFP_KERNEL: number = __GFP_KSWAPD_RECLAIM | __GFP_DIRECT_RECLAIM;
 
