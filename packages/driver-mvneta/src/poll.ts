@@ -12,7 +12,6 @@ import type { MvnetaRxQueue } from "./rx-queue.ts";
  * packets that made. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
  */
 export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, budget: number, earlyDrop: boolean): number {
-  const { words } = rxq.ring.region;
   const { dev, hw } = rxq;
   const todo = Math.min(budget, hw.occupied());
   let packets = 0;
@@ -20,8 +19,8 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, b
     const desc = rxq.nextDesc;
     const page = rxq.pages[desc]!;
     rxq.pages[desc] = null;
-    const status = words[rxq.wordIndex(desc, MVNETA_RX_DESC.statusWord)]!;
-    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) startFrame(deps, rxq, page, words[rxq.wordIndex(desc, MVNETA_RX_DESC.sizeWord)]! >>> MVNETA_RX_DESC.sizeShift);
+    const status = rxq.ring.read32(rxq.wordOffset(desc, MVNETA_RX_DESC.statusWord));
+    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) startFrame(deps, rxq, page, rxq.ring.read32(rxq.wordOffset(desc, MVNETA_RX_DESC.sizeWord)) >>> MVNETA_RX_DESC.sizeShift);
     else addFragment(deps, rxq, page);
     rxq.nextDesc = desc + 1 === rxq.size ? 0 : desc + 1;
     rxq.refillNum++;

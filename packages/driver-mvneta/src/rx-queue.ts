@@ -53,9 +53,9 @@ export class MvnetaRxQueue {
     this.#retry = this.#timers.timerSetup(() => deps.napi.napiSchedule(napi), cpu);
   }
 
-  /** Index in `region.words` of a word of a descriptor. */
-  wordIndex(descriptor: number, word: number): number {
-    return ((this.ring.base + descriptor * MVNETA_RX_DESC.sizeBytes) >> 2) + word;
+  /** Byte offset in the ring of a word of a descriptor. */
+  wordOffset(descriptor: number, word: number): number {
+    return descriptor * MVNETA_RX_DESC.sizeBytes + word * 4;
   }
 
   /** 0 or -ENOMEM, with what was posted left posted. @kernel mvneta_rxq_fill */
@@ -83,14 +83,13 @@ export class MvnetaRxQueue {
   }
 
   #refill(gfp: number): number {
-    const { words } = this.ring.region;
     let done = 0;
     while (this.refillNum > 0 && done < MVNETA_REFILL_BATCH) {
       const page = this.pool.allocPages(gfp | __GFP_NOWARN);
       if (page === null) break;
       const at = this.firstToRefill;
       this.pages[at] = page;
-      words[this.wordIndex(at, MVNETA_RX_DESC.addressWord)] = page.dmaAddr + MVNETA_SKB_HEADROOM;
+      this.ring.write32(this.wordOffset(at, MVNETA_RX_DESC.addressWord), page.dmaAddr + MVNETA_SKB_HEADROOM);
       this.firstToRefill = at + 1 === this.size ? 0 : at + 1;
       this.refillNum--;
       done++;
@@ -145,7 +144,7 @@ export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: Napi
   const { xdpRxq } = queue;
   const registered = deps.xdpRxqs.xdpRxqInfoReg(xdpRxq, queue.dev, queue.index);
   const connected = registered < 0 ? registered : deps.xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool);
-  const ring = connected < 0 ? null : deps.dma.allocCoherent(options.rxRingSize * MVNETA_RX_DESC.sizeBytes);
+  const ring = connected < 0 ? null : deps.dma.allocCoherent(options.rxRingSize * MVNETA_RX_DESC.sizeBytes, GFP_KERNEL);
   if (ring === null) {
     if (registered === 0) deps.xdpRxqs.xdpRxqInfoUnreg(xdpRxq);
     pool.destroy();

@@ -15,15 +15,15 @@ import { mvneta } from "../src/index.ts";
 /** The driver over real layers, wired by hand. */
 function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: number; readonly earlyDrop?: boolean; readonly aperturePages?: number } = {}) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
-  const mm = createMm(kernel, { nrPages: options.nrPages ?? 512, extraBytes: 131_072 });
+  const mm = createMm(kernel, { nrPages: options.nrPages ?? 512, minFreePages: 0, extraBytes: 131_072 });
   const xdp = createXdp(kernel, mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true });
   const pagePools = createPagePools({
-    kernel, pages: mm.pages, probe: null,
+    kernel, pages: mm.pages, words: mm.words, probe: null,
     rules: { sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true, napiLocal: true, tracksDma: true, mutesVisibleStalls: true, clampsRing: true },
   });
   const net = createNetCore({
     kernel, mm, structs: xdp.structs, netmemReturn: xdp.netmemReturn, packetCostNs: 0, probe: null,
-    rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, skbDeferMax: 64 },
+    rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, smallHeads: true, skbDeferMax: 64 },
   });
   const { dma, bus } = mm.attachDevice({ name: "eth0", coherent: false, aperturePages: options.aperturePages ?? 1024 });
   const nic = new ModelledNic(kernel, bus, { name: "eth0", rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat });

@@ -115,6 +115,7 @@ class RxQueue implements NicRxQueue {
   }
 
   addNonOccupied(n: number): void {
+    this.#bus.registerWrite();
     this.#nonOccupied += n;
     if (this.#nonOccupied + this.#occupied > this.#entries) {
       this.#kernel.reports.report("nic-ring-overcommitted", "warn", "rx queue", "driver", `${this.#nonOccupied} posted and ${this.#occupied} occupied of ${this.#entries} descriptors`);
@@ -123,6 +124,7 @@ class RxQueue implements NicRxQueue {
   }
 
   occupied(): number {
+    this.#bus.registerRead();
     return this.#occupied;
   }
 

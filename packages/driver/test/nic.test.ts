@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { createKernel } from "@netmem/kernel";
 import { createMm } from "@netmem/mm";
-import { DMA_FROM_DEVICE, DMA_TO_DEVICE, type Page } from "@netmem/mm/api";
+import { GFP_KERNEL, DMA_FROM_DEVICE, DMA_TO_DEVICE, type Page } from "@netmem/mm/api";
 import { ModelledNic } from "../src/index.ts";
 import type { FrameSource, RxDescFormat } from "../src/api/index.ts";
 
@@ -16,7 +16,7 @@ function setUp(lengths: readonly number[], lossless: boolean = true) {
   const { dma, bus } = mm.attachDevice({ name: "nic", coherent: true, aperturePages: 128 });
   const nic = new ModelledNic(kernel, bus, { name: "nic", rxQueueCount: 1, rxDescFormat: FORMAT });
   const queue = nic.rxQueues[0]!;
-  const ring = dma.allocCoherent(ENTRIES * FORMAT.sizeBytes)!;
+  const ring = dma.allocCoherent(ENTRIES * FORMAT.sizeBytes, GFP_KERNEL)!;
   const region = mm.payload.addRegion("wire", 65_536, true);
   region.bytes.fill(0xaa);
   let next = 0;

@@ -52,6 +52,7 @@ class Cpu {
 
 export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueues {
   readonly #cpus: Cpu[] = [];
+  readonly #cpuNodes: readonly number[];
   readonly #actors: Thread[] = [];
   readonly #softirqHandlers: ((() => void) | null)[] = [];
   readonly #context: ExecutionContext;
@@ -62,8 +63,9 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   #candidates: Int32Array = new Int32Array(16);
   #chargedNs = 0;
 
-  constructor(nrCpus: number, context: ExecutionContext, clock: SimulatedClock, timers: TimerBases, random: Random) {
-    for (let i = 0; i < nrCpus; i++) this.#cpus.push(new Cpu());
+  constructor(cpuNodes: readonly number[], context: ExecutionContext, clock: SimulatedClock, timers: TimerBases, random: Random) {
+    for (let i = 0; i < cpuNodes.length; i++) this.#cpus.push(new Cpu());
+    this.#cpuNodes = cpuNodes;
     for (let i = 0; i < NR_SOFTIRQS; i++) this.#softirqHandlers.push(null);
     this.#context = context;
     this.#clock = clock;
@@ -267,12 +269,16 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
 
   #enter(cpu: number, level: number): void {
     this.#context.cpu = cpu;
+    this.#context.node = this.#cpuNodes[cpu]!;
     this.#context.level = level;
+    this.#context.taskFlags = 0;
   }
 
   #leave(): void {
     this.#context.cpu = 0;
+    this.#context.node = this.#cpuNodes[0]!;
     this.#context.level = CONTEXT_PROCESS;
+    this.#context.taskFlags = 0;
   }
 
   #cpu(index: number, what: string): Cpu {

@@ -19,16 +19,18 @@ export function createMachine(options: MachineOptions = {}): Machine {
   if (!Number.isInteger(packetCostNs) || packetCostNs < 0) throw new UsageError("machine", "packetCostNs", packetCostNs, "give a whole number of nanoseconds, 0 or more");
   const kernel = createKernel({
     nrCpus: options.nrCpus ?? 2,
+    ...(options.cpuNodes === undefined ? {} : { cpuNodes: options.cpuNodes }),
     seed: options.seed ?? 1,
     reports: options.reports ?? "collect",
     traceEntries: options.traceEntries ?? 0,
   });
   const probes = kernel.trace === null ? null : createTracingProbes(kernel.trace);
   const mm = createMm(kernel, {
-    nrPages: options.nrPages ?? 4096,
+    ...(options.memory?.nodes === undefined ? { nrPages: options.nrPages ?? 4096 } : {}),
+    ...options.memory,
     extraBytes: options.extraBytes ?? 0,
     ...(options.backing === undefined ? {} : { backing: options.backing }),
-    checksPoolSignature: preset.checksPoolSignature,
+    rules: preset.mm,
     dmaProbe: probes?.dma ?? null,
   });
   const xdp = createXdp(kernel, mm.pages, {
@@ -43,6 +45,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
   const pagePools = createPagePools({
     kernel,
     pages: mm.pages,
+    words: mm.words,
     probe: probes?.pagePool ?? null,
     rules: {
       sharedRelease: preset.sharedRelease,
@@ -64,6 +67,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
       releaseClearsRecycle: preset.releaseClearsRecycle,
       expandKeepsRecycle: preset.sharedRelease === "last-reference",
       defersFrees: preset.defersFrees,
+      smallHeads: preset.smallHeads,
       skbDeferMax: SKB_DEFER_MAX,
     },
     packetCostNs,

@@ -1,5 +1,5 @@
 import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/kernel/api";
-import type { DmaDevice, Mm } from "@netmem/mm/api";
+import type { DmaDevice, DmaDeviceOptions, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
 import type { PagePools } from "@netmem/page-pool/api";
 import type { Xdp } from "@netmem/xdp/api";
@@ -21,8 +21,8 @@ export interface MachineParts {
 export interface DeviceOptions extends Partial<DriverOptions> {
   /** Model a device that needs cache maintenance around each hand-over, as the series' boards do. Default true. */
   readonly nonCoherent?: boolean;
-  /** I/O pages it can have mapped at once; default all of memory and a little more. */
-  readonly aperturePages?: number;
+  /** How it reaches memory: IOMMU, address mask, bounce buffers. Default: behind a strict IOMMU with room for all of memory. */
+  readonly dma?: Omit<DmaDeviceOptions, "name" | "coherent">;
 }
 
 /** A NIC with its driver bound. */
@@ -64,7 +64,7 @@ export class Machine {
     const { dma, bus } = this.mm.attachDevice({
       name,
       coherent: !(options.nonCoherent ?? true),
-      aperturePages: options.aperturePages ?? Math.ceil(this.mm.pages.nrPages * 1.25) + 64,
+      ...options.dma,
     });
     const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount: 1, rxDescFormat: driver.rxDescFormat, probe: this.#probes?.nic ?? null });
     const { kernel, net, xdp, pagePools } = this;

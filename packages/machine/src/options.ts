@@ -1,4 +1,5 @@
 import { UsageError, type ReportMode } from "@netmem/kernel/api";
+import type { MmOptions } from "@netmem/mm";
 import type { PayloadBacking } from "@netmem/mm/api";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
@@ -12,10 +13,14 @@ export interface MachineOptions {
   readonly sharedRelease?: SharedRelease;
   /** Default 2. */
   readonly nrCpus?: number;
+  /** Memory node of each CPU; default all on node 0. */
+  readonly cpuNodes?: readonly number[];
   /** Orders what is not ordered by rules; 0 … 2^32 − 1, default 1. */
   readonly seed?: number;
   /** Pages of host memory; default 4096 (16 MiB). */
   readonly nrPages?: number;
+  /** What else can be said of memory: nodes and zones (instead of `nrPages`), reserves, per-CPU lists, bounce buffer, CPU cache, DMA checks. */
+  readonly memory?: Pick<MmOptions, "nodes" | "minFreePages" | "pcp" | "swiotlb" | "cpuCache" | "dmaDebug">;
   /** Bytes beyond them for wires, users and devices; multiple of 8, default 0. */
   readonly extraBytes?: number;
   /** Where the bytes live; default a plain buffer. */

@@ -1,3 +1,4 @@
+import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import type { SharedRelease } from "@netmem/page-pool/api";
 
@@ -25,8 +26,10 @@ export interface Preset {
    * went by the freeing caller's word; before that, skb frees never did.
    */
   readonly napiLocal: boolean;
-  /** From 6.8 (dba1b8a7ab68): the page allocator looks for pool pages at free. */
-  readonly checksPoolSignature: boolean;
+  /** From 6.3 (bf9f1baa279f): small skb heads come from a cache of their own. */
+  readonly smallHeads: boolean;
+  /** Page allocator, fragments and DMA; each rule says from when it holds. */
+  readonly mm: MmRules;
   /** From 6.8 (be0096676e23): no stall warning for pools that netlink lists. */
   readonly mutesVisibleStalls: boolean;
   /** From 6.14 (56d95b0adfa2): frames follow the page's pointer instead of their mem id. */
@@ -46,7 +49,16 @@ const STOCK: Preset = {
   releaseClearsRecycle: false,
   defersFrees: false,
   napiLocal: false,
-  checksPoolSignature: false,
+  smallHeads: false,
+  mm: {
+    checksPoolSignature: false,
+    pcpAutoTunes: false,
+    slabHasNoRefs: false,
+    fragsAscend: false,
+    fragRefillReclaims: true,
+    coherentRefusesComp: false,
+    skipsSyncs: false,
+  },
   mutesVisibleStalls: false,
   framesFollowPointer: false,
   tracksDma: false,
@@ -66,7 +78,8 @@ const V6_18: Preset = {
   releaseClearsRecycle: true,
   defersFrees: true,
   napiLocal: true,
-  checksPoolSignature: true,
+  smallHeads: true,
+  mm: MM_RULES_6_18,
   mutesVisibleStalls: true,
   framesFollowPointer: true,
   tracksDma: true,

@@ -1,2 +1,4 @@
-export { backingBytes, createMm, type MmOptions } from "./mm.ts";
+export { createMm, type MmKernel } from "./mm.ts";
+export { backingBytes, type MmOptions, type SwiotlbOptions } from "./options.ts";
+export { MM_RULES_6_18, type MmRules } from "./rules.ts";
 export { createWasmBacking } from "./wasm-backing.ts";

@@ -1,53 +1,63 @@
-import { type Kernel, UsageError } from "@netmem/kernel/api";
-import {
-  NetIov, NetIovArea, PAGE_SIZE,
-  type DeviceBus, type DmaDevice, type DmaDeviceOptions, type DmaProbe, type Mm, type PayloadBacking,
-} from "./api/index.ts";
-import { BuddyAllocator } from "./buddy.ts";
-import { IommuBus, IommuDmaDevice } from "./dma.ts";
+import { UsageError, type Kernel } from "@netmem/kernel/api";
+import { NetIov, NetIovArea, PAGE_SHIFT, PAGE_SIZE, type DeviceBus, type DmaDevice, type DmaDeviceOptions, type Mm, type PayloadRegion } from "./api/index.ts";
+import { DeviceFactory } from "./dma/attach.ts";
+import { ShadowedCache } from "./dma/cpu-cache.ts";
+import { DmaDebug } from "./dma/debug.ts";
+import { PhysMap } from "./dma/phys-map.ts";
+import { Swiotlb } from "./dma/swiotlb.ts";
+import { Faults } from "./fault-injection.ts";
+import { backingBytes, bounceBytes, hostPages, type MmOptions } from "./options.ts";
+import { PageBallast } from "./page-alloc/ballast.ts";
+import { createPageAlloc } from "./page-alloc/create.ts";
+import { PageFragAllocator } from "./page-frag.ts";
+import { UnionWords } from "./page-words.ts";
 import { BackedPayload } from "./payload.ts";
-import { BucketSlab } from "./slab.ts";
+import { MM_RULES_6_18, type MmRules } from "./rules.ts";
+import { BucketSlab } from "./slab/slab.ts";
 
-export interface MmOptions {
-  /** Pages of host memory the allocator hands out. */
-  readonly nrPages: number;
-  /** Bytes beyond them, for wires, user buffers and device memory. Multiple of 8; default 0. */
-  readonly extraBytes?: number;
-  /** Default: a plain ArrayBuffer of just the size. */
-  readonly backing?: PayloadBacking;
-  /** Report a page that is freed with its pool signature set (kernels from 6.8). Default true. */
-  readonly checksPoolSignature?: boolean;
-  readonly dmaProbe?: DmaProbe | null;
-}
+/** What memory needs to know of the machine: its CPUs and who is running, its timers, where reports go. */
+export type MmKernel = Pick<Kernel, "reports" | "context" | "timers" | "nrCpus" | "cpuNodes">;
 
-/** Bytes a backing must have for these options. */
-export function backingBytes(options: Pick<MmOptions, "nrPages" | "extraBytes">): number {
-  const { nrPages, extraBytes = 0 } = options;
-  if (!Number.isInteger(nrPages) || nrPages < 1) throw new UsageError("mm", "nrPages", nrPages, "give 1 page or more");
-  if (!Number.isInteger(extraBytes) || extraBytes < 0 || extraBytes % 8 !== 0) throw new UsageError("mm", "extraBytes", extraBytes, "give a multiple of 8");
-  return nrPages * PAGE_SIZE + extraBytes;
-}
-
-export function createMm(kernel: Pick<Kernel, "reports">, options: MmOptions): Mm {
+export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   const needed = backingBytes(options);
   const backing = options.backing ?? { buffer: new ArrayBuffer(needed) };
   if (backing.buffer.byteLength < needed) throw new UsageError("mm", "backing bytes", backing.buffer.byteLength, `give at least ${needed}`);
-  const { reports } = kernel;
+  const rules: MmRules = { ...MM_RULES_6_18, ...options.rules };
+  const { reports, context, nrCpus } = kernel;
   const payload = new BackedPayload(backing, reports);
-  const region = payload.addRegion("host", options.nrPages * PAGE_SIZE, true);
-  const pages = new BuddyAllocator({ region, nrPages: options.nrPages, checksPoolSignature: options.checksPoolSignature ?? true }, reports);
+  const host = payload.addRegion("host", hostPages(options) << PAGE_SHIFT, true, "linear");
+  const bounce = options.swiotlb === undefined ? null : payload.addRegion("swiotlb", bounceBytes(options.swiotlb), true, "linear");
+  const words = new UnionWords(reports);
+  const faults = new Faults();
+  const { pages, buddy, map } = createPageAlloc(kernel, host, options, rules, words, faults.failPageAlloc);
+  const slab = new BucketSlab({ pages, words, context, reports, failPoint: faults.failSlab, nrCpus, nrNodes: options.nodes?.length ?? 1 });
+  pages.slowPath.registerShrinker({ name: "slab", shrink: () => slab.shrink() });
+
+  const phys = new PhysMap(host, bounce);
+  const cpuCache = options.cpuCache === true ? new ShadowedCache(bounce === null ? [host] : [host, bounce]) : null;
+  const devices = new DeviceFactory({
+    kernel, pages, payload, phys, cpuCache, rules,
+    debug: options.dmaDebug === "off" ? null : new DmaDebug(reports, phys.hostBase, host.bytes.length),
+    everySync: options.dmaDebug === "every-sync",
+    swiotlb: bounce === null ? null : createSwiotlb(bounce),
+    probe: options.dmaProbe ?? null,
+    failPoint: faults.failDmaMap,
+  });
   return {
-    pages,
-    payload,
-    slab: new BucketSlab(pages, reports),
-    attachDevice: (device: DmaDeviceOptions): { readonly dma: DmaDevice; readonly bus: DeviceBus } => {
-      const dma = new IommuDmaDevice(device, pages, reports, options.dmaProbe ?? null);
-      return { dma, bus: new IommuBus(dma, payload, reports) };
-    },
+    pages, words, slab, payload, faults, cpuCache,
+    frags: new PageFragAllocator(pages, rules.fragsAscend, rules.fragRefillReclaims),
+    ballast: new PageBallast(pages, buddy, map),
+    reclaim: pages.slowPath,
+    attachDevice: (device: DmaDeviceOptions): { readonly dma: DmaDevice; readonly bus: DeviceBus } => devices.attach(device),
     createNetIovArea: (name: string, type: number, count: number, cpuReadable: boolean): NetIovArea => {
       const area = new NetIovArea(payload.addRegion(name, count * PAGE_SIZE, cpuReadable));
       for (let i = 0; i < count; i++) area.niovs.push(new NetIov(type, area, i, i * PAGE_SIZE));
       return area;
     },
   };
+
+  function createSwiotlb(region: PayloadRegion): Swiotlb {
+    const { slots, areas = 1, dynamic = false } = options.swiotlb!;
+    return new Swiotlb({ region, slots, areas, dynamic, phys, payload, pages, context, reports });
+  }
 }

@@ -1,5 +1,5 @@
 import { type ReportSink, UsageError } from "@netmem/kernel/api";
-import { PayloadRegion, type PayloadBacking, type PayloadMemory } from "./api/index.ts";
+import { PayloadRegion, type PayloadBacking, type PayloadMemory, type RegionKind } from "./api/index.ts";
 
 /** Below this a word loop beats the call into the engine's own copy. */
 const LOOP_BYTES = 64;
@@ -18,7 +18,7 @@ export class BackedPayload implements PayloadMemory {
     this.#reports = reports;
   }
 
-  addRegion(name: string, lengthBytes: number, cpuReadable: boolean): PayloadRegion {
+  addRegion(name: string, lengthBytes: number, cpuReadable: boolean, kind?: RegionKind): PayloadRegion {
     if (!Number.isInteger(lengthBytes) || lengthBytes < 0 || lengthBytes % 8 !== 0) {
       throw new UsageError("mm", `region ${name} bytes`, lengthBytes, "give a multiple of 8");
     }
@@ -28,13 +28,13 @@ export class BackedPayload implements PayloadMemory {
     }
     this.#used = base + lengthBytes;
     const bytes = new Uint8Array(this.#buffer, base, lengthBytes);
-    return new PayloadRegion(name, bytes, new Int32Array(this.#buffer, base, lengthBytes >> 2), cpuReadable, base);
+    return new PayloadRegion(name, bytes, new Int32Array(this.#buffer, base, lengthBytes >> 2), cpuReadable, base, kind ?? defaultKind(cpuReadable));
   }
 
   adoptRegion(name: string, bytes: Uint8Array, cpuReadable: boolean): PayloadRegion {
     // Bytes that do not start on a word have no words; a copy of them would no longer be the caller's.
     const words = bytes.byteOffset % 4 === 0 ? new Int32Array(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength >> 2) : new Int32Array(0);
-    return new PayloadRegion(name, bytes, words, cpuReadable, -1);
+    return new PayloadRegion(name, bytes, words, cpuReadable, -1, defaultKind(cpuReadable));
   }
 
   copy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
@@ -67,4 +67,9 @@ export class BackedPayload implements PayloadMemory {
     this.#reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
     return -1;
   }
+}
+
+/** What is not the page allocator's is not in the linear map. */
+function defaultKind(cpuReadable: boolean): RegionKind {
+  return cpuReadable ? "vmalloc" : "device";
 }

@@ -59,7 +59,7 @@ test("an area without room in the backing is refused", () => {
 
 test("a page freed with its pool signature is a report unless that check is switched off", () => {
   for (const [checksPoolSignature, expected] of [[undefined, 1], [true, 1], [false, 0]] as const) {
-    const mm = memory(checksPoolSignature === undefined ? {} : { checksPoolSignature });
+    const mm = memory(checksPoolSignature === undefined ? {} : { rules: { checksPoolSignature } });
     const page = mm.pages.allocPages(GFP_KERNEL, 0, NUMA_NO_NODE)!;
     page.ppMagic = PP_SIGNATURE;
     mm.pages.putPage(page);

@@ -1,11 +1,12 @@
 import { EFAULT, ENOMEM, type ReportSink } from "@netmem/kernel/api";
-import type { Netmem, PageAllocator, PayloadMemory, PayloadRegion, SlabAllocator } from "@netmem/mm/api";
+import type { Netmem, PageAllocator, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import { pageIsPfmemalloc } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SHARED_INFO_BYTES, skbCloned, skbDataAlign, skbHeadlen, skbName, skbOwner,
+  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SHARED_INFO_BYTES, skbCloned, skbHeadlen, skbName, skbOwner,
   type SkBuff, type SkbEdit,
 } from "./api/index.ts";
+import type { SkbHeads } from "./heads.ts";
 import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
@@ -14,16 +15,16 @@ export class SkbEdits implements SkbEdit {
   readonly #cache: StructCache;
   readonly #release: SkbRelease;
   readonly #pages: PageAllocator;
-  readonly #slab: SlabAllocator;
+  readonly #heads: SkbHeads;
   readonly #payload: PayloadMemory;
   readonly #reports: ReportSink;
   readonly #expandKeepsRecycle: boolean;
 
-  constructor(cache: StructCache, release: SkbRelease, pages: PageAllocator, slab: SlabAllocator, payload: PayloadMemory, rules: NetCoreRules, reports: ReportSink) {
+  constructor(cache: StructCache, release: SkbRelease, pages: PageAllocator, heads: SkbHeads, payload: PayloadMemory, rules: NetCoreRules, reports: ReportSink) {
     this.#cache = cache;
     this.#release = release;
     this.#pages = pages;
-    this.#slab = slab;
+    this.#heads = heads;
     this.#payload = payload;
     this.#reports = reports;
     this.#expandKeepsRecycle = rules.expandKeepsRecycle;
@@ -80,7 +81,7 @@ export class SkbEdits implements SkbEdit {
     if (skb.users !== 1 || nhead < 0 || oldSize + ntail < skb.tail - skb.head) {
       this.#reports.report("skb-bad-expand", "bug", skbName(skb), skbOwner(skb), `pskb_expand_head with ${skb.users} users, nhead ${nhead}, ntail ${ntail}`);
     }
-    const object = this.#slab.kmalloc(skbDataAlign(oldSize + nhead + ntail) + SKB_SHARED_INFO_BYTES, gfp);
+    const object = this.#heads.reserve(oldSize + nhead + ntail, gfp);
     if (object === null) return -ENOMEM;
     this.#payload.copy(object.region, object.base + nhead, skb.region!, skb.head, skb.tail - skb.head);
     if (skbCloned(skb)) this.#leaveSharedData(skb);

@@ -1,11 +1,12 @@
 import type { ExecutionContext } from "@netmem/kernel/api";
-import type { Page, PayloadRegion, SlabAllocator, SlabObject } from "@netmem/mm/api";
+import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
 import { PAGE_SIZE, pageIsPfmemalloc, pageName } from "@netmem/mm/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_NOMEM, SKB_SHARED_INFO_BYTES, skbDataAlign, skbTruesize,
+  SKB_CONSUMED, SKB_DROP_REASON_NOMEM, SKB_SHARED_INFO_BYTES, skbTruesize,
   type SkBuff, type SkbLifetime, type SkbStats,
 } from "./api/index.ts";
 import type { DeferredFree } from "./defer.ts";
+import type { SkbHeads } from "./heads.ts";
 import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
@@ -14,16 +15,16 @@ export class SkbLives implements SkbLifetime {
   readonly stats: SkbStats;
   readonly #cache: StructCache;
   readonly #release: SkbRelease;
-  readonly #slab: SlabAllocator;
+  readonly #heads: SkbHeads;
   readonly #context: ExecutionContext;
   readonly #deferred: DeferredFree;
   readonly #defersFrees: boolean;
 
-  constructor(cache: StructCache, release: SkbRelease, slab: SlabAllocator, context: ExecutionContext, deferred: DeferredFree, rules: NetCoreRules) {
+  constructor(cache: StructCache, release: SkbRelease, heads: SkbHeads, context: ExecutionContext, deferred: DeferredFree, rules: NetCoreRules) {
     this.stats = cache.stats;
     this.#cache = cache;
     this.#release = release;
-    this.#slab = slab;
+    this.#heads = heads;
     this.#context = context;
     this.#deferred = deferred;
     this.#defersFrees = rules.defersFrees;
@@ -43,11 +44,12 @@ export class SkbLives implements SkbLifetime {
   slabBuildSkb(object: SlabObject): SkBuff | null {
     const skb = this.#buildAround(object.region, object.base, object.sizeBytes);
     skb.headSlab = object;
+    skb.pfmemalloc = object.pfmemalloc;
     return skb;
   }
 
   allocSkb(sizeBytes: number, gfp: number): SkBuff | null {
-    const object = this.#slab.kmalloc(skbDataAlign(sizeBytes) + SKB_SHARED_INFO_BYTES, gfp);
+    const object = this.#heads.reserve(sizeBytes, gfp);
     return object === null ? null : this.slabBuildSkb(object);
   }
 

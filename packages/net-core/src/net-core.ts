@@ -4,6 +4,7 @@ import type { NetDevice, NetmemReturn, XdpStructs } from "@netmem/xdp/api";
 import type { NetCore, SkbProbe } from "./api/index.ts";
 import { DeferredFree } from "./defer.ts";
 import { SkbEdits } from "./edit.ts";
+import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { NapiLists } from "./napi.ts";
 import { ReceivePath, createSockets } from "./receive.ts";
@@ -28,13 +29,14 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const { kernel, mm, netmemReturn, rules, structs } = deps;
   const cache = new StructCache();
   const release = new SkbRelease(cache, mm.pages, mm.slab, netmemReturn, rules, kernel.reports, deps.probe);
+  const heads = new SkbHeads(mm.slab, rules.smallHeads);
   const deferred = new DeferredFree(kernel, rules.skbDeferMax);
-  const lifetime = new SkbLives(cache, release, mm.slab, kernel.context, deferred, rules);
+  const lifetime = new SkbLives(cache, release, heads, kernel.context, deferred, rules);
   let nextIfindex = 1;
   return {
     lifetime,
     recycle: new RecycleMarks(netmemReturn),
-    edit: new SkbEdits(cache, release, mm.pages, mm.slab, mm.payload, rules, kernel.reports),
+    edit: new SkbEdits(cache, release, mm.pages, heads, mm.payload, rules, kernel.reports),
     napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
     receive: new ReceivePath(lifetime),
     sockets: createSockets(lifetime),

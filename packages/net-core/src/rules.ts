@@ -4,6 +4,8 @@ export interface NetCoreRules {
   readonly releaseClearsRecycle: boolean;
   /** The seed's proposal needs every holder to look at the page: an expanded clone keeps its bit. */
   readonly expandKeepsRecycle: boolean;
+  /** From 6.3 (bf9f1baa279f): small heads come from a cache of their own. */
+  readonly smallHeads: boolean;
   /** From 5.19: packets read on another CPU are freed on the one that built them. */
   readonly defersFrees: boolean;
   /** Packets that may wait on one CPU's list. @kernel net.core.skb_defer_max */

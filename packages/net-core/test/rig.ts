@@ -7,7 +7,7 @@ import type { NetDevice, Xdp } from "@netmem/xdp/api";
 import { createNetCore, type NetCoreRules } from "../src/index.ts";
 import type { NetCore, SkBuff } from "../src/api/index.ts";
 
-export const RULES_6_18: NetCoreRules = { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: true, skbDeferMax: 64 };
+export const RULES_6_18: NetCoreRules = { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: true, smallHeads: true, skbDeferMax: 64 };
 
 /** net-core over real lower layers, without any page_pool: it never learns that there is one. */
 export class NetRig {

@@ -1,4 +1,4 @@
-import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, DMA_MAPPING_ERROR, PAGE_SIZE, type Netmem } from "@netmem/mm/api";
+import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, PAGE_SIZE, type Netmem } from "@netmem/mm/api";
 import type { Pool } from "./pool.ts";
 
 /** The pool syncs just what the device may touch, so the mapping itself does no cache work. */
@@ -8,16 +8,17 @@ const POOL_ATTRS: number = DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_WEAK_ORDERING;
 export function mapForDevice(pool: Pool, netmem: Netmem): boolean {
   const bytes = PAGE_SIZE << pool.params.order;
   const dev = pool.dev!;
-  const dmaAddr = netmem.isNetIov ? dev.mapNetIov(netmem, bytes, pool.params.dmaDir) : dev.mapPage(netmem, 0, bytes, pool.params.dmaDir, POOL_ATTRS);
-  if (dmaAddr === DMA_MAPPING_ERROR) return false;
+  const dmaAddr = netmem.isNetIov ? dev.mapNetIov(netmem, bytes, pool.params.dmaDir, POOL_ATTRS) : dev.mapPage(netmem, 0, bytes, pool.params.dmaDir, POOL_ATTRS);
+  if (dev.mappingError(dmaAddr)) return false;
   netmem.dmaAddr = dmaAddr;
   if (pool.dmaIndex !== null) pool.dmaIndex.add(netmem);
   if (pool.dmaSync) syncForDevice(pool, netmem, pool.params.maxLen);
   return true;
 }
 
-/** At most `maxLen` bytes from `offset`; −1 means all of them. @kernel page_pool_dma_sync_for_device */
+/** At most `maxLen` bytes from `offset`; −1 means all of them. A device that needs no syncs may come to need them. @kernel page_pool_dma_sync_for_device */
 export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): void {
+  if (!pool.dev!.needSync) return;
   const { maxLen, offset, dmaDir } = pool.params;
   const size = sizeBytes < 0 || sizeBytes > maxLen ? maxLen : sizeBytes;
   pool.dev!.syncForDevice(netmem.dmaAddr, offset, size, dmaDir);

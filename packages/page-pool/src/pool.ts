@@ -1,5 +1,5 @@
 import { inSoftirq, type DelayedWork, type ExecutionContext, type Kernel, type PtrRing } from "@netmem/kernel/api";
-import type { DmaDevice, Netmem, Page, PageAllocator } from "@netmem/mm/api";
+import type { DmaDevice, Netmem, Page, PageAllocator, PageWords } from "@netmem/mm/api";
 import { MEM_TYPE_PAGE_POOL, type NapiStruct } from "@netmem/xdp/api";
 import { allocNetmems } from "./alloc.ts";
 import {
@@ -16,6 +16,7 @@ import type { PagePoolRules } from "./rules.ts";
 export interface PagePoolDeps {
   readonly kernel: Kernel;
   readonly pages: PageAllocator;
+  readonly words: PageWords;
   readonly probe: PagePoolProbe | null;
   readonly rules: PagePoolRules;
 }
@@ -59,6 +60,7 @@ export class Pool implements PagePool {
   readonly kernel: Kernel;
   readonly context: ExecutionContext;
   readonly pages: PageAllocator;
+  readonly words: PageWords;
   readonly probe: PagePoolProbe | null;
   readonly mp: MemoryProvider | null;
   readonly onFreed: (pool: Pool) => void;
@@ -82,8 +84,7 @@ export class Pool implements PagePool {
     this.releaseCnt = 0;
     this.dev = params.dev;
     this.dmaMap = (params.flags & PP_FLAG_DMA_MAP) !== 0;
-    // A device that needs no syncs is never asked again.
-    this.dmaSync = (params.flags & PP_FLAG_DMA_SYNC_DEV) !== 0 && params.dev !== null && params.dev.needSync;
+    this.dmaSync = (params.flags & PP_FLAG_DMA_SYNC_DEV) !== 0 && params.dev !== null;
     this.dmaIndex = rules.tracksDma && this.dmaMap ? new DmaIndexTable() : null;
     this.napi = params.napi;
     this.cpuid = cpuid;
@@ -97,6 +98,7 @@ export class Pool implements PagePool {
     this.kernel = kernel;
     this.context = kernel.context;
     this.pages = deps.pages;
+    this.words = deps.words;
     this.probe = deps.probe;
     this.mp = params.memoryProvider ?? null;
     this.onFreed = onFreed;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { GFP_ATOMIC, PAGE_PFMEMALLOC_BIT, PP_MAGIC_MASK, PP_SIGNATURE, type Page } from "@netmem/mm/api";
+import { GFP_ATOMIC, NUMA_NO_NODE, PAGE_PFMEMALLOC_BIT, __GFP_MEMALLOC, PP_MAGIC_MASK, PP_SIGNATURE, type Page } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP } from "../src/api/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
@@ -89,9 +89,10 @@ test("pp-xdp row 14: three local pages, then a foreign one: waived, refilled, tw
 });
 
 test("pp-xdp row 16: a page whose pfmemalloc bit is set before stamping is still the pool's", () => {
-  const rig = new PoolRig();
-  for (const page of rig.mm.pages.pages) page.ppMagic = PAGE_PFMEMALLOC_BIT;
-  const page = rig.take(rig.create(), 1)[0]!;
+  const rig = new PoolRig({}, { minFreePages: 64 });
+  const pool = rig.create();
+  rig.mm.ballast.leaveFree(20, NUMA_NO_NODE);
+  const page = pool.allocPages(GFP_ATOMIC | __GFP_MEMALLOC)!;
   expect(page.ppMagic).toBe(PP_SIGNATURE | PAGE_PFMEMALLOC_BIT);
   expect(page.ppMagic & PP_MAGIC_MASK).toBe(PP_SIGNATURE);
 });

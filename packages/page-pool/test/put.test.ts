@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { PAGE_PFMEMALLOC_BIT, type Page } from "@netmem/mm/api";
+import { PAGE_PFMEMALLOC_BIT, type DmaDevice, type Page } from "@netmem/mm/api";
 import type { SharedRelease } from "../src/api/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
@@ -104,13 +104,13 @@ test("pp-xdp row 25: a put below zero is a report", () => {
 test("pp-xdp row 29: a put of 100 bytes syncs 100 at the pool's offset, −1 syncs max_len", () => {
   const rig = new PoolRig();
   const synced: number[][] = [];
-  const dma = {
-    name: "rig", stats: rig.dma.stats, needSync: true,
-    mapPage: rig.dma.mapPage.bind(rig.dma), mapNetIov: rig.dma.mapNetIov.bind(rig.dma), unmapPage: rig.dma.unmapPage.bind(rig.dma),
-    syncForCpu: () => {},
-    syncForDevice: (_addr: number, offset: number, bytes: number) => void synced.push([offset, bytes]),
-    allocCoherent: () => null, freeCoherent: () => {}, liveMappings: () => 0, unbind: () => {},
-  };
+  const dma: DmaDevice = new Proxy(rig.dma, {
+    get: (target, name: keyof DmaDevice) => {
+      if (name === "syncForDevice") return (_addr: number, offset: number, bytes: number) => void synced.push([offset, bytes]);
+      const member = target[name];
+      return typeof member === "function" ? (member as (...args: unknown[]) => unknown).bind(target) : member;
+    },
+  });
   const pool = rig.create({ dev: dma, maxLen: 2000, offset: 256 });
   const [a, b] = rig.take(pool, 2) as [Page, Page];
   synced.length = 0;

@@ -24,27 +24,25 @@ export class PoolRig {
   /** Trace of the probe, `hold 5`, `release 1`, `pool 0 64 64 1`. */
   readonly events: string[] = [];
 
-  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly aperturePages?: number; readonly coherent?: boolean } = {}) {
+  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly minFreePages?: number; readonly aperturePages?: number; readonly coherent?: boolean } = {}) {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
-    this.mm = createMm(this.kernel, { nrPages: options.nrPages ?? 512 });
+    this.mm = createMm(this.kernel, { nrPages: options.nrPages ?? 512, minFreePages: options.minFreePages ?? 0 });
     this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
     this.napi = new NapiStruct(this.dev, { poll: () => 0 }, 64);
     const { pages } = this.mm;
-    const limited: PageAllocator = {
-      nrPages: pages.nrPages, stats: pages.stats, pages: pages.pages,
-      freePages: () => pages.freePages(),
-      allocPages: (gfp, order, nid) => pages.allocPages(gfp, order, nid),
-      allocPagesBulk: (gfp, nid, n, out) => pages.allocPagesBulk(gfp, nid, Math.min(n, this.bulkLimit), out),
-      getPage: (page) => pages.getPage(page),
-      putPage: (page) => pages.putPage(page),
-      freePagesOrder: (page, order) => pages.freePagesOrder(page, order),
-    };
+    const limited: PageAllocator = new Proxy(pages, {
+      get: (target, name: keyof PageAllocator) => {
+        if (name === "allocPagesBulk") return (gfp: number, nid: number, n: number, out: (Page | null)[]) => pages.allocPagesBulk(gfp, nid, Math.min(n, this.bulkLimit), out);
+        const member = target[name];
+        return typeof member === "function" ? (member as (...args: unknown[]) => unknown).bind(target) : member;
+      },
+    });
     const probe: PagePoolProbe = {
       stateHold: (_pool, _netmem, hold) => void this.events.push(`hold ${hold}`),
       stateRelease: (_pool, _netmem, release) => void this.events.push(`release ${release}`),
       release: (_pool, inflight, hold, release, cnt) => void this.events.push(`pool ${inflight} ${hold} ${release} ${cnt}`),
     };
-    this.pools = createPagePools({ kernel: this.kernel, pages: limited, probe, rules: { ...RULES_6_18, ...rules } });
+    this.pools = createPagePools({ kernel: this.kernel, pages: limited, words: this.mm.words, probe, rules: { ...RULES_6_18, ...rules } });
   }
 
   params(overrides: Partial<PagePoolParams> = {}): PagePoolParams {

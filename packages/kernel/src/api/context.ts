@@ -3,6 +3,9 @@ export const CONTEXT_PROCESS = 0;
 export const CONTEXT_SOFTIRQ = 1;
 export const CONTEXT_HARDIRQ = 2;
 
+/** The running task may use the memory reserves. @kernel PF_MEMALLOC (include/linux/sched.h) */
+export const PF_MEMALLOC = 0x800;
+
 /** The CPU that executes at this moment, and how. One instance a machine; only the scheduler writes it. */
 export class ExecutionContext {
   declare private readonly nominal: "ExecutionContext";
@@ -12,11 +15,14 @@ export class ExecutionContext {
   level: number;
   /** Memory node of the executing CPU. */
   node: number;
+  /** Flags of the running task, `PF_*`; each slice of a task begins with none. @kernel current->flags */
+  taskFlags: number;
 
   constructor() {
     this.cpu = 0;
     this.level = CONTEXT_PROCESS;
     this.node = 0;
+    this.taskFlags = 0;
   }
 }
 

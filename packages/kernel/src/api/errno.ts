@@ -1,5 +1,6 @@
 /** Error numbers as the kernel defines them; functions return them negated, as in C. `include/uapi/asm-generic/errno-base.h` */
 export const ENOENT = 2;
+export const EIO = 5;
 export const E2BIG = 7;
 export const ENOMEM = 12;
 export const EFAULT = 14;
@@ -9,7 +10,7 @@ export const ENOSPC = 28;
 export const EOPNOTSUPP = 95;
 
 const NAMES: Readonly<Record<number, string>> = {
-  [ENOENT]: "ENOENT", [E2BIG]: "E2BIG", [ENOMEM]: "ENOMEM",
+  [ENOENT]: "ENOENT", [EIO]: "EIO", [E2BIG]: "E2BIG", [ENOMEM]: "ENOMEM",
   [EFAULT]: "EFAULT", [ENODEV]: "ENODEV", [EINVAL]: "EINVAL",
   [ENOSPC]: "ENOSPC", [EOPNOTSUPP]: "EOPNOTSUPP",
 };

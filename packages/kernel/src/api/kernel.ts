@@ -9,6 +9,8 @@ import type { TraceRing } from "./trace.ts";
 /** Everything a layer may know of the machine it runs in; passed to every `create…` function. */
 export interface Kernel {
   readonly nrCpus: number;
+  /** Memory node of each CPU. @kernel cpu_to_node (include/linux/topology.h) */
+  readonly cpuNodes: readonly number[];
   readonly hz: number;
   readonly context: ExecutionContext;
   readonly clock: Clock;

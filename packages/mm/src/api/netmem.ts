@@ -1,4 +1,4 @@
-import { POISON_POINTER_DELTA_HIGH, PP_DMA_INDEX_SHIFT } from "./constants.ts";
+import { PP_DMA_INDEX_SHIFT, PP_MAGIC_64, type PpMagicLayout } from "./pp-magic.ts";
 import type { NetIov } from "./net-iov.ts";
 import { pageIsPfmemalloc, pageName, type Page } from "./page.ts";
 
@@ -34,10 +34,11 @@ export function netmemName(netmem: Netmem): string {
 }
 
 /**
- * Word 1 as a 64-bit kernel shows it in a page dump, `dead000000000040` for an unmapped pool page. For inspection
- * and layout tests.
+ * Word 1 as a kernel of this layout shows it in a page dump: `dead000000000040` for an unmapped pool page of a 64-bit
+ * one. The poison belongs to the signature: a page that is only pfmemalloc has none. For inspection and layout tests.
  */
-export function ppMagicWord(netmem: Netmem): bigint {
+export function ppMagicWord(netmem: Netmem, layout: PpMagicLayout = PP_MAGIC_64): bigint {
   if (netmem.ppMagic === 0) return 0n;
-  return (BigInt(POISON_POINTER_DELTA_HIGH) << 32n) | (BigInt(netmem.ppDmaIndex) << BigInt(PP_DMA_INDEX_SHIFT)) | BigInt(netmem.ppMagic);
+  const poison = netmem.ppMagic > 0x3 ? layout.poisonDelta : 0n;
+  return poison | (BigInt(netmem.ppDmaIndex) << BigInt(PP_DMA_INDEX_SHIFT)) | BigInt(netmem.ppMagic);
 }

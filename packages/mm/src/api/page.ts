@@ -1,31 +1,25 @@
 import type { NetmemOwner } from "./netmem-owner.ts";
 import type { PayloadRegion } from "./payload.ts";
-import { PAGE_PFMEMALLOC_BIT } from "./constants.ts";
+import { PAGE_PFMEMALLOC_BIT } from "./pp-magic.ts";
 
 /** What a page is doing, where the kernel keeps it in `page_type` and list membership. */
 export const PAGE_IN_USE = 0;
 /** Head of a free buddy block. @kernel PageBuddy */
 export const PAGE_BUDDY = 1;
-/** Part of a free buddy block. */
+/** Part of a free block, but not its head. */
 export const PAGE_BUDDY_PART = 2;
 /** Withheld by the allocator: freed with a rule broken. */
 export const PAGE_BAD = 3;
 /** Backs slab objects. @kernel PageSlab */
 export const PAGE_SLAB = 4;
+/** Head of a block that is free on a CPU's own list. */
+export const PAGE_PCP = 5;
 
 /**
  * One page frame. A plain struct: the allocator creates all of them at boot and never again.
  *
- * Word layout, as in `mm_types.h` (64-bit). One column is in use at a time; here each word's views are fields of their own,
- * and nothing checks yet that a column is free before it is claimed:
- * ```
- *   word  free / buddy     page_pool                    v3 series                       compound tail
- *   1     buddy_list.next  pp_magic | dma index | flags  (signature: a word of its own)  compound_head | 1
- *   2     buddy_list.prev  pp
- *   3     mapping          (pad)
- *   4     index            dma_addr                     dma_addr
- *   5     private (order)  pp_ref_count                 private: mem_info {type, id}
- * ```
+ * Its union words are fields of their own here, so that each has one type; `claims` says which reading of each word is
+ * in use. `PAGE_VIEWS` has the table.
  * @kernel struct page (include/linux/mm_types.h)
  */
 export class Page {
@@ -34,6 +28,8 @@ export class Page {
   readonly isNetIov: false;
   readonly pfn: number;
   readonly nid: number;
+  /** Index of its zone among the allocator's. @kernel page_zonenum */
+  readonly zone: number;
   /** The bytes: `region.bytes[base … base + PAGE_SIZE)`. */
   readonly region: PayloadRegion;
   readonly base: number;
@@ -45,6 +41,8 @@ export class Page {
   head: Page;
   /** Order of the block while head of a compound or free block, else 0. */
   order: number;
+  /** The view that owns each union word, four bits a word from bit 0. `PageWords` writes it. */
+  claims: number;
   /** The low 31 bits of word 1: signature, and the pfmemalloc bit. */
   ppMagic: number;
   /** The mark of v3 of the 2021 series, which had a word of its own. */
@@ -60,20 +58,22 @@ export class Page {
   /** `xdp_mem_info` in `private`, as v3 of the 2021 series stores it. */
   memType: number;
   memId: number;
-  /** Free-list links of the buddy allocator. */
+  /** Links of the free list it is on: words 1 and 2. */
   next: Page | null;
   prev: Page | null;
 
-  constructor(pfn: number, nid: number, region: PayloadRegion, base: number) {
+  constructor(pfn: number, nid: number, zone: number, region: PayloadRegion, base: number) {
     this.isNetIov = false;
     this.pfn = pfn;
     this.nid = nid;
+    this.zone = zone;
     this.region = region;
     this.base = base;
     this.state = PAGE_BUDDY_PART;
     this.refcount = 0;
     this.head = this;
     this.order = 0;
+    this.claims = 0;
     this.ppMagic = 0;
     this.signature = 0;
     this.ppDmaIndex = 0;
@@ -95,4 +95,9 @@ export function pageIsPfmemalloc(page: Page): boolean {
 /** How reports and tools name a page; the trace ring finds its history by this. */
 export function pageName(page: Page): string {
   return `page pfn 0x${page.pfn.toString(16)}`;
+}
+
+/** Whom reports name as a page's owner. */
+export function pageOwner(page: Page): string {
+  return page.pp === null ? "none" : `mem type ${page.pp.memType} id ${page.pp.memId}`;
 }

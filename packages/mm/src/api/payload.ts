@@ -1,3 +1,6 @@
+/** What kind of kernel memory a region stands for, which decides whether a driver may map it. */
+export type RegionKind = "linear" | "vmalloc" | "stack" | "rodata" | "device";
+
 /**
  * A run of bytes with one backing: host memory, a wire's staging area, a provider's device memory. Offsets are bytes
  * from the region's start.
@@ -12,13 +15,15 @@ export class PayloadRegion {
   readonly cpuReadable: boolean;
   /** Offset of byte 0 within the machine's backing buffer; −1 if it has a buffer of its own. */
   readonly base: number;
+  readonly kind: RegionKind;
 
-  constructor(name: string, bytes: Uint8Array, words: Int32Array, cpuReadable: boolean, base: number) {
+  constructor(name: string, bytes: Uint8Array, words: Int32Array, cpuReadable: boolean, base: number, kind: RegionKind) {
     this.name = name;
     this.bytes = bytes;
     this.words = words;
     this.cpuReadable = cpuReadable;
     this.base = base;
+    this.kind = kind;
   }
 }
 
@@ -31,8 +36,8 @@ export interface PayloadBacking {
 
 /** Every access of a CPU to packet bytes. */
 export interface PayloadMemory {
-  /** Reserves `lengthBytes` (multiple of 8) of the backing. Throws when the machine was created with too few bytes. */
-  readonly addRegion: (name: string, lengthBytes: number, cpuReadable: boolean) => PayloadRegion;
+  /** Reserves `lengthBytes` (multiple of 8) of the backing, as `vmalloc` memory or, unreadable, `device` memory unless said otherwise. Throws when the machine was created with too few bytes. */
+  readonly addRegion: (name: string, lengthBytes: number, cpuReadable: boolean, kind?: RegionKind) => PayloadRegion;
   /** A region over bytes that stay the caller's. */
   readonly adoptRegion: (name: string, bytes: Uint8Array, cpuReadable: boolean) => PayloadRegion;
   /**

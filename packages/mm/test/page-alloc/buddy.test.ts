@@ -1,41 +1,34 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { ReportSink } from "@netmem/kernel/api";
 import {
-  __GFP_COMP, GFP_ATOMIC, MAX_PAGE_ORDER, NUMA_NO_NODE, PAGE_BAD, PAGE_BUDDY, PAGE_PFMEMALLOC_BIT, PP_SIGNATURE, PayloadRegion, type Page,
-} from "../src/api/index.ts";
-import { BuddyAllocator } from "../src/buddy.ts";
-import { kernel, kinds } from "./helpers.ts";
+  __GFP_COMP, __GFP_NOWARN, GFP_ATOMIC, MAX_PAGE_ORDER, NUMA_NO_NODE, PAGE_BAD, PAGE_BUDDY, PAGE_PFMEMALLOC_BIT, PP_SIGNATURE, type Page, type PageAllocator,
+} from "../../src/api/index.ts";
+import { kinds, usageErrorOf } from "../helpers.ts";
+import { allocator, type Allocator } from "./rig.ts";
 
-interface Rig {
-  readonly buddy: BuddyAllocator;
-  readonly reports: ReportSink;
+/** Per-CPU lists keep nothing and nobody's reserve is held back: the zone's own lists are seen. */
+function rigOf(nrPages: number, checksPoolSignature = true): { readonly buddy: PageAllocator; readonly reports: Allocator["reports"] } {
+  const { pages, reports } = allocator({ nrPages, minFreePages: 0, pcp: { batch: 1, high: 0 } }, { rules: { checksPoolSignature } });
+  return { buddy: pages, reports };
 }
 
-/** The allocator alone, its pages without bytes. */
-function rigOf(nrPages: number, checksPoolSignature = true): Rig {
-  const { reports } = kernel();
-  const region = new PayloadRegion("host", new Uint8Array(0), new Int32Array(0), true, 0);
-  return { buddy: new BuddyAllocator({ region, nrPages, checksPoolSignature }, reports), reports };
-}
-
-function alloc(buddy: BuddyAllocator, order: number, flags = 0): Page {
+function alloc(buddy: PageAllocator, order: number, flags = 0): Page {
   const page = buddy.allocPages(GFP_ATOMIC | flags, order, NUMA_NO_NODE);
   expect(page).not.toBeNull();
   return page!;
 }
 
-function indexOf(buddy: BuddyAllocator, page: Page): number {
+function indexOf(buddy: PageAllocator, page: Page): number {
   return buddy.pages.indexOf(page);
 }
 
 /** `+offset:order` of each free block, by address. */
-function freeBlocks(buddy: BuddyAllocator): string[] {
+function freeBlocks(buddy: PageAllocator): string[] {
   return buddy.pages.flatMap((page, i) => (page.state === PAGE_BUDDY ? [`+${i}:${page.order}`] : []));
 }
 
 /** All that a refused call must leave as it was. */
-function snapshot(buddy: BuddyAllocator): unknown {
+function snapshot(buddy: PageAllocator): unknown {
   return [buddy.freePages(), freeBlocks(buddy), { ...buddy.stats }, buddy.pages.map((page) => [page.state, page.refcount, page.order])];
 }
 
@@ -94,10 +87,32 @@ describe("splitting and merging", () => {
     expect(freeBlocks(rigOf(1030).buddy)).toEqual(["+0:10", "+1024:2", "+1028:1"]);
   });
 
-  test.each([-1, MAX_PAGE_ORDER + 1])("a request of order %i finds nothing", (order) => {
-    const { buddy } = rigOf(2048);
-    expect(buddy.allocPages(GFP_ATOMIC, order, NUMA_NO_NODE)).toBeNull();
-    expect(buddy.freePages()).toBe(2048);
+  test("a request of order 11 is a report that says what is the most, and finds nothing", () => {
+    const { buddy, reports } = rigOf(2048);
+    expect(buddy.allocPages(GFP_ATOMIC, MAX_PAGE_ORDER + 1, NUMA_NO_NODE)).toBeNull();
+    expect(reports.reports).toMatchObject([{ kind: "page-alloc-order", object: "request of order 11", message: expect.stringContaining("no block is larger than order 10") }]);
+    expect([buddy.freePages(), buddy.stats.failures]).toEqual([2048, 1]);
+  });
+
+  test("a request of order 11 with __GFP_NOWARN just finds nothing, as WARN_ON_ONCE_GFP has it", () => {
+    const { buddy, reports } = rigOf(2048);
+    expect([buddy.allocPages(GFP_ATOMIC | __GFP_NOWARN, MAX_PAGE_ORDER + 1, NUMA_NO_NODE), reports.total]).toEqual([null, 0]);
+  });
+
+  test.each([-1, 1.5, Number.NaN])("an order of %d is no order: a typed error by name", (order) => {
+    expect(usageErrorOf(() => rigOf(64).buddy.allocPages(GFP_ATOMIC, order, NUMA_NO_NODE))).toMatchObject({ package: "mm", option: "order", value: order });
+  });
+
+  test("flags that do not exist are a typed error with their bits, and nothing is taken", () => {
+    const { buddy } = rigOf(64);
+    const error = usageErrorOf(() => buddy.allocPages(GFP_ATOMIC | (1 << 25), 0, NUMA_NO_NODE));
+    expect(error).toMatchObject({ package: "mm", option: "gfp", value: "GFP_ATOMIC|0x2000000" });
+    expect(usageErrorOf(() => buddy.allocPagesBulk(1 << 30, NUMA_NO_NODE, 4, []))).toMatchObject({ option: "gfp" });
+    expect([buddy.freePages(), buddy.stats.allocs]).toEqual([64, 0]);
+  });
+
+  test("a node that does not exist is a typed error by name", () => {
+    expect(usageErrorOf(() => rigOf(64).buddy.allocPages(GFP_ATOMIC, 0, 1))).toMatchObject({ option: "nid", value: 1 });
   });
 
   test("a request that no free block can serve answers null and is counted, though enough single pages are free", () => {
@@ -106,7 +121,7 @@ describe("splitting and merging", () => {
     buddy.putPage(pages[0]!);
     buddy.putPage(pages[2]!);
     expect(buddy.allocPages(GFP_ATOMIC, 1, NUMA_NO_NODE)).toBeNull();
-    expect(buddy.stats).toEqual({ allocs: 4, frees: 2, failures: 1 });
+    expect(buddy.stats).toMatchObject({ allocs: 4, frees: 2, failures: 1, warnings: 1 });
   });
 });
 
@@ -211,7 +226,7 @@ describe("references", () => {
     expect(snapshot(buddy)).toEqual(before);
   });
 
-  test.each<[string, (buddy: BuddyAllocator, page: Page) => void]>([
+  test.each<[string, (buddy: PageAllocator, page: Page) => void]>([
     ["put_page", (buddy, page) => buddy.putPage(page)],
     ["__free_pages", (buddy, page) => buddy.freePagesOrder(page, 0)],
   ])("%s of a free page is a report and changes nothing", (_name, put) => {
@@ -270,15 +285,6 @@ describe("references", () => {
 });
 
 describe("bulk", () => {
-  test("a bulk request takes what there is, answers how many, and touches no further slot", () => {
-    const { buddy } = rigOf(5);
-    const out: (Page | null)[] = Array<null>(8).fill(null);
-    expect(buddy.allocPagesBulk(GFP_ATOMIC, NUMA_NO_NODE, 8, out)).toBe(5);
-    expect(new Set(out.slice(0, 5)).size).toBe(5);
-    expect(out.slice(5)).toEqual([null, null, null]);
-    expect([buddy.freePages(), buddy.stats]).toEqual([0, { allocs: 5, frees: 0, failures: 1 }]);
-  });
-
   test("pages of a bulk request are single pages with one reference each", () => {
     const { buddy } = rigOf(8);
     const out: (Page | null)[] = [];
@@ -327,7 +333,7 @@ class ModelMemory {
   }
 }
 
-function allocInBoth(buddy: BuddyAllocator, model: ModelMemory, order: number, compound: boolean): void {
+function allocInBoth(buddy: PageAllocator, model: ModelMemory, order: number, compound: boolean): void {
   const page = buddy.allocPages(compound ? GFP_ATOMIC | __GFP_COMP : GFP_ATOMIC, order, NUMA_NO_NODE);
   expect(page !== null).toBe(model.hasRoom(order));
   if (page === null) return;
@@ -338,7 +344,7 @@ function allocInBoth(buddy: BuddyAllocator, model: ModelMemory, order: number, c
 }
 
 /** Drops one reference the way a holder of such a block may. */
-function dropInBoth(buddy: BuddyAllocator, model: ModelMemory, block: Block, byOrder: boolean): void {
+function dropInBoth(buddy: PageAllocator, model: ModelMemory, block: Block, byOrder: boolean): void {
   const page = buddy.pages[block.start]!;
   const size = 1 << block.order;
   const last = block.refs === 1;
@@ -358,7 +364,7 @@ function dropInBoth(buddy: BuddyAllocator, model: ModelMemory, block: Block, byO
 }
 
 /** Every free page is on a list, from where a request gets it. */
-function expectAllFound(buddy: BuddyAllocator, free: number): void {
+function expectAllFound(buddy: PageAllocator, free: number): void {
   const pages: Page[] = [];
   for (let page = buddy.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE); page !== null; page = buddy.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)) pages.push(page);
   expect(pages.length).toBe(free);

@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { createKernel } from "@netmem/kernel";
-import { createMm } from "../src/index.ts";
-import { DMA_FROM_DEVICE, PAGE_SIZE } from "../src/api/index.ts";
+import { createMm } from "../../src/index.ts";
+import { DMA_FROM_DEVICE, PAGE_SIZE } from "../../src/api/index.ts";
 
 function mapped(bytes: number) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
-  const mm = createMm(kernel, { nrPages: 8, extraBytes: PAGE_SIZE });
+  const mm = createMm(kernel, { nrPages: 8, minFreePages: 0, extraBytes: PAGE_SIZE });
   const { dma, bus } = mm.attachDevice({ name: "nic", coherent: false, aperturePages: 16 });
   const page = mm.pages.allocPages(0, 0, -1)!;
   return { kernel, dma, bus, dmaAddr: dma.mapPage(page, 0, bytes, DMA_FROM_DEVICE, 0), wire: mm.payload.addRegion("wire", PAGE_SIZE, true) };
@@ -23,7 +23,7 @@ test("a sync that is refused is reported, and does not count as one", () => {
   const { kernel, dma, dmaAddr } = mapped(128);
   dma.syncForCpu(dmaAddr, 0, 129, DMA_FROM_DEVICE);
   dma.syncForCpu(dmaAddr, 0, 128, DMA_FROM_DEVICE);
-  expect([dma.stats.syncs, kernel.reports.counts()]).toEqual([1, [{ kind: "dma-debug", count: 1 }]]);
+  expect([dma.stats.syncs, kernel.reports.counts()]).toEqual([1, [{ kind: "dma-debug-sync-not-allocated", count: 1 }]]);
 });
 
 test("a mapping that leaves its memory, or is empty, is refused", () => {

@@ -1,0 +1,123 @@
+import type { ReportSink } from "@netmem/kernel/api";
+import {
+  PAGE_BAD, PAGE_BUDDY_PART, PAGE_IN_USE, PAGE_PFMEMALLOC_BIT, PAGE_VIEWS, PAGE_VIEW_PAGE_POOL, PAGE_VIEW_PAGE_POOL_V3, PAGE_VIEW_TAIL, UNION_WORDS, pageName, pageOwner,
+  type Page, type PageWords,
+} from "../api/index.ts";
+import type { MemMap } from "./mem-map.ts";
+
+/** `page.claims` of a page whose words nobody uses but the one that marks it a tail. */
+export const TAIL_CLAIMS: number = PAGE_VIEW_TAIL;
+
+/**
+ * What a block must look like when it comes and when it goes. Who breaks that is reported, and the block withheld: it is
+ * lost, but nobody else is given it.
+ */
+export class FreeChecks {
+  readonly #map: MemMap;
+  readonly #words: PageWords;
+  readonly #reports: ReportSink;
+  readonly #checksPoolSignature: boolean;
+
+  constructor(map: MemMap, words: PageWords, reports: ReportSink, checksPoolSignature: boolean) {
+    this.#map = map;
+    this.#words = words;
+    this.#reports = reports;
+    this.#checksPoolSignature = checksPoolSignature;
+  }
+
+  /** Makes ready for the free lists what was in use; false if it is withheld. @kernel free_pages_prepare (mm/page_alloc.c) */
+  prepare(page: Page, order: number): boolean {
+    if (page.refcount !== 0) return this.#bad(page, `freed with ${page.refcount} references`);
+    if (order > 0 || page.order > 0 || page.head !== page || page.state !== PAGE_IN_USE) {
+      const bad = this.#badBlock(page, order);
+      if (bad !== null) return this.#bad(page, bad);
+    }
+    if ((page.claims | page.ppMagic | page.signature | page.ppRefCount) !== 0 && !this.#wordsFree(page)) return false;
+    if (order > 0 && !this.#freeTails(page, order)) return false;
+    page.ppMagic = 0;
+    page.order = 0;
+    return true;
+  }
+
+  /** Why this is no block of that order to free, or null. */
+  #badBlock(page: Page, order: number): string | null {
+    if (page.head !== page) return `a tail of the compound block at pfn 0x${page.head.pfn.toString(16)} freed on its own`;
+    if (page.state !== PAGE_IN_USE) return "freed, but not in use";
+    if (page.order !== 0 && page.order !== order) return `compound block of order ${page.order} freed as one of order ${order}`;
+    for (let i = 1; i < 1 << order; i++) {
+      const tail = this.#map.pageAt(page, i) as Page | undefined;
+      if (tail === undefined || tail.state !== PAGE_IN_USE) return `freed with order ${order}, but page ${i} of the block is not in use`;
+      if (tail.refcount !== 0) return `freed with order ${order}, but page ${i} of the block has ${tail.refcount} references of its own`;
+    }
+    return null;
+  }
+
+  /** Whether nobody uses the union words any more. */
+  #wordsFree(page: Page): boolean {
+    if ((page.ppMagic & ~PAGE_PFMEMALLOC_BIT) !== 0 && this.#checksPoolSignature) {
+      page.state = PAGE_BAD;
+      this.#reports.report(
+        "page_pool leak", "warn", pageName(page), pageOwner(page),
+        `freed to the page allocator with its pool signature 0x${page.ppMagic.toString(16)} still set${page.dmaAddr === 0 ? "" : ` and still mapped at 0x${page.dmaAddr.toString(16)}`}; page withheld`,
+      );
+      return false;
+    }
+    for (let word = 1; word <= UNION_WORDS; word++) {
+      const view = this.#words.ownerOf(page, word);
+      // A pool page without a check, as before 6.8, goes back with its words as they are.
+      if (view === 0 || view === PAGE_VIEW_PAGE_POOL || view === PAGE_VIEW_PAGE_POOL_V3) continue;
+      return this.#bad(page, `freed while word ${word} is ${PAGE_VIEWS[view]!.words[word - 1]} of ${PAGE_VIEWS[view]!.name}`);
+    }
+    page.claims = 0;
+    page.signature = 0;
+    page.pp = null;
+    page.dmaAddr = 0;
+    page.ppDmaIndex = 0;
+    page.ppRefCount = 0;
+    page.memType = 0;
+    page.memId = 0;
+    return true;
+  }
+
+  /** @kernel free_tail_page_prepare */
+  #freeTails(head: Page, order: number): boolean {
+    for (let i = 1; i < 1 << order; i++) {
+      const tail = this.#map.pageAt(head, i);
+      if ((tail.ppMagic | tail.ppRefCount) !== 0 || tail.pp !== null || (tail.claims !== 0 && tail.claims !== TAIL_CLAIMS)) {
+        return this.#bad(head, `page ${i} of the block was written as if it were its head`);
+      }
+    }
+    for (let i = 1; i < 1 << order; i++) {
+      const tail = this.#map.pageAt(head, i);
+      tail.head = tail;
+      tail.claims = 0;
+      tail.state = PAGE_BUDDY_PART;
+    }
+    return true;
+  }
+
+  /** Whether somebody wrote into a free page that is about to be handed out; it is withheld then. @kernel check_new_page (mm/page_alloc.c) */
+  isBadNew(page: Page): boolean {
+    if ((page.claims | page.refcount | page.ppMagic | page.ppRefCount | page.dmaAddr) === 0 && page.pp === null) return false;
+    this.#bad(page, `written while free: ${describe(page)}`);
+    return true;
+  }
+
+  #bad(page: Page, why: string): false {
+    page.state = PAGE_BAD;
+    this.#reports.report("bad-page", "warn", pageName(page), pageOwner(page), `${why}; block withheld`);
+    return false;
+  }
+}
+
+/** Which words hold what nobody should have put there. */
+function describe(page: Page): string {
+  const parts: string[] = [];
+  if (page.refcount !== 0) parts.push(`_refcount ${page.refcount}`);
+  if (page.ppMagic !== 0) parts.push(`pp_magic 0x${page.ppMagic.toString(16)} in word 1`);
+  if (page.pp !== null) parts.push(`pp in word 2 (${pageOwner(page)})`);
+  if (page.dmaAddr !== 0) parts.push(`dma_addr 0x${page.dmaAddr.toString(16)} in word 4`);
+  if (page.ppRefCount !== 0) parts.push(`pp_ref_count ${page.ppRefCount} in word 5`);
+  if (page.claims !== 0) parts.push(`words claimed by ${PAGE_VIEWS[page.claims & 0xf]!.name}`);
+  return parts.join(", ");
+}
