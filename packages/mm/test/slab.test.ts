@@ -1,6 +1,12 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { GFP_ATOMIC, PAGE_SIZE, PAGE_SLAB, type SlabObject } from "../src/api/index.ts";
+import {
+  __GFP_MEMALLOC, __GFP_NOMEMALLOC, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, PAGE_SLAB, PAGE_VIEW_SLAB, type SlabObject,
+} from "../src/api/index.ts";
+import { createKernel } from "@netmem/kernel";
+import { createMm } from "../src/index.ts";
+import { slabOrder } from "../src/slab/object-cache.ts";
+import { onCpu } from "./page-alloc/rig.ts";
 import { kinds, memory, usageErrorOf, type Memory } from "./helpers.ts";
 
 function kmalloc(mm: Memory, bytes: number): SlabObject {
@@ -153,4 +159,134 @@ test("property: live objects never overlap, and once all are freed a shrink brin
       expect([mm.pages.freePages(), mm.reports.total]).toEqual([256, 0]);
     }),
   );
+});
+
+test.each([[96, 0], [192, 0], [512, 1], [576, 1], [1024, 2], [2048, 3], [4096, 3], [8192, 3]])("on a machine of two CPUs a slab of %i-byte objects is of order %i, as /proc/slabinfo of a 6.18 has it", (bytes, order) => {
+  expect(slabOrder(bytes, 2)).toBe(order);
+});
+
+function twoCpus() {
+  const kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
+  return { kernel, mm: createMm(kernel, { nrPages: 1024, minFreePages: 0 }) };
+}
+
+test("a page under a slab belongs to it, word by word, until the slab is given back", () => {
+  const mm = memory();
+  const { slab } = kmalloc(mm, 100);
+  expect(mm.words.ownerOf(slab, 1)).toBe(PAGE_VIEW_SLAB);
+  mm.slab.shrink();
+  mm.slab.kfree(kmalloc(mm, 100));
+  expect([mm.words.ownerOf(slab, 5), mm.reports.total]).toEqual([PAGE_VIEW_SLAB, 0]);
+});
+
+test("each CPU allocates from a slab of its own", () => {
+  const { kernel, mm } = twoCpus();
+  const here = mm.slab.kmalloc(512, GFP_ATOMIC)!;
+  const there = onCpu(kernel, 1, () => mm.slab.kmalloc(512, GFP_ATOMIC)!);
+  expect(here.slab).not.toBe(there.slab);
+});
+
+test("an object freed on another CPU goes back to its slab, and that CPU does not hand it out", () => {
+  const { kernel, mm } = twoCpus();
+  const [a, b] = [mm.slab.kmalloc(512, GFP_ATOMIC)!, mm.slab.kmalloc(512, GFP_ATOMIC)!];
+  onCpu(kernel, 1, () => mm.slab.kfree(a));
+  expect(onCpu(kernel, 1, () => mm.slab.kmalloc(512, GFP_ATOMIC)!.slab)).not.toBe(b.slab);
+  // The first CPU finds it once its own list is used up.
+  const rest = Array.from({ length: 15 }, () => mm.slab.kmalloc(512, GFP_ATOMIC)!);
+  expect(rest.indexOf(a)).toBe(14);
+});
+
+test("a full slab that another CPU frees into is that CPU's next one", () => {
+  const { kernel, mm } = twoCpus();
+  const objects = Array.from({ length: 40 }, () => mm.slab.kmalloc(512, GFP_ATOMIC)!);
+  const full = objects.filter(({ slab }) => slab === objects[0]!.slab);
+  expect(full).toHaveLength(16);
+  onCpu(kernel, 1, () => {
+    mm.slab.kfree(full[3]!);
+    expect(mm.slab.kmalloc(512, GFP_ATOMIC)).toBe(full[3]);
+  });
+});
+
+test("empty slabs are kept for the next burst, a handful of them, and the rest given back at once", () => {
+  const { mm } = twoCpus();
+  const objects = Array.from({ length: 600 }, () => mm.slab.kmalloc(1024, GFP_ATOMIC)!);
+  const used = 1024 - mm.pages.freePages();
+  for (const object of objects) mm.slab.kfree(object);
+  const kept = 1024 - mm.pages.freePages();
+  expect(kept).toBeLessThan(used / 3);
+  expect(kept).toBeGreaterThan(0);
+  mm.slab.shrink();
+  expect(mm.pages.freePages()).toBe(1024);
+});
+
+test("short of memory a slab of the wanted order gives way to a small one", () => {
+  const mm = memory({ nrPages: 8 });
+  const pages = Array.from({ length: 8 }, () => mm.pages.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)!);
+  mm.pages.putPage(pages[2]!);
+  expect(kmalloc(mm, 4096)).toMatchObject({ base: 2 * PAGE_SIZE, sizeBytes: 4096 });
+});
+
+test("objects from the reserves are for those who may use them; others go without", () => {
+  const mm = memory({ nrPages: 64, minFreePages: 40 });
+  mm.ballast.leaveFree(8, NUMA_NO_NODE);
+  const object = mm.slab.kmalloc(256, GFP_ATOMIC | __GFP_MEMALLOC)!;
+  expect(object.pfmemalloc).toBe(true);
+  mm.slab.kfree(object);
+  expect([mm.slab.kmalloc(256, GFP_ATOMIC), mm.slab.kmalloc(256, GFP_ATOMIC | __GFP_MEMALLOC | __GFP_NOMEMALLOC)]).toEqual([null, null]);
+  expect(mm.slab.kmalloc(256, GFP_ATOMIC | __GFP_MEMALLOC)!.pfmemalloc).toBe(true);
+});
+
+test("a request for a node gets an object of that node", () => {
+  const kernel = createKernel({ nrCpus: 2, cpuNodes: [0, 1], seed: 1, reports: "collect" });
+  const zones = [{ name: "Normal" as const, pages: 256 }];
+  const mm = createMm(kernel, { nodes: [{ zones }, { zones }], minFreePages: 0 });
+  const nodes = [0, 1, 0, 1, 1, 0].map((nid) => mm.slab.kmallocNode(512, GFP_ATOMIC, nid)!.slab.nid);
+  expect([nodes, mm.slab.kmalloc(512, GFP_ATOMIC)!.slab.nid, mm.slab.kmallocNode(20_000, GFP_ATOMIC, 1)!.slab.nid]).toEqual([[0, 1, 0, 1, 1, 0], 0, 1]);
+});
+
+test("a cache of its own has its own objects, rounded up to its alignment", () => {
+  const mm = memory({ nrPages: 256 });
+  const cache = mm.slab.createCache("skbuff_small_head", 600, 64);
+  const object = mm.slab.cacheAlloc(cache, GFP_KERNEL, NUMA_NO_NODE)!;
+  expect([cache.name, cache.objectBytes, object.sizeBytes, object.base % 64, cache.objectsInUse(), cache.slabs()]).toEqual(["skbuff_small_head", 640, 640, 0, 1, 1]);
+  mm.slab.kfree(object);
+  expect([cache.objectsInUse(), mm.slab.objectsInUse()]).toEqual([0, 0]);
+});
+
+test("a bulk request is all or nothing", () => {
+  const mm = memory({ nrPages: 4 });
+  const cache = mm.slab.createCache("test", 2048, 8);
+  const out: (SlabObject | null)[] = [];
+  expect([mm.slab.cacheAllocBulk(cache, GFP_ATOMIC, 9, out), cache.objectsInUse(), out.every((slot) => slot === null)]).toEqual([0, 0, true]);
+  expect([mm.slab.cacheAllocBulk(cache, GFP_ATOMIC, 8, out), new Set(out.slice(0, 8)).size]).toEqual([8, 8]);
+});
+
+test.each([[4, 8, "object bytes of cache test"], [9000, 8, "object bytes of cache test"], [64, 3, "alignment of cache test"], [64, 4, "alignment of cache test"]])("a cache of %d bytes aligned to %d is refused by name", (bytes, align, option) => {
+  expect(usageErrorOf(() => memory().slab.createCache("test", bytes, align)).option).toBe(option);
+});
+
+test("property: on two CPUs, however objects are freed, none is in two hands, and a shrink brings every page home", () => {
+  const step = fc.record({ cpu: fc.integer({ min: 0, max: 1 }), free: fc.boolean(), at: fc.nat(), bytes: fc.constantFrom(64, 512, 512, 2048, 8192) });
+  fc.assert(fc.property(fc.array(step, { maxLength: 250, size: "max" }), (steps) => {
+    const { kernel, mm } = twoCpus();
+    const live = new Set<SlabObject>();
+    for (const { cpu, free, at, bytes } of steps) {
+      onCpu(kernel, cpu, () => {
+        const object = [...live][at % Math.max(1, live.size)];
+        if (free && object !== undefined) {
+          live.delete(object);
+          mm.slab.kfree(object);
+          return;
+        }
+        const got = mm.slab.kmalloc(bytes, GFP_ATOMIC);
+        if (got === null) return;
+        expect([live.has(got), got.inUse]).toEqual([false, true]);
+        live.add(got);
+      });
+      expect(mm.slab.objectsInUse()).toBe(live.size);
+    }
+    for (const object of live) mm.slab.kfree(object);
+    mm.slab.shrink();
+    expect([mm.pages.freePages(), kernel.reports.total]).toEqual([1024, 0]);
+  }));
 });

@@ -90,6 +90,8 @@ export interface DmaDevice {
   readonly syncForCpu: (dmaAddr: number, offset: number, sizeBytes: number, direction: number) => void;
   /** The device may write, or read what the CPU wrote. @kernel dma_sync_single_range_for_device */
   readonly syncForDevice: (dmaAddr: number, offset: number, sizeBytes: number, direction: number) => void;
+  /** A list of `nents` empty entries, the caller's for good. @kernel sg_alloc_table (lib/scatterlist.c) */
+  readonly allocSgTable: (nents: number) => Scatterlist[];
   /** Maps the first `nents` entries, all or none: how many addresses it wrote, 0 on failure. The pages stay the caller's. @kernel dma_map_sg_attrs */
   readonly mapSg: (list: readonly Scatterlist[], nents: number, direction: number, attrs: number) => number;
   /** With the `nents` that `mapSg` was given, not the answer it gave. @kernel dma_unmap_sg_attrs */

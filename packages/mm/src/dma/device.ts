@@ -1,7 +1,7 @@
 import { CONTEXT_HARDIRQ, EIO, UsageError, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
 import {
-  DMA_ATTR_SKIP_CPU_SYNC, DMA_BIDIRECTIONAL, DMA_MAPPING_ERROR, DMA_NONE, NUMA_NO_NODE, PAGE_SHIFT, PAGE_SIZE, __GFP_COMP, __GFP_DMA, __GFP_DMA32, __GFP_HIGHMEM,
-  type CoherentMemory, type DmaDevice, type DmaProbe, type DmaStats, type NetIov, type Page, type PageAllocator, type PayloadRegion, type Scatterlist,
+  DMA_ATTR_SKIP_CPU_SYNC, DMA_BIDIRECTIONAL, DMA_MAPPING_ERROR, DMA_NONE, NUMA_NO_NODE, PAGE_SHIFT, PAGE_SIZE, Scatterlist, __GFP_COMP, __GFP_DMA, __GFP_DMA32, __GFP_HIGHMEM,
+  type CoherentMemory, type DmaDevice, type DmaProbe, type DmaStats, type NetIov, type Page, type PageAllocator, type PayloadRegion,
 } from "../api/index.ts";
 import type { Point } from "../fault-injection.ts";
 import { getOrder } from "../get-order.ts";
@@ -178,6 +178,11 @@ export class Device implements DmaDevice {
     this.stats.syncs++;
     if (forCpu) this.#ops.syncForCpu(dmaAddr, sizeBytes, direction);
     else this.#ops.syncForDevice(dmaAddr, sizeBytes, direction);
+  }
+
+  allocSgTable(nents: number): Scatterlist[] {
+    if (!Number.isInteger(nents) || nents < 1) throw new UsageError("mm", `nents of ${this.name}`, nents, "give 1 or more");
+    return Array.from({ length: nents }, () => new Scatterlist());
   }
 
   mapSg(list: readonly Scatterlist[], nents: number, direction: number, attrs: number): number {
