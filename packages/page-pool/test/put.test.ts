@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { PAGE_PFMEMALLOC_BIT, type DmaDevice, type Page } from "@netmem/mm/api";
+import { PAGE_PFMEMALLOC_BIT, PAGE_VIEW_MAPPING, type DmaDevice, type Page } from "@netmem/mm/api";
 import type { SharedRelease } from "../src/api/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
@@ -134,6 +134,25 @@ test("pp-xdp row 31: a released page is not synced, and unmapped once", () => {
   rig.mm.pages.getPage(page);
   pool.putFullNetmem(page, false);
   expect([rig.dma.stats.syncs - syncs, rig.dma.stats.unmaps]).toEqual([0, 1]);
+});
+
+test("skb-mm row 36: a page that leaves its pool is unmapped once, its dma_addr 0, its words free, and counted as released", () => {
+  const rig = new PoolRig();
+  const pool = rig.create();
+  const page = rig.take(pool, 1)[0]!;
+  const { dmaAddr } = page;
+  rig.mm.pages.getPage(page);
+  pool.putFullNetmem(page, false);
+  expect([rig.dma.stats.unmaps, page.dmaAddr, page.claims, pool.releaseCnt, rig.events.filter((event) => event === "release 1")]).toEqual([1, 0, 0, 1, ["release 1"]]);
+  expect([dmaAddr > 0, page.refcount, rig.kinds()]).toEqual([true, 1, []]);
+});
+
+test("a pool that is given a page whose words are another's is reported by word", () => {
+  const rig = new PoolRig();
+  const pool = rig.create({ order: 1 });
+  const page = rig.take(pool, 1)[0]!;
+  expect(rig.mm.words.claim(page, PAGE_VIEW_MAPPING)).toBe(false);
+  expect(rig.kernel.reports.reports).toMatchObject([{ kind: "page-word-claim", owner: "page_pool", message: "word 1 is pp_magic of page_pool, and a mapping would write lru.next over it" }]);
 });
 
 test("pp-xdp row 32: recycling a page 1000 times maps nothing, unmaps nothing, holds nothing", () => {

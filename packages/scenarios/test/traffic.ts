@@ -1,4 +1,4 @@
-import { createMachine, PRESET_NAMES, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type FreeOrder, type Machine, type MachineOptions, type PresetName, type WireFrame, type WireTiming } from "@netmem/machine";
+import { createMachine, PRESET_NAMES, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type DeviceOptions, type FreeOrder, type Machine, type MachineOptions, type PresetName, type WireFrame, type WireTiming } from "@netmem/machine";
 import type { NetDriver } from "@netmem/driver/api";
 import { mvneta } from "@netmem/driver-mvneta";
 import type { PagePool } from "@netmem/page-pool/api";
@@ -17,6 +17,8 @@ export interface TrafficOptions extends MachineOptions {
   readonly readerCpu?: number;
   /** CPU of the NIC's interrupt. */
   readonly nicCpu?: number;
+  /** How the NIC reaches memory. */
+  readonly attach?: Pick<DeviceOptions, "nonCoherent" | "dma">;
 }
 
 export interface TrafficRun {
@@ -60,7 +62,7 @@ export function traffic(sent: readonly WireFrame[], options: TrafficOptions = {}
     freeOrder: options.freeOrder ?? "original",
     onBytes: (bytes) => chunks.push(bytes.slice()),
   });
-  const device = machine.attach(options.driver ?? mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false, cpu: options.nicCpu ?? 0 });
+  const device = machine.attach(options.driver ?? mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false, cpu: options.nicCpu ?? 0, ...options.attach });
   if (device.netif.open() !== 0) throw new Error("open failed");
   const pool = machine.pagePools.pools()[0]!;
   const idle = (each?: () => void): void => {

@@ -111,7 +111,9 @@ export class ObjectCache implements KmemCache {
     for (let i = partial.length - 1; i >= 0; i--) {
       const slab = partial[i]!;
       if (!suits(slab, nid) || !this.#mayUse(slab, gfp)) continue;
-      partial.splice(i, 1);
+      // Closed up by hand: splice would make an array for what it takes out.
+      for (let later = i + 1; later < partial.length; later++) partial[later - 1] = partial[later]!;
+      partial.pop();
       return slab;
     }
     return null;
@@ -163,7 +165,7 @@ export class ObjectCache implements KmemCache {
   /** @kernel put_cpu_partial */
   #putCpuPartial(cpu: CpuSlab, slab: Slab): void {
     if (cpu.partial.length >= this.#cpuPartialSlabs) {
-      for (const other of cpu.partial.splice(0)) {
+      for (let other = cpu.partial.pop(); other !== undefined; other = cpu.partial.pop()) {
         other.frozen = false;
         this.#putNode(other);
       }
