@@ -190,11 +190,13 @@ class Soak {
   /** What happens now and then: pressure and its end, time, a drain, a shrink. */
   #shake(): void {
     const random = this.#random;
-    if (random(6) === 0) this.mm.ballast.leaveFree(random(600), NUMA_NO_NODE);
-    else if (random(6) === 0) this.mm.ballast.release();
-    else if (random(8) === 0) this.mm.pages.drainAllPages();
-    else if (random(8) === 0) this.mm.slab.shrink();
-    else this.kernel.scheduler.runFor(random(5_000_000));
+    switch (random(8)) {
+      case 0: this.mm.ballast.leaveFree(random(600), NUMA_NO_NODE); break;
+      case 1: this.mm.ballast.release(); break;
+      case 2: this.mm.pages.drainAllPages(); break;
+      case 3: this.mm.slab.shrink(); break;
+      default: this.kernel.scheduler.runFor(random(5_000_000));
+    }
   }
 
   #pick<T>(from: T[]): T | null {
