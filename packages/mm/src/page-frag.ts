@@ -8,15 +8,15 @@ const LARGE_FLAGS: number = __GFP_COMP | __GFP_NOWARN | __GFP_NORETRY | __GFP_NO
 
 /** @kernel mm/page_frag_cache.c */
 export class PageFragAllocator implements PageFrags {
-  readonly #pages: PageAllocator;
-  readonly #ascends: boolean;
+  private readonly pages: PageAllocator;
+  private readonly ascends: boolean;
   /** Flags that the request for a large block leaves out. */
-  readonly #dropped: number;
+  private readonly dropped: number;
 
   constructor(pages: PageAllocator, ascends: boolean, refillReclaims: boolean) {
-    this.#pages = pages;
-    this.#ascends = ascends;
-    this.#dropped = refillReclaims ? 0 : __GFP_DIRECT_RECLAIM;
+    this.pages = pages;
+    this.ascends = ascends;
+    this.dropped = refillReclaims ? 0 : __GFP_DIRECT_RECLAIM;
   }
 
   createCache(): PageFragCache {
@@ -27,20 +27,20 @@ export class PageFragAllocator implements PageFrags {
     if (!(fragsz >= 1 && fragsz <= PAGE_FRAG_CACHE_MAX_SIZE) || align < 1 || (align & (align - 1)) !== 0) {
       throw new UsageError("mm", "fragment bytes and alignment", `${fragsz}, ${align}`, `give 1 to ${PAGE_FRAG_CACHE_MAX_SIZE} bytes and a power of two`);
     }
-    if (cache.page === null && !this.#refill(cache, gfp)) return -1;
+    if (cache.page === null && !this.refill(cache, gfp)) return -1;
     for (;;) {
-      const offset = this.#ascends ? (cache.offset + align - 1) & -align : cache.offset - fragsz;
-      if (this.#ascends ? offset + fragsz <= PAGE_SIZE << cache.order : offset >= 0) return this.#cut(cache, offset, fragsz, align);
+      const offset = this.ascends ? (cache.offset + align - 1) & -align : cache.offset - fragsz;
+      if (this.ascends ? offset + fragsz <= PAGE_SIZE << cache.order : offset >= 0) return this.cut(cache, offset, fragsz, align);
       // From 6.13 a request that may never fit leaves the block alone; before, the block was given up first.
-      if (this.#ascends && fragsz > PAGE_SIZE) return -1;
-      if (!this.#renew(cache, gfp)) return -1;
-      if (!this.#ascends && PAGE_SIZE << cache.order < fragsz) return -1;
+      if (this.ascends && fragsz > PAGE_SIZE) return -1;
+      if (!this.renew(cache, gfp)) return -1;
+      if (!this.ascends && PAGE_SIZE << cache.order < fragsz) return -1;
     }
   }
 
-  #cut(cache: PageFragCache, offset: number, fragsz: number, align: number): number {
+  private cut(cache: PageFragCache, offset: number, fragsz: number, align: number): number {
     cache.pagecntBias--;
-    if (this.#ascends) {
+    if (this.ascends) {
       cache.offset = offset + fragsz;
       return offset;
     }
@@ -49,26 +49,26 @@ export class PageFragAllocator implements PageFrags {
   }
 
   /** The block has no room: the same one again if no fragment of it is out, else another. False without memory. */
-  #renew(cache: PageFragCache, gfp: number): boolean {
+  private renew(cache: PageFragCache, gfp: number): boolean {
     const page = cache.page!;
-    if (!this.#pages.pageRefSubAndTest(page, cache.pagecntBias)) return this.#refill(cache, gfp);
+    if (!this.pages.pageRefSubAndTest(page, cache.pagecntBias)) return this.refill(cache, gfp);
     if (cache.pfmemalloc) {
       // Memory of the reserves is not kept a moment longer than it is needed.
-      this.#pages.freeFrozenPages(page, cache.order);
-      return this.#refill(cache, gfp);
+      this.pages.freeFrozenPages(page, cache.order);
+      return this.refill(cache, gfp);
     }
-    this.#pages.setPageCount(page, PAGE_FRAG_CACHE_MAX_SIZE + 1);
-    this.#start(cache);
+    this.pages.setPageCount(page, PAGE_FRAG_CACHE_MAX_SIZE + 1);
+    this.start(cache);
     return true;
   }
 
   /** @kernel __page_frag_cache_refill */
-  #refill(cache: PageFragCache, gfp: number): boolean {
+  private refill(cache: PageFragCache, gfp: number): boolean {
     let order = PAGE_FRAG_CACHE_MAX_ORDER;
-    let page = this.#pages.allocPages((gfp & ~this.#dropped) | LARGE_FLAGS, order, NUMA_NO_NODE);
+    let page = this.pages.allocPages((gfp & ~this.dropped) | LARGE_FLAGS, order, NUMA_NO_NODE);
     if (page === null) {
       order = 0;
-      page = this.#pages.allocPages(gfp, order, NUMA_NO_NODE);
+      page = this.pages.allocPages(gfp, order, NUMA_NO_NODE);
     }
     cache.page = page;
     if (page === null) {
@@ -79,18 +79,18 @@ export class PageFragAllocator implements PageFrags {
     }
     cache.order = order;
     cache.pfmemalloc = pageIsPfmemalloc(page);
-    this.#pages.pageRefAdd(page, PAGE_FRAG_CACHE_MAX_SIZE);
-    this.#start(cache);
+    this.pages.pageRefAdd(page, PAGE_FRAG_CACHE_MAX_SIZE);
+    this.start(cache);
     return true;
   }
 
-  #start(cache: PageFragCache): void {
+  private start(cache: PageFragCache): void {
     cache.pagecntBias = PAGE_FRAG_CACHE_MAX_SIZE + 1;
-    cache.offset = this.#ascends ? 0 : PAGE_SIZE << cache.order;
+    cache.offset = this.ascends ? 0 : PAGE_SIZE << cache.order;
   }
 
   pageFragFree(page: Page): void {
-    this.#pages.putPage(page);
+    this.pages.putPage(page);
   }
 
   pageFragCacheDrain(cache: PageFragCache): void {
@@ -103,6 +103,6 @@ export class PageFragAllocator implements PageFrags {
 
   pageFragCacheDrainPage(page: Page, count: number): void {
     const { head } = page;
-    if (this.#pages.pageRefSubAndTest(head, count)) this.#pages.freeFrozenPages(head, head.order);
+    if (this.pages.pageRefSubAndTest(head, count)) this.pages.freeFrozenPages(head, head.order);
   }
 }

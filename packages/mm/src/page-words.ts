@@ -12,23 +12,23 @@ function packed(view: number, filler: number): number {
 }
 
 export class UnionWords implements PageWords {
-  readonly #masks: number[] = [];
-  readonly #values: number[] = [];
-  readonly #reports: ReportSink;
+  private readonly masks: number[] = [];
+  private readonly values: number[] = [];
+  private readonly reports: ReportSink;
 
   constructor(reports: ReportSink) {
-    this.#reports = reports;
+    this.reports = reports;
     for (let view = 0; view < PAGE_VIEWS.length; view++) {
-      this.#masks.push(packed(view, 0xf));
-      this.#values.push(packed(view, view));
+      this.masks.push(packed(view, 0xf));
+      this.values.push(packed(view, view));
     }
   }
 
   claim(page: Page, view: number): boolean {
-    const mask = this.#masks[view]!;
-    const value = this.#values[view]!;
+    const mask = this.masks[view]!;
+    const value = this.values[view]!;
     const held = page.claims & mask;
-    if (held !== 0 && !this.#free(page, view)) return false;
+    if (held !== 0 && !this.free(page, view)) return false;
     page.claims = (page.claims & ~mask) | value;
     return true;
   }
@@ -44,14 +44,14 @@ export class UnionWords implements PageWords {
   }
 
   /** Whether each word of the view is free or its own; reports the first that is not. */
-  #free(page: Page, view: number): boolean {
+  private free(page: Page, view: number): boolean {
     const wanted = PAGE_VIEWS[view]!;
     for (let word = 1; word <= UNION_WORDS; word++) {
       const field = wanted.words[word - 1]!;
       const owner = this.ownerOf(page, word);
       if (field === "" || owner === 0 || owner === view) continue;
       const current = PAGE_VIEWS[owner]!;
-      this.#reports.report(
+      this.reports.report(
         "page-word-claim", "warn", pageName(page), current.name,
         `word ${word} is ${current.words[word - 1]} of ${current.name}, and ${wanted.name} would write ${field} over it`,
       );

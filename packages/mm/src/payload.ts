@@ -5,30 +5,30 @@ import { PayloadRegion, type PayloadBacking, type PayloadMemory, type RegionKind
 const LOOP_BYTES = 64;
 
 export class BackedPayload implements PayloadMemory {
-  readonly #buffer: ArrayBuffer;
-  readonly #bytes: Uint8Array;
-  readonly #copyWithin: ((target: number, source: number, lengthBytes: number) => void) | null;
-  readonly #reports: ReportSink;
-  #used = 0;
+  private readonly buffer: ArrayBuffer;
+  private readonly bytes: Uint8Array;
+  private readonly copyWithin: ((target: number, source: number, lengthBytes: number) => void) | null;
+  private readonly reports: ReportSink;
+  private used = 0;
 
   constructor(backing: PayloadBacking, reports: ReportSink) {
-    this.#buffer = backing.buffer;
-    this.#bytes = new Uint8Array(backing.buffer);
-    this.#copyWithin = backing.copyWithin ?? null;
-    this.#reports = reports;
+    this.buffer = backing.buffer;
+    this.bytes = new Uint8Array(backing.buffer);
+    this.copyWithin = backing.copyWithin ?? null;
+    this.reports = reports;
   }
 
   addRegion(name: string, lengthBytes: number, cpuReadable: boolean, kind?: RegionKind): PayloadRegion {
     if (!Number.isInteger(lengthBytes) || lengthBytes < 0 || lengthBytes % 8 !== 0) {
       throw new UsageError("mm", `region ${name} bytes`, lengthBytes, "give a multiple of 8");
     }
-    const base = this.#used;
-    if (base + lengthBytes > this.#buffer.byteLength) {
-      throw new UsageError("mm", `region ${name} bytes`, lengthBytes, `the backing has ${this.#buffer.byteLength - base} bytes left: create the machine with more`);
+    const base = this.used;
+    if (base + lengthBytes > this.buffer.byteLength) {
+      throw new UsageError("mm", `region ${name} bytes`, lengthBytes, `the backing has ${this.buffer.byteLength - base} bytes left: create the machine with more`);
     }
-    this.#used = base + lengthBytes;
-    const bytes = new Uint8Array(this.#buffer, base, lengthBytes);
-    return new PayloadRegion(name, bytes, new Int32Array(this.#buffer, base, lengthBytes >> 2), cpuReadable, base, kind ?? defaultKind(cpuReadable));
+    this.used = base + lengthBytes;
+    const bytes = new Uint8Array(this.buffer, base, lengthBytes);
+    return new PayloadRegion(name, bytes, new Int32Array(this.buffer, base, lengthBytes >> 2), cpuReadable, base, kind ?? defaultKind(cpuReadable));
   }
 
   adoptRegion(name: string, bytes: Uint8Array, cpuReadable: boolean): PayloadRegion {
@@ -40,7 +40,7 @@ export class BackedPayload implements PayloadMemory {
   copy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
     if (!target.cpuReadable || !source.cpuReadable) {
       const unreadable = target.cpuReadable ? source : target;
-      this.#reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
+      this.reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
       return false;
     }
     this.dmaCopy(target, targetOffset, source, sourceOffset, lengthBytes);
@@ -54,17 +54,17 @@ export class BackedPayload implements PayloadMemory {
     }
     const to = target.base + targetOffset;
     const from = source.base + sourceOffset;
-    if (this.#copyWithin !== null) this.#copyWithin(to, from, lengthBytes);
-    else if (lengthBytes > LOOP_BYTES) this.#bytes.copyWithin(to, from, from + lengthBytes);
+    if (this.copyWithin !== null) this.copyWithin(to, from, lengthBytes);
+    else if (lengthBytes > LOOP_BYTES) this.bytes.copyWithin(to, from, from + lengthBytes);
     else {
-      const bytes = this.#bytes;
+      const bytes = this.bytes;
       for (let i = 0; i < lengthBytes; i++) bytes[to + i] = bytes[from + i]!;
     }
   }
 
   readByte(region: PayloadRegion, offset: number): number {
     if (region.cpuReadable) return region.bytes[offset]!;
-    this.#reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
+    this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
     return -1;
   }
 }

@@ -19,100 +19,100 @@ export interface BusParts {
 
 /** The device's half: transfers real bytes, and only where its translation lets it. */
 export class MemoryBus implements DeviceBus {
-  readonly #parts: BusParts;
-  readonly #translation: Translation;
-  readonly #payload: PayloadMemory;
+  private readonly parts: BusParts;
+  private readonly translation: Translation;
+  private readonly payload: PayloadMemory;
   /** The cache that stands between device and CPU, if any is modelled. */
-  readonly #cache: ShadowedCache | null;
+  private readonly cache: ShadowedCache | null;
 
   constructor(parts: BusParts) {
-    this.#parts = parts;
-    this.#translation = parts.translation;
-    this.#payload = parts.payload;
-    this.#cache = parts.cache;
+    this.parts = parts;
+    this.translation = parts.translation;
+    this.payload = parts.payload;
+    this.cache = parts.cache;
   }
 
   write(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
-    if (!this.#translation.allows(dmaAddr, lengthBytes, IOMMU_WRITE)) return this.#fault(true, dmaAddr, lengthBytes);
+    if (!this.translation.allows(dmaAddr, lengthBytes, IOMMU_WRITE)) return this.fault(true, dmaAddr, lengthBytes);
     let done = 0;
     while (done < lengthBytes) {
       const at = dmaAddr + done;
       const part = Math.min(lengthBytes - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
-      const region = this.#translation.region(at);
-      const offset = this.#translation.offset(at);
-      if (this.#translation.isStale(at)) this.#parts.stats.staleAccesses++;
-      this.#payload.dmaCopy(this.#side(region, offset), offset, source, sourceOffset + done, part);
-      if (this.#cache !== null) this.#wrote(region, offset, part);
+      const region = this.translation.region(at);
+      const offset = this.translation.offset(at);
+      if (this.translation.isStale(at)) this.parts.stats.staleAccesses++;
+      this.payload.dmaCopy(this.side(region, offset), offset, source, sourceOffset + done, part);
+      if (this.cache !== null) this.wrote(region, offset, part);
       done += part;
     }
     return true;
   }
 
   read(dmaAddr: number, target: PayloadRegion, targetOffset: number, lengthBytes: number): boolean {
-    if (!this.#translation.allows(dmaAddr, lengthBytes, IOMMU_READ)) return this.#fault(false, dmaAddr, lengthBytes);
+    if (!this.translation.allows(dmaAddr, lengthBytes, IOMMU_READ)) return this.fault(false, dmaAddr, lengthBytes);
     let done = 0;
     while (done < lengthBytes) {
       const at = dmaAddr + done;
       const part = Math.min(lengthBytes - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
-      const offset = this.#translation.offset(at);
-      if (this.#translation.isStale(at)) this.#parts.stats.staleAccesses++;
-      this.#payload.dmaCopy(target, targetOffset + done, this.#side(this.#translation.region(at), offset), offset, part);
+      const offset = this.translation.offset(at);
+      if (this.translation.isStale(at)) this.parts.stats.staleAccesses++;
+      this.payload.dmaCopy(target, targetOffset + done, this.side(this.translation.region(at), offset), offset, part);
       done += part;
     }
     return true;
   }
 
   read32(dmaAddr: number): number {
-    if (!this.#translation.allows(dmaAddr, 4, IOMMU_READ)) {
-      this.#fault(false, dmaAddr, 4);
+    if (!this.translation.allows(dmaAddr, 4, IOMMU_READ)) {
+      this.fault(false, dmaAddr, 4);
       return 0;
     }
-    const region = this.#translation.region(dmaAddr);
-    const offset = this.#translation.offset(dmaAddr);
-    if (this.#cache === null) return region.words[offset >> 2]!;
-    const { bytes } = this.#side(region, offset);
+    const region = this.translation.region(dmaAddr);
+    const offset = this.translation.offset(dmaAddr);
+    if (this.cache === null) return region.words[offset >> 2]!;
+    const { bytes } = this.side(region, offset);
     return bytes[offset]! | (bytes[offset + 1]! << 8) | (bytes[offset + 2]! << 16) | (bytes[offset + 3]! << 24);
   }
 
   write32(dmaAddr: number, value: number): boolean {
-    if (!this.#translation.allows(dmaAddr, 4, IOMMU_WRITE)) return this.#fault(true, dmaAddr, 4);
-    const region = this.#translation.region(dmaAddr);
-    const offset = this.#translation.offset(dmaAddr);
-    if (this.#cache === null) {
+    if (!this.translation.allows(dmaAddr, 4, IOMMU_WRITE)) return this.fault(true, dmaAddr, 4);
+    const region = this.translation.region(dmaAddr);
+    const offset = this.translation.offset(dmaAddr);
+    if (this.cache === null) {
       region.words[offset >> 2] = value;
       return true;
     }
-    const { bytes } = this.#side(region, offset);
+    const { bytes } = this.side(region, offset);
     for (let i = 0; i < 4; i++) bytes[offset + i] = value >> (8 * i);
-    this.#wrote(region, offset, 4);
+    this.wrote(region, offset, 4);
     return true;
   }
 
   registerRead(): void {
-    this.#parts.rmb();
+    this.parts.rmb();
   }
 
   registerWrite(): void {
-    this.#parts.wmb();
+    this.parts.wmb();
   }
 
   /** Memory as this device sees it. */
-  #side(region: PayloadRegion, offset: number): PayloadRegion {
-    return this.#cache === null || this.#parts.coherent ? region : this.#cache.deviceSide(region, offset);
+  private side(region: PayloadRegion, offset: number): PayloadRegion {
+    return this.cache === null || this.parts.coherent ? region : this.cache.deviceSide(region, offset);
   }
 
-  #wrote(region: PayloadRegion, offset: number, lengthBytes: number): void {
-    if (this.#parts.coherent) this.#cache!.snoopWrote(region, offset, lengthBytes);
-    else if (this.#side(region, offset) !== region) this.#cache!.deviceWrote(region, offset, lengthBytes);
+  private wrote(region: PayloadRegion, offset: number, lengthBytes: number): void {
+    if (this.parts.coherent) this.cache!.snoopWrote(region, offset, lengthBytes);
+    else if (this.side(region, offset) !== region) this.cache!.deviceWrote(region, offset, lengthBytes);
   }
 
-  #fault(isWrite: boolean, dmaAddr: number, lengthBytes: number): false {
-    const { name, stats, reports } = this.#parts;
+  private fault(isWrite: boolean, dmaAddr: number, lengthBytes: number): false {
+    const { name, stats, reports } = this.parts;
     stats.faults++;
-    if (this.#parts.handlesFault(dmaAddr, isWrite)) return false;
+    if (this.parts.handlesFault(dmaAddr, isWrite)) return false;
     reports.report(
       "dma-fault", "warn", `device ${name} address 0x${dmaAddr.toString(16)}`, name,
-      `DMA ${isWrite ? "write" : "read"} of ${lengthBytes} bytes refused: ${this.#translation.refusal(dmaAddr, lengthBytes)}`,
+      `DMA ${isWrite ? "write" : "read"} of ${lengthBytes} bytes refused: ${this.translation.refusal(dmaAddr, lengthBytes)}`,
     );
     return false;
   }

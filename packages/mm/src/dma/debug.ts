@@ -51,77 +51,77 @@ export interface DebugRef {
  * @kernel kernel/dma/debug.c
  */
 export class DmaDebug {
-  readonly #reports: ReportSink;
-  readonly #deviceNames: string[] = [];
-  readonly #quietOverlaps: boolean[] = [];
-  #device = new Int16Array(64);
-  #type = new Uint8Array(64);
-  #dmaAddr = new Int32Array(64);
-  #size = new Int32Array(64);
-  #direction = new Uint8Array(64);
-  #phys = new Int32Array(64);
-  #sgEntries = new Int32Array(64);
-  #mapErr = new Uint8Array(64);
-  #next = new Int32Array(64);
-  #entries = 0;
-  #freeEntry = NONE;
-  readonly #buckets: Int32Array = new Int32Array(HASH_SIZE).fill(NONE);
+  private readonly reports: ReportSink;
+  private readonly deviceNames: string[] = [];
+  private readonly quietOverlaps: boolean[] = [];
+  private device = new Int16Array(64);
+  private type = new Uint8Array(64);
+  private dmaAddr = new Int32Array(64);
+  private size = new Int32Array(64);
+  private direction = new Uint8Array(64);
+  private phys = new Int32Array(64);
+  private sgEntries = new Int32Array(64);
+  private mapErr = new Uint8Array(64);
+  private next = new Int32Array(64);
+  private entries = 0;
+  private freeEntry = NONE;
+  private readonly buckets: Int32Array = new Int32Array(HASH_SIZE).fill(NONE);
   /** Largest mapping so far: how far back the start of one that holds an address can lie. */
-  #largest = 0;
+  private largest = 0;
   /** Mappings that the device may write and that begin in a line, by line of host memory. @kernel dma_active_cacheline */
-  readonly #lines: Uint8Array;
-  readonly #linesBase: number;
+  private readonly lines: Uint8Array;
+  private readonly linesBase: number;
   /** Physical address of the mapping that `remove` found last. */
   removedPhys = 0;
   readonly ref: DebugRef = { device: 0, type: 0, dmaAddr: 0, sizeBytes: 0, direction: 0, phys: 0, sgEntries: 0 };
 
   constructor(reports: ReportSink, hostBase: number, hostBytes: number) {
-    this.#reports = reports;
-    this.#linesBase = hostBase;
-    this.#lines = new Uint8Array(hostBytes >> LINE_SHIFT);
+    this.reports = reports;
+    this.linesBase = hostBase;
+    this.lines = new Uint8Array(hostBytes >> LINE_SHIFT);
   }
 
   /** `quietOverlaps`: small buffers are bounced, so that lines are not shared after all. */
   addDevice(name: string, quietOverlaps: boolean): number {
-    this.#quietOverlaps.push(quietOverlaps);
-    return this.#deviceNames.push(name) - 1;
+    this.quietOverlaps.push(quietOverlaps);
+    return this.deviceNames.push(name) - 1;
   }
 
   /** Records the mapping that `ref` describes. @kernel add_dma_entry */
   add(attrs: number): void {
     const { ref } = this;
-    const entry = this.#takeEntry();
-    this.#device[entry] = ref.device;
-    this.#type[entry] = ref.type;
-    this.#dmaAddr[entry] = ref.dmaAddr;
-    this.#size[entry] = ref.sizeBytes;
-    this.#direction[entry] = ref.direction;
-    this.#phys[entry] = ref.phys;
-    this.#sgEntries[entry] = ref.sgEntries;
-    this.#mapErr[entry] = ref.type === DEBUG_PAGE ? ERR_NOT_CHECKED : ERR_NOT_APPLICABLE;
+    const entry = this.takeEntry();
+    this.device[entry] = ref.device;
+    this.type[entry] = ref.type;
+    this.dmaAddr[entry] = ref.dmaAddr;
+    this.size[entry] = ref.sizeBytes;
+    this.direction[entry] = ref.direction;
+    this.phys[entry] = ref.phys;
+    this.sgEntries[entry] = ref.sgEntries;
+    this.mapErr[entry] = ref.type === DEBUG_PAGE ? ERR_NOT_CHECKED : ERR_NOT_APPLICABLE;
     const bucket = bucketOf(ref.dmaAddr);
-    this.#next[entry] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = entry;
-    if (ref.sizeBytes > this.#largest) this.#largest = ref.sizeBytes;
-    if (ref.direction !== DMA_TO_DEVICE) this.#insertLine(ref, attrs);
+    this.next[entry] = this.buckets[bucket]!;
+    this.buckets[bucket] = entry;
+    if (ref.sizeBytes > this.largest) this.largest = ref.sizeBytes;
+    if (ref.direction !== DMA_TO_DEVICE) this.insertLine(ref, attrs);
   }
 
   /** @kernel active_cacheline_insert: only the line of the first byte is looked at */
-  #insertLine(ref: DebugRef, attrs: number): void {
-    const line = (ref.phys - this.#linesBase) >> LINE_SHIFT;
-    if (line < 0 || line >= this.#lines.length) return;
-    const live = this.#lines[line]!;
-    if (live <= MAX_OVERLAP + 1) this.#lines[line]!++;
+  private insertLine(ref: DebugRef, attrs: number): void {
+    const line = (ref.phys - this.linesBase) >> LINE_SHIFT;
+    if (line < 0 || line >= this.lines.length) return;
+    const live = this.lines[line]!;
+    if (live <= MAX_OVERLAP + 1) this.lines[line]!++;
     if (live === 0) return;
-    if (live > MAX_OVERLAP) this.#report("dma-debug-overlap-limit", ref, `exceeded ${MAX_OVERLAP} overlapping mappings of the cache line at 0x${hex(ref.phys)}`);
-    else if ((attrs & DMA_ATTR_SKIP_CPU_SYNC) === 0 && !this.#quietOverlaps[ref.device]) this.#report("dma-debug-overlap", ref, `another live mapping begins in the cache line at 0x${hex(ref.phys)}: overlapping mappings aren't supported`);
+    if (live > MAX_OVERLAP) this.report("dma-debug-overlap-limit", ref, `exceeded ${MAX_OVERLAP} overlapping mappings of the cache line at 0x${hex(ref.phys)}`);
+    else if ((attrs & DMA_ATTR_SKIP_CPU_SYNC) === 0 && !this.quietOverlaps[ref.device]) this.report("dma-debug-overlap", ref, `another live mapping begins in the cache line at 0x${hex(ref.phys)}: overlapping mappings aren't supported`);
   }
 
   /** The driver asks whether it failed. @kernel debug_dma_mapping_error */
   checked(device: number, dmaAddr: number): void {
-    for (let entry = this.#buckets[bucketOf(dmaAddr)]!; entry !== NONE; entry = this.#next[entry]!) {
-      if (this.#dmaAddr[entry] !== dmaAddr || this.#device[entry] !== device || this.#mapErr[entry] !== ERR_NOT_CHECKED) continue;
-      this.#mapErr[entry] = ERR_CHECKED;
+    for (let entry = this.buckets[bucketOf(dmaAddr)]!; entry !== NONE; entry = this.next[entry]!) {
+      if (this.dmaAddr[entry] !== dmaAddr || this.device[entry] !== device || this.mapErr[entry] !== ERR_NOT_CHECKED) continue;
+      this.mapErr[entry] = ERR_CHECKED;
       return;
     }
   }
@@ -133,53 +133,53 @@ export class DmaDebug {
    */
   remove(): number {
     const { ref } = this;
-    const entry = this.#findExact(ref);
+    const entry = this.findExact(ref);
     if (entry === NONE) {
-      if (ref.dmaAddr === DMA_MAPPING_ERROR) this.#report("dma-debug-invalid-address", ref, "device driver tries to free an invalid DMA memory address: its mapping failed");
-      else this.#report("dma-debug-not-allocated", ref, `device driver tries to free DMA memory it has not allocated: ${ref.sizeBytes} bytes`);
+      if (ref.dmaAddr === DMA_MAPPING_ERROR) this.report("dma-debug-invalid-address", ref, "device driver tries to free an invalid DMA memory address: its mapping failed");
+      else this.report("dma-debug-not-allocated", ref, `device driver tries to free DMA memory it has not allocated: ${ref.sizeBytes} bytes`);
       return 0;
     }
-    const size = this.#size[entry]!;
-    const type = this.#type[entry]!;
-    const direction = this.#direction[entry]!;
-    const entries = this.#sgEntries[entry]!;
-    if (ref.sizeBytes !== size) this.#report("dma-debug-size", ref, `device driver frees DMA memory with different size: mapped ${size} bytes, unmapped ${ref.sizeBytes}`);
-    if (ref.type !== type) this.#report("dma-debug-function", ref, `device driver frees DMA memory with wrong function: mapped as ${TYPE_NAMES[type]}, unmapped as ${TYPE_NAMES[ref.type]}`);
+    const size = this.size[entry]!;
+    const type = this.type[entry]!;
+    const direction = this.direction[entry]!;
+    const entries = this.sgEntries[entry]!;
+    if (ref.sizeBytes !== size) this.report("dma-debug-size", ref, `device driver frees DMA memory with different size: mapped ${size} bytes, unmapped ${ref.sizeBytes}`);
+    if (ref.type !== type) this.report("dma-debug-function", ref, `device driver frees DMA memory with wrong function: mapped as ${TYPE_NAMES[type]}, unmapped as ${TYPE_NAMES[ref.type]}`);
     if ((ref.type === DEBUG_COHERENT) !== (type === DEBUG_COHERENT)) return 0;
-    if (type === DEBUG_COHERENT && ref.phys !== this.#phys[entry]) this.#report("dma-debug-cpu-address", ref, `device driver frees DMA memory with different CPU address: allocated 0x${hex(this.#phys[entry]!)}, freed 0x${hex(ref.phys)}`);
-    if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== entries) this.#report("dma-debug-sg-count", ref, `device driver frees DMA sg list with different entry count: mapped ${entries}, unmapped ${ref.sgEntries}`);
-    if (ref.direction !== direction) this.#report("dma-debug-direction", ref, `device driver frees DMA memory with different direction: mapped with ${directionName(direction)}, unmapped with ${directionName(ref.direction)}`);
-    if (this.#mapErr[entry] === ERR_NOT_CHECKED) this.#report("dma-debug-error-unchecked", ref, `device driver failed to check map error: ${size} bytes mapped as ${TYPE_NAMES[type]}, unmapped without a call of dma_mapping_error`);
-    this.removedPhys = this.#phys[entry]!;
-    this.#forget(entry);
+    if (type === DEBUG_COHERENT && ref.phys !== this.phys[entry]) this.report("dma-debug-cpu-address", ref, `device driver frees DMA memory with different CPU address: allocated 0x${hex(this.phys[entry]!)}, freed 0x${hex(ref.phys)}`);
+    if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== entries) this.report("dma-debug-sg-count", ref, `device driver frees DMA sg list with different entry count: mapped ${entries}, unmapped ${ref.sgEntries}`);
+    if (ref.direction !== direction) this.report("dma-debug-direction", ref, `device driver frees DMA memory with different direction: mapped with ${directionName(direction)}, unmapped with ${directionName(ref.direction)}`);
+    if (this.mapErr[entry] === ERR_NOT_CHECKED) this.report("dma-debug-error-unchecked", ref, `device driver failed to check map error: ${size} bytes mapped as ${TYPE_NAMES[type]}, unmapped without a call of dma_mapping_error`);
+    this.removedPhys = this.phys[entry]!;
+    this.forget(entry);
     return size;
   }
 
   /** Whether the range of `ref` may be synced this way; the driver's mistake is reported. @kernel check_sync */
   checkSync(forCpu: boolean): boolean {
     const { ref } = this;
-    const entry = this.#findContaining(ref);
+    const entry = this.findContaining(ref);
     if (entry === NONE) {
-      this.#report("dma-debug-sync-not-allocated", ref, `device driver tries to sync DMA memory it has not allocated: ${ref.sizeBytes} bytes, and no mapping holds them all`);
+      this.report("dma-debug-sync-not-allocated", ref, `device driver tries to sync DMA memory it has not allocated: ${ref.sizeBytes} bytes, and no mapping holds them all`);
       return false;
     }
-    const direction = this.#direction[entry]!;
+    const direction = this.direction[entry]!;
     if (direction === DMA_BIDIRECTIONAL) return true;
     let ok = true;
     if (ref.direction !== direction) {
-      this.#report("dma-debug-sync-direction", ref, `device driver syncs DMA memory with different direction: ${both(direction, ref.direction)}`);
+      this.report("dma-debug-sync-direction", ref, `device driver syncs DMA memory with different direction: ${both(direction, ref.direction)}`);
       ok = false;
     }
     if (forCpu && direction !== DMA_FROM_DEVICE && ref.direction !== DMA_TO_DEVICE) {
-      this.#report("dma-debug-sync-read-only", ref, `device driver syncs device read-only DMA memory for cpu: ${both(direction, ref.direction)}`);
+      this.report("dma-debug-sync-read-only", ref, `device driver syncs device read-only DMA memory for cpu: ${both(direction, ref.direction)}`);
       ok = false;
     }
     if (!forCpu && direction !== DMA_TO_DEVICE && ref.direction !== DMA_FROM_DEVICE) {
-      this.#report("dma-debug-sync-write-only", ref, `device driver syncs device write-only DMA memory to device: ${both(direction, ref.direction)}`);
+      this.report("dma-debug-sync-write-only", ref, `device driver syncs device write-only DMA memory to device: ${both(direction, ref.direction)}`);
       ok = false;
     }
-    if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== this.#sgEntries[entry]) {
-      this.#report("dma-debug-sg-count", ref, `device driver syncs DMA sg list with different entry count: mapped ${this.#sgEntries[entry]}, synced ${ref.sgEntries}`);
+    if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== this.sgEntries[entry]) {
+      this.report("dma-debug-sg-count", ref, `device driver syncs DMA sg list with different entry count: mapped ${this.sgEntries[entry]}, synced ${ref.sgEntries}`);
       ok = false;
     }
     return ok;
@@ -190,40 +190,40 @@ export class DmaDebug {
     let count = 0;
     let sample = NONE;
     for (let bucket = 0; bucket < HASH_SIZE; bucket++) {
-      for (let entry = this.#buckets[bucket]!; entry !== NONE; entry = this.#next[entry]!) {
-        if (this.#device[entry] !== device) continue;
+      for (let entry = this.buckets[bucket]!; entry !== NONE; entry = this.next[entry]!) {
+        if (this.device[entry] !== device) continue;
         count++;
         sample = entry;
       }
     }
     if (count === 0) return 0;
-    const name = this.#deviceNames[device]!;
-    this.#reports.report(
+    const name = this.deviceNames[device]!;
+    this.reports.report(
       "dma-leak", "warn", `device ${name}`, name,
-      `device driver has pending DMA allocations while released from device: count ${count}; one of them is address 0x${hex(this.#dmaAddr[sample]!)}, ${this.#size[sample]} bytes, mapped with ${directionName(this.#direction[sample]!)} as ${TYPE_NAMES[this.#type[sample]!]}`,
+      `device driver has pending DMA allocations while released from device: count ${count}; one of them is address 0x${hex(this.dmaAddr[sample]!)}, ${this.size[sample]} bytes, mapped with ${directionName(this.direction[sample]!)} as ${TYPE_NAMES[this.type[sample]!]}`,
     );
     return count;
   }
 
   /** A mistake in how a mapping is asked for. */
   complain(kind: DmaDebugKind, device: number, where: string, message: string): void {
-    const name = this.#deviceNames[device]!;
-    this.#reports.report(kind, "warn", `device ${name} ${where}`, name, message);
+    const name = this.deviceNames[device]!;
+    this.reports.report(kind, "warn", `device ${name} ${where}`, name, message);
   }
 
   /**
    * The mapping at this address that agrees in size, function, direction and entries; where there is only one, it need not.
    * @kernel __hash_bucket_find
    */
-  #findExact(ref: DebugRef): number {
+  private findExact(ref: DebugRef): number {
     let best = NONE;
     let bestLevel = 0;
     let matches = 0;
-    for (let entry = this.#buckets[bucketOf(ref.dmaAddr)]!; entry !== NONE; entry = this.#next[entry]!) {
-      if (this.#dmaAddr[entry] !== ref.dmaAddr || this.#device[entry] !== ref.device) continue;
+    for (let entry = this.buckets[bucketOf(ref.dmaAddr)]!; entry !== NONE; entry = this.next[entry]!) {
+      if (this.dmaAddr[entry] !== ref.dmaAddr || this.device[entry] !== ref.device) continue;
       matches++;
-      const level = (this.#size[entry] === ref.sizeBytes ? 1 : 0) + (this.#type[entry] === ref.type ? 1 : 0)
-        + (this.#direction[entry] === ref.direction ? 1 : 0) + (this.#sgEntries[entry] === ref.sgEntries ? 1 : 0);
+      const level = (this.size[entry] === ref.sizeBytes ? 1 : 0) + (this.type[entry] === ref.type ? 1 : 0)
+        + (this.direction[entry] === ref.direction ? 1 : 0) + (this.sgEntries[entry] === ref.sgEntries ? 1 : 0);
       if (level === 4) return entry;
       if (level > bestLevel) {
         bestLevel = level;
@@ -234,57 +234,57 @@ export class DmaDebug {
   }
 
   /** @kernel bucket_find_contain, containing_match */
-  #findContaining(ref: DebugRef): number {
+  private findContaining(ref: DebugRef): number {
     const end = ref.dmaAddr + ref.sizeBytes;
-    const buckets = Math.min(HASH_SIZE, (this.#largest >>> HASH_SHIFT) + 2, (ref.dmaAddr >>> HASH_SHIFT) + 1);
+    const buckets = Math.min(HASH_SIZE, (this.largest >>> HASH_SHIFT) + 2, (ref.dmaAddr >>> HASH_SHIFT) + 1);
     for (let back = 0; back < buckets; back++) {
-      for (let entry = this.#buckets[bucketOf(ref.dmaAddr - (back << HASH_SHIFT))]!; entry !== NONE; entry = this.#next[entry]!) {
-        const start = this.#dmaAddr[entry]!;
-        if (this.#device[entry] === ref.device && start <= ref.dmaAddr && start + this.#size[entry]! >= end) return entry;
+      for (let entry = this.buckets[bucketOf(ref.dmaAddr - (back << HASH_SHIFT))]!; entry !== NONE; entry = this.next[entry]!) {
+        const start = this.dmaAddr[entry]!;
+        if (this.device[entry] === ref.device && start <= ref.dmaAddr && start + this.size[entry]! >= end) return entry;
       }
     }
     return NONE;
   }
 
-  #forget(entry: number): void {
-    const bucket = bucketOf(this.#dmaAddr[entry]!);
-    if (this.#buckets[bucket] === entry) this.#buckets[bucket] = this.#next[entry]!;
+  private forget(entry: number): void {
+    const bucket = bucketOf(this.dmaAddr[entry]!);
+    if (this.buckets[bucket] === entry) this.buckets[bucket] = this.next[entry]!;
     else {
-      let before = this.#buckets[bucket]!;
-      while (this.#next[before] !== entry) before = this.#next[before]!;
-      this.#next[before] = this.#next[entry]!;
+      let before = this.buckets[bucket]!;
+      while (this.next[before] !== entry) before = this.next[before]!;
+      this.next[before] = this.next[entry]!;
     }
-    this.#next[entry] = this.#freeEntry;
-    this.#freeEntry = entry;
-    if (this.#direction[entry] === DMA_TO_DEVICE) return;
-    const line = (this.#phys[entry]! - this.#linesBase) >> LINE_SHIFT;
-    if (line >= 0 && line < this.#lines.length && this.#lines[line]! > 0) this.#lines[line]!--;
+    this.next[entry] = this.freeEntry;
+    this.freeEntry = entry;
+    if (this.direction[entry] === DMA_TO_DEVICE) return;
+    const line = (this.phys[entry]! - this.linesBase) >> LINE_SHIFT;
+    if (line >= 0 && line < this.lines.length && this.lines[line]! > 0) this.lines[line]!--;
   }
 
-  #takeEntry(): number {
-    if (this.#freeEntry !== NONE) {
-      const entry = this.#freeEntry;
-      this.#freeEntry = this.#next[entry]!;
+  private takeEntry(): number {
+    if (this.freeEntry !== NONE) {
+      const entry = this.freeEntry;
+      this.freeEntry = this.next[entry]!;
       return entry;
     }
-    if (this.#entries === this.#device.length) this.#grow();
-    return this.#entries++;
+    if (this.entries === this.device.length) this.grow();
+    return this.entries++;
   }
 
-  #grow(): void {
-    const size = this.#device.length * 2;
-    this.#device = grown(this.#device, new Int16Array(size));
-    this.#type = grown(this.#type, new Uint8Array(size));
-    this.#dmaAddr = grown(this.#dmaAddr, new Int32Array(size));
-    this.#size = grown(this.#size, new Int32Array(size));
-    this.#direction = grown(this.#direction, new Uint8Array(size));
-    this.#phys = grown(this.#phys, new Int32Array(size));
-    this.#sgEntries = grown(this.#sgEntries, new Int32Array(size));
-    this.#mapErr = grown(this.#mapErr, new Uint8Array(size));
-    this.#next = grown(this.#next, new Int32Array(size));
+  private grow(): void {
+    const size = this.device.length * 2;
+    this.device = grown(this.device, new Int16Array(size));
+    this.type = grown(this.type, new Uint8Array(size));
+    this.dmaAddr = grown(this.dmaAddr, new Int32Array(size));
+    this.size = grown(this.size, new Int32Array(size));
+    this.direction = grown(this.direction, new Uint8Array(size));
+    this.phys = grown(this.phys, new Int32Array(size));
+    this.sgEntries = grown(this.sgEntries, new Int32Array(size));
+    this.mapErr = grown(this.mapErr, new Uint8Array(size));
+    this.next = grown(this.next, new Int32Array(size));
   }
 
-  #report(kind: DmaDebugKind, ref: DebugRef, message: string): void {
+  private report(kind: DmaDebugKind, ref: DebugRef, message: string): void {
     this.complain(kind, ref.device, `address 0x${hex(ref.dmaAddr)}`, message);
   }
 }

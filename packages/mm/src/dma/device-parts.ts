@@ -28,19 +28,22 @@ export interface DeviceParts {
 
 /** The cache maintenance that a device needs: none if it is coherent, or if the machine models no cache. */
 export class CacheUpkeep {
-  readonly #cache: ShadowedCache | null;
+  private readonly cache: ShadowedCache | null;
+  /** There is nothing to keep up. */
+  readonly idle: boolean;
 
   constructor(cache: ShadowedCache | null, coherent: boolean) {
-    this.#cache = coherent ? null : cache;
+    this.cache = coherent ? null : cache;
+    this.idle = this.cache === null;
   }
 
   /** What the CPU wrote goes to memory. */
   forDevice(region: PayloadRegion, offset: number, sizeBytes: number): void {
-    if (this.#cache !== null) this.#cache.clean(region, offset, sizeBytes);
+    if (this.cache !== null) this.cache.clean(region, offset, sizeBytes);
   }
 
   /** What memory holds comes to the CPU. */
   forCpu(region: PayloadRegion, offset: number, sizeBytes: number): void {
-    if (this.#cache !== null) this.#cache.invalidate(region, offset, sizeBytes);
+    if (this.cache !== null) this.cache.invalidate(region, offset, sizeBytes);
   }
 }

@@ -21,30 +21,31 @@ export class IommuDomain implements Translation {
   /** Access rights of each I/O page, 0 where nothing is mapped. */
   readonly prot: Uint8Array;
   /** I/O pages that are unmapped and still in the device's translation cache. */
-  readonly #stale: Uint8Array;
+  private readonly stale: Uint8Array;
   /** Byte offset in its region of each I/O page. */
-  readonly #offset: Int32Array;
-  readonly #regionIndex: Uint16Array;
-  readonly #regions: PayloadRegion[] = [];
-  readonly #singles: Int32Array;
-  #singlesHead = 0;
-  #singlesCount = 0;
-  readonly #multiStart: number;
-  readonly #size: number;
-  readonly #queue: FlushQueue | null;
+  private readonly offsets: Int32Array;
+  private readonly regionIndex: Uint16Array;
+  private readonly regions: PayloadRegion[] = [];
+  private lastRegion = 0;
+  private readonly singles: Int32Array;
+  private singlesHead = 0;
+  private singlesCount = 0;
+  private readonly multiStart: number;
+  private readonly size: number;
+  private readonly queue: FlushQueue | null;
 
   /** `kernel` for deferred invalidation, which needs a timer; null for strict. */
   constructor(aperturePages: number, kernel: Pick<Kernel, "timers"> | null) {
-    this.#size = aperturePages;
+    this.size = aperturePages;
     this.prot = new Uint8Array(aperturePages);
-    this.#stale = new Uint8Array(aperturePages);
-    this.#offset = new Int32Array(aperturePages);
-    this.#regionIndex = new Uint16Array(aperturePages);
-    this.#multiStart = aperturePages - Math.floor(aperturePages / MULTI_SHARE);
-    this.#singles = new Int32Array(this.#multiStart);
+    this.stale = new Uint8Array(aperturePages);
+    this.offsets = new Int32Array(aperturePages);
+    this.regionIndex = new Uint16Array(aperturePages);
+    this.multiStart = aperturePages - Math.floor(aperturePages / MULTI_SHARE);
+    this.singles = new Int32Array(this.multiStart);
     // Index 0 stays unused, so that no device address is 0.
-    for (let i = 1; i < this.#multiStart; i++) this.#singles[this.#singlesCount++] = i;
-    this.#queue = kernel === null ? null : new FlushQueue(kernel, (first, pages) => this.#invalidate(first, pages));
+    for (let i = 1; i < this.multiStart; i++) this.singles[this.singlesCount++] = i;
+    this.queue = kernel === null ? null : new FlushQueue(kernel, (first, pages) => this.invalidate(first, pages));
   }
 
   /** Maps `pages` I/O pages over the region from the page-aligned `offset`; the first index, or 0 when full. */
@@ -56,41 +57,44 @@ export class IommuDomain implements Translation {
 
   /** A run of I/O pages that nothing is mapped at yet; 0 when full. @kernel iommu_dma_alloc_iova */
   reserve(pages: number): number {
-    return pages === 1 ? this.#takeSingle() : this.#findRun(pages);
+    return pages === 1 ? this.takeSingle() : this.findRun(pages);
   }
 
   /** @kernel iommu_map */
   fill(first: number, region: PayloadRegion, offset: number, pages: number, prot: number): void {
-    const regionIndex = this.#indexOf(region);
+    const regionIndex = this.indexOf(region);
     for (let i = 0; i < pages; i++) {
       this.prot[first + i] = prot;
-      this.#offset[first + i] = offset + (i << PAGE_SHIFT);
-      this.#regionIndex[first + i] = regionIndex;
+      this.offsets[first + i] = offset + (i << PAGE_SHIFT);
+      this.regionIndex[first + i] = regionIndex;
     }
   }
 
   /** At once, or when the queue is flushed; until then the address is not given out again. @kernel __iommu_dma_unmap */
   unmap(first: number, pages: number): void {
-    if (this.#queue === null) {
-      this.#invalidate(first, pages);
+    if (this.queue === null) {
+      this.invalidate(first, pages);
       return;
     }
-    this.#stale.fill(1, first, first + pages);
-    this.#queue.add(first, pages);
+    for (let i = 0; i < pages; i++) this.stale[first + i] = 1;
+    this.queue.add(first, pages);
   }
 
-  #invalidate(first: number, pages: number): void {
-    this.prot.fill(0, first, first + pages);
-    this.#stale.fill(0, first, first + pages);
-    if (first >= this.#multiStart) return;
-    const capacity = this.#singles.length;
-    this.#singles[(this.#singlesHead + this.#singlesCount) % capacity] = first;
-    this.#singlesCount++;
+  private invalidate(first: number, pages: number): void {
+    for (let i = 0; i < pages; i++) {
+      this.prot[first + i] = 0;
+      this.stale[first + i] = 0;
+    }
+    if (first >= this.multiStart) return;
+    const capacity = this.singles.length;
+    const end = this.singlesHead + this.singlesCount;
+    this.singles[end < capacity ? end : end - capacity] = first;
+    this.singlesCount++;
   }
 
   allows(dmaAddr: number, lengthBytes: number, prot: number): boolean {
     // Compared before any shift: that would cut an address off at 32 bits.
-    if (dmaAddr < 0 || lengthBytes <= 0 || dmaAddr + lengthBytes > this.#size * PAGE_SIZE) return false;
+    if (dmaAddr < 0 || lengthBytes <= 0 || dmaAddr + lengthBytes > this.size * PAGE_SIZE) return false;
     const last = (dmaAddr + lengthBytes - 1) >>> PAGE_SHIFT;
     for (let i = dmaAddr >>> PAGE_SHIFT; i <= last; i++) if ((this.prot[i]! & prot) !== prot) return false;
     return true;
@@ -102,79 +106,82 @@ export class IommuDomain implements Translation {
   }
 
   region(dmaAddr: number): PayloadRegion {
-    return this.#regions[this.#regionIndex[dmaAddr >>> PAGE_SHIFT]!]!;
+    return this.regions[this.regionIndex[dmaAddr >>> PAGE_SHIFT]!]!;
   }
 
   offset(dmaAddr: number): number {
-    return this.#offset[dmaAddr >>> PAGE_SHIFT]! + (dmaAddr & (PAGE_SIZE - 1));
+    return this.offsets[dmaAddr >>> PAGE_SHIFT]! + (dmaAddr & (PAGE_SIZE - 1));
   }
 
   isStale(dmaAddr: number): boolean {
-    return this.#stale[dmaAddr >>> PAGE_SHIFT] !== 0;
+    return this.stale[dmaAddr >>> PAGE_SHIFT] !== 0;
   }
 
   /** Whether there is a translation that nobody has undone. */
   isMapped(dmaAddr: number): boolean {
-    return dmaAddr > 0 && dmaAddr < this.#size * PAGE_SIZE && this.prot[dmaAddr >>> PAGE_SHIFT] !== 0 && !this.isStale(dmaAddr);
+    return dmaAddr > 0 && dmaAddr < this.size * PAGE_SIZE && this.prot[dmaAddr >>> PAGE_SHIFT] !== 0 && !this.isStale(dmaAddr);
   }
 
-  #takeSingle(): number {
+  private takeSingle(): number {
     // The kernel, too, empties the queue when it runs out of addresses.
-    if (this.#singlesCount === 0) this.#queue?.flush();
-    if (this.#singlesCount === 0) return 0;
-    const index = this.#singles[this.#singlesHead]!;
-    this.#singlesHead = this.#singlesHead + 1 === this.#singles.length ? 0 : this.#singlesHead + 1;
-    this.#singlesCount--;
+    if (this.singlesCount === 0) this.queue?.flush();
+    if (this.singlesCount === 0) return 0;
+    const index = this.singles[this.singlesHead]!;
+    this.singlesHead = this.singlesHead + 1 === this.singles.length ? 0 : this.singlesHead + 1;
+    this.singlesCount--;
     return index;
   }
 
-  #findRun(pages: number): number {
-    for (let start = this.#multiStart, i = start; i < this.#size; i++) {
+  private findRun(pages: number): number {
+    for (let start = this.multiStart, i = start; i < this.size; i++) {
       if (this.prot[i] !== 0) start = i + 1;
       else if (i - start + 1 === pages) return start;
     }
-    if (this.#queue === null || this.#queue.isEmpty()) return 0;
-    this.#queue.flush();
-    return this.#findRun(pages);
+    if (this.queue === null || this.queue.isEmpty()) return 0;
+    this.queue.flush();
+    return this.findRun(pages);
   }
 
-  #indexOf(region: PayloadRegion): number {
-    const found = this.#regions.indexOf(region);
-    return found >= 0 ? found : this.#regions.push(region) - 1;
+  private indexOf(region: PayloadRegion): number {
+    // Nearly always the same one as before, the host's.
+    if (this.regions[this.lastRegion] === region) return this.lastRegion;
+    const found = this.regions.indexOf(region);
+    this.lastRegion = found >= 0 ? found : this.regions.push(region) - 1;
+    return this.lastRegion;
   }
 }
 
 /** Ranges that were unmapped and wait for one flush of the device's translation cache. @kernel struct iova_fq */
 class FlushQueue {
-  readonly #first: Int32Array = new Int32Array(FQ_SIZE);
-  readonly #pages: Int32Array = new Int32Array(FQ_SIZE);
-  readonly #invalidate: (first: number, pages: number) => void;
-  readonly #timers: Kernel["timers"];
-  readonly #timer: Timer;
-  #count = 0;
+  private readonly first: Int32Array = new Int32Array(FQ_SIZE);
+  private readonly pages: Int32Array = new Int32Array(FQ_SIZE);
+  private readonly invalidate: (first: number, pages: number) => void;
+  private readonly timers: Kernel["timers"];
+  private readonly timer: Timer;
+  private count = 0;
 
   constructor(kernel: Pick<Kernel, "timers">, invalidate: (first: number, pages: number) => void) {
-    this.#invalidate = invalidate;
-    this.#timers = kernel.timers;
-    this.#timer = kernel.timers.timerSetup(() => this.flush(), 0);
+    this.invalidate = invalidate;
+    this.timers = kernel.timers;
+    this.timer = kernel.timers.timerSetup(() => this.flush(), 0);
   }
 
   isEmpty(): boolean {
-    return this.#count === 0;
+    return this.count === 0;
   }
 
   /** @kernel queue_iova */
   add(first: number, pages: number): void {
-    if (this.#count === FQ_SIZE) this.flush();
-    this.#first[this.#count] = first;
-    this.#pages[this.#count++] = pages;
-    if (!this.#timer.pending) this.#timers.modTimer(this.#timer, FQ_TIMEOUT_NS);
+    if (this.count === FQ_SIZE) this.flush();
+    this.first[this.count] = first;
+    this.pages[this.count++] = pages;
+    if (!this.timer.pending) this.timers.modTimer(this.timer, FQ_TIMEOUT_NS);
   }
 
   /** @kernel fq_flush_iotlb, fq_ring_free */
   flush(): void {
-    if (this.#timer.pending) this.#timers.timerDelete(this.#timer);
-    for (let i = 0; i < this.#count; i++) this.#invalidate(this.#first[i]!, this.#pages[i]!);
-    this.#count = 0;
+    if (this.timer.pending) this.timers.timerDelete(this.timer);
+    for (let i = 0; i < this.count; i++) this.invalidate(this.first[i]!, this.pages[i]!);
+    this.count = 0;
   }
 }

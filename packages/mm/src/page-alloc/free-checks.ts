@@ -13,39 +13,44 @@ export const TAIL_CLAIMS: number = PAGE_VIEW_TAIL;
  * lost, but nobody else is given it.
  */
 export class FreeChecks {
-  readonly #map: MemMap;
-  readonly #words: PageWords;
-  readonly #reports: ReportSink;
-  readonly #checksPoolSignature: boolean;
+  private readonly map: MemMap;
+  private readonly words: PageWords;
+  private readonly reports: ReportSink;
+  private readonly checksPoolSignature: boolean;
 
   constructor(map: MemMap, words: PageWords, reports: ReportSink, checksPoolSignature: boolean) {
-    this.#map = map;
-    this.#words = words;
-    this.#reports = reports;
-    this.#checksPoolSignature = checksPoolSignature;
+    this.map = map;
+    this.words = words;
+    this.reports = reports;
+    this.checksPoolSignature = checksPoolSignature;
+  }
+
+  /** What nearly every put is: the last reference to a page of its own, whose words nobody uses. Nothing is left to prepare then. */
+  isPlainLast(page: Page): boolean {
+    return page.refcount === 1 && page.state === PAGE_IN_USE && page.head === page && (page.order | page.claims | page.ppMagic | page.signature | page.ppRefCount) === 0;
   }
 
   /** Makes ready for the free lists what was in use; false if it is withheld. @kernel free_pages_prepare (mm/page_alloc.c) */
   prepare(page: Page, order: number): boolean {
-    if (page.refcount !== 0) return this.#bad(page, `freed with ${page.refcount} references`);
+    if (page.refcount !== 0) return this.bad(page, `freed with ${page.refcount} references`);
     if (order > 0 || page.order > 0 || page.head !== page || page.state !== PAGE_IN_USE) {
-      const bad = this.#badBlock(page, order);
-      if (bad !== null) return this.#bad(page, bad);
+      const bad = this.badBlock(page, order);
+      if (bad !== null) return this.bad(page, bad);
     }
-    if ((page.claims | page.ppMagic | page.signature | page.ppRefCount) !== 0 && !this.#wordsFree(page)) return false;
-    if (order > 0 && !this.#freeTails(page, order)) return false;
+    if ((page.claims | page.ppMagic | page.signature | page.ppRefCount) !== 0 && !this.wordsFree(page)) return false;
+    if (order > 0 && !this.freeTails(page, order)) return false;
     page.ppMagic = 0;
     page.order = 0;
     return true;
   }
 
   /** Why this is no block of that order to free, or null. */
-  #badBlock(page: Page, order: number): string | null {
+  private badBlock(page: Page, order: number): string | null {
     if (page.head !== page) return `a tail of the compound block at pfn 0x${page.head.pfn.toString(16)} freed on its own`;
     if (page.state !== PAGE_IN_USE) return "freed, but not in use";
     if (page.order !== 0 && page.order !== order) return `compound block of order ${page.order} freed as one of order ${order}`;
     for (let i = 1; i < 1 << order; i++) {
-      const tail = this.#map.pageAt(page, i) as Page | undefined;
+      const tail = this.map.pageAt(page, i) as Page | undefined;
       if (tail === undefined || tail.state !== PAGE_IN_USE) return `freed with order ${order}, but page ${i} of the block is not in use`;
       if (tail.refcount !== 0) return `freed with order ${order}, but page ${i} of the block has ${tail.refcount} references of its own`;
     }
@@ -53,20 +58,20 @@ export class FreeChecks {
   }
 
   /** Whether nobody uses the union words any more. */
-  #wordsFree(page: Page): boolean {
-    if ((page.ppMagic & ~PAGE_PFMEMALLOC_BIT) !== 0 && this.#checksPoolSignature) {
+  private wordsFree(page: Page): boolean {
+    if ((page.ppMagic & ~PAGE_PFMEMALLOC_BIT) !== 0 && this.checksPoolSignature) {
       page.state = PAGE_BAD;
-      this.#reports.report(
+      this.reports.report(
         "page_pool leak", "warn", pageName(page), pageOwner(page),
         `freed to the page allocator with its pool signature 0x${page.ppMagic.toString(16)} still set${page.dmaAddr === 0 ? "" : ` and still mapped at 0x${page.dmaAddr.toString(16)}`}; page withheld`,
       );
       return false;
     }
     for (let word = 1; word <= UNION_WORDS; word++) {
-      const view = this.#words.ownerOf(page, word);
+      const view = this.words.ownerOf(page, word);
       // A pool page without a check, as before 6.8, goes back with its words as they are.
       if (view === 0 || view === PAGE_VIEW_PAGE_POOL || view === PAGE_VIEW_PAGE_POOL_V3) continue;
-      return this.#bad(page, `freed while word ${word} is ${PAGE_VIEWS[view]!.words[word - 1]} of ${PAGE_VIEWS[view]!.name}`);
+      return this.bad(page, `freed while word ${word} is ${PAGE_VIEWS[view]!.words[word - 1]} of ${PAGE_VIEWS[view]!.name}`);
     }
     page.claims = 0;
     page.signature = 0;
@@ -80,15 +85,15 @@ export class FreeChecks {
   }
 
   /** @kernel free_tail_page_prepare */
-  #freeTails(head: Page, order: number): boolean {
+  private freeTails(head: Page, order: number): boolean {
     for (let i = 1; i < 1 << order; i++) {
-      const tail = this.#map.pageAt(head, i);
+      const tail = this.map.pageAt(head, i);
       if ((tail.ppMagic | tail.ppRefCount) !== 0 || tail.pp !== null || (tail.claims !== 0 && tail.claims !== TAIL_CLAIMS)) {
-        return this.#bad(head, `page ${i} of the block was written as if it were its head`);
+        return this.bad(head, `page ${i} of the block was written as if it were its head`);
       }
     }
     for (let i = 1; i < 1 << order; i++) {
-      const tail = this.#map.pageAt(head, i);
+      const tail = this.map.pageAt(head, i);
       tail.head = tail;
       tail.claims = 0;
       tail.state = PAGE_BUDDY_PART;
@@ -99,13 +104,13 @@ export class FreeChecks {
   /** Whether somebody wrote into a free page that is about to be handed out; it is withheld then. @kernel check_new_page (mm/page_alloc.c) */
   isBadNew(page: Page): boolean {
     if ((page.claims | page.refcount | page.ppMagic | page.ppRefCount | page.dmaAddr) === 0 && page.pp === null) return false;
-    this.#bad(page, `written while free: ${describe(page)}`);
+    this.bad(page, `written while free: ${describe(page)}`);
     return true;
   }
 
-  #bad(page: Page, why: string): false {
+  private bad(page: Page, why: string): false {
     page.state = PAGE_BAD;
-    this.#reports.report("bad-page", "warn", pageName(page), pageOwner(page), `${why}; block withheld`);
+    this.reports.report("bad-page", "warn", pageName(page), pageOwner(page), `${why}; block withheld`);
     return false;
   }
 }

@@ -7,32 +7,49 @@ import { ALLOC_HIGHATOMIC, ALLOC_NOFRAGMENT, ALLOC_NO_WATERMARKS, ALLOC_WMARK_MA
 import type { Fallback } from "./fallback.ts";
 import { TAIL_CLAIMS, type FreeChecks } from "./free-checks.ts";
 import type { MemMap } from "./mem-map.ts";
-import type { Zonelist } from "./nodes.ts";
 import { pcpAllowedOrder } from "./pcp.ts";
+import type { Request } from "./request.ts";
 import { markOf, watermarkOk } from "./watermark.ts";
 import type { Zone } from "./zone.ts";
 
 /** One attempt at a request: the first zone of a list that may give a block gives it. */
 export class Freelist {
-  readonly #map: MemMap;
-  readonly #fallback: Fallback;
-  readonly #checks: FreeChecks;
-  readonly #context: ExecutionContext;
-  readonly #stats: PageAllocatorStats;
+  private readonly map: MemMap;
+  private readonly fallback: Fallback;
+  private readonly checks: FreeChecks;
+  private readonly context: ExecutionContext;
+  private readonly stats: PageAllocatorStats;
 
   constructor(map: MemMap, fallback: Fallback, checks: FreeChecks, context: ExecutionContext, stats: PageAllocatorStats) {
-    this.#map = map;
-    this.#fallback = fallback;
-    this.#checks = checks;
-    this.#context = context;
-    this.#stats = stats;
+    this.map = map;
+    this.fallback = fallback;
+    this.checks = checks;
+    this.context = context;
+    this.stats = stats;
+  }
+
+  /**
+   * What nearly every request is: one page, its first zone above the high mark, and the CPU's list not empty of good ones.
+   * Null for anything else, with nothing decided: `take` has all the cases.
+   */
+  takeSingle(request: Request): Page | null {
+    const { zone } = request;
+    if (zone.freePages - zone.freeHighatomic <= request.highMark) return null;
+    const page = zone.pcps[this.context.cpu]!.takeSingle(request.migratetype);
+    if (page === null || this.checks.isBadNew(page)) return null;
+    this.countNuma(zone, zone, 1);
+    this.stats.allocs++;
+    page.refcount = 1;
+    page.state = PAGE_IN_USE;
+    return page;
   }
 
   /**
    * First without mixing types within pageblocks, if the flags say so; then with. Crossing to another node is worse than
    * mixing. @kernel get_page_from_freelist (mm/page_alloc.c)
    */
-  take(zones: Zonelist, order: number, gfp: number, wanted: number, migratetype: number, highest: number): Page | null {
+  take(request: Request, order: number, wanted: number): Page | null {
+    const { zones, migratetype, highest } = request;
     let flags = wanted;
     let at = 0;
     while (at < zones.length) {
@@ -43,9 +60,9 @@ export class Freelist {
         continue;
       }
       if (this.mayTake(zone, order, highest, flags)) {
-        const page = this.#rmqueue(zones[0]!, zone, order, flags, migratetype);
+        const page = this.rmqueue(zones[0]!, zone, order, flags, migratetype);
         if (page !== null) {
-          this.prepare(page, order, gfp, flags);
+          this.prepare(page, order, request.gfp, flags);
           return page;
         }
       }
@@ -68,18 +85,18 @@ export class Freelist {
   }
 
   /** @kernel rmqueue */
-  #rmqueue(preferred: Zone, zone: Zone, order: number, flags: number, migratetype: number): Page | null {
+  private rmqueue(preferred: Zone, zone: Zone, order: number, flags: number, migratetype: number): Page | null {
     if (pcpAllowedOrder(order)) {
-      const pcp = zone.pcps[this.#context.cpu]!;
+      const pcp = zone.pcps[this.context.cpu]!;
       for (let page = pcp.take(order, migratetype, flags); page !== null; page = pcp.take(order, migratetype, flags)) {
-        if (this.#checks.isBadNew(page)) continue;
+        if (this.checks.isBadNew(page)) continue;
         this.countNuma(preferred, zone, 1);
         return page;
       }
     }
-    for (let page = this.#fallback.takeWithReserve(zone, order, migratetype, flags); page !== null; page = this.#fallback.takeWithReserve(zone, order, migratetype, flags)) {
-      if (this.#checks.isBadNew(page)) continue;
-      if ((flags & ALLOC_HIGHATOMIC) !== 0 && (flags & ALLOC_WMARK_MASK) === ALLOC_WMARK_MIN) this.#fallback.reserveHighatomic(zone, page);
+    for (let page = this.fallback.takeWithReserve(zone, order, migratetype, flags); page !== null; page = this.fallback.takeWithReserve(zone, order, migratetype, flags)) {
+      if (this.checks.isBadNew(page)) continue;
+      if ((flags & ALLOC_HIGHATOMIC) !== 0 && (flags & ALLOC_WMARK_MASK) === ALLOC_WMARK_MIN) this.fallback.reserveHighatomic(zone, page);
       this.countNuma(preferred, zone, 1);
       return page;
     }
@@ -88,32 +105,34 @@ export class Freelist {
 
   /** @kernel zone_statistics */
   countNuma(preferred: Zone, zone: Zone, pages: number): void {
-    if (zone.nid === preferred.nid) zone.numaHit += pages;
-    else {
-      zone.numaMiss += pages;
-      preferred.numaForeign += pages;
+    const home = zone.nid === this.context.node;
+    if (zone.nid === preferred.nid) {
+      if (home) zone.hitsFromHome += pages;
+      else zone.hitsFromAfar += pages;
+      return;
     }
-    if (zone.nid === this.#context.node) zone.numaLocal += pages;
-    else zone.numaOther += pages;
+    zone.numaMiss += pages;
+    preferred.numaForeign += pages;
+    if (home) zone.missesFromHome += pages;
+    else zone.missesFromAfar += pages;
   }
 
   /** From free to in use, reference 1. Marked pfmemalloc only if this attempt was one that ignores the marks. @kernel prep_new_page */
   prepare(page: Page, order: number, gfp: number, flags: number): void {
-    this.#stats.allocs++;
+    this.stats.allocs++;
     page.refcount = 1;
     page.state = PAGE_IN_USE;
-    page.order = 0;
-    page.ppMagic = (flags & ALLOC_NO_WATERMARKS) === 0 ? 0 : PAGE_PFMEMALLOC_BIT;
-    if (order > 0) this.#prepareTails(page, order, gfp);
+    if ((flags & ALLOC_NO_WATERMARKS) !== 0) page.ppMagic = PAGE_PFMEMALLOC_BIT;
+    if (order > 0) this.prepareTails(page, order, gfp);
     if ((gfp & __GFP_ZERO) !== 0) page.region.bytes.fill(0, page.base, page.base + (PAGE_SIZE << order));
   }
 
   /** @kernel prep_compound_page */
-  #prepareTails(head: Page, order: number, gfp: number): void {
+  private prepareTails(head: Page, order: number, gfp: number): void {
     const compound = (gfp & __GFP_COMP) !== 0;
-    if (compound) head.order = order;
+    head.order = compound ? order : 0;
     for (let i = 1; i < 1 << order; i++) {
-      const tail = this.#map.pageAt(head, i);
+      const tail = this.map.pageAt(head, i);
       tail.state = PAGE_IN_USE;
       if (!compound) continue;
       tail.head = head;

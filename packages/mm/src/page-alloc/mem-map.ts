@@ -11,12 +11,12 @@ export class MemMap {
   readonly region: PayloadRegion;
   /** False on machines so small that each type would get less than a block: everything is unmovable then. @kernel page_group_by_mobility_disabled */
   readonly groupsByMobility: boolean;
-  readonly #blockTypes: Uint8Array;
+  private readonly blockTypes: Uint8Array;
 
   constructor(region: PayloadRegion, nrPages: number) {
     this.region = region;
     this.groupsByMobility = nrPages >= KERNEL_MIGRATE_TYPES << PAGEBLOCK_ORDER;
-    this.#blockTypes = new Uint8Array((nrPages >> PAGEBLOCK_ORDER) + 1).fill(this.groupsByMobility ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE);
+    this.blockTypes = new Uint8Array((nrPages >> PAGEBLOCK_ORDER) + 1).fill(this.groupsByMobility ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE);
   }
 
   addPage(nid: number, zone: number): Page {
@@ -38,7 +38,7 @@ export class MemMap {
 
   /** @kernel get_pageblock_migratetype */
   blockType(page: Page): number {
-    return this.#blockTypes[(page.pfn - FIRST_PFN) >> PAGEBLOCK_ORDER]!;
+    return this.blockTypes[(page.pfn - FIRST_PFN) >> PAGEBLOCK_ORDER]!;
   }
 
   /** Of every pageblock that the 2^`order` pages touch. @kernel set_pageblock_migratetype, change_pageblock_range */
@@ -46,6 +46,6 @@ export class MemMap {
     const type = this.groupsByMobility || migratetype >= MIGRATE_PCPTYPES ? migratetype : MIGRATE_UNMOVABLE;
     const first = (page.pfn - FIRST_PFN) >> PAGEBLOCK_ORDER;
     const blocks = order > PAGEBLOCK_ORDER ? 1 << (order - PAGEBLOCK_ORDER) : 1;
-    this.#blockTypes.fill(type, first, first + blocks);
+    this.blockTypes.fill(type, first, first + blocks);
   }
 }

@@ -12,6 +12,8 @@ import type { Zone } from "./zone.ts";
 const NR_LISTS: number = MIGRATE_PCPTYPES * (PAGE_ALLOC_COSTLY_ORDER + 1) + 2;
 /** How far batches grow: 2^5 times. @kernel CONFIG_PCP_BATCH_SCALE_MAX */
 const BATCH_SCALE_MAX = 5;
+/** Slots of a list's ring at first; a power of two. */
+const FIRST_RING = 64;
 /** `page.claims` of a page on such a list: words 1 and 2. */
 export const PCP_CLAIMS = 0x22;
 
@@ -43,56 +45,61 @@ export class PerCpuPages implements PcpInfo {
   readonly highMin: number;
   readonly highMax: number;
   /** Refills of order 0 double it, frees halve it. @kernel alloc_factor */
-  #allocFactor = 0;
-  /** Pages freed lately without a request in between. @kernel free_count */
-  #freeCount = 0;
-  /** 6.1 grows returns by doubling. @kernel free_factor */
-  #freeFactor = 0;
-  #previousFreeHighOrder = false;
-  readonly #heads: (Page | null)[] = Array.from({ length: NR_LISTS }, () => null);
-  readonly #tails: (Page | null)[] = Array.from({ length: NR_LISTS }, () => null);
-  readonly #zone: Zone;
-  readonly #map: MemMap;
-  readonly #buddy: Buddy;
-  readonly #fallback: Fallback;
-  readonly #autoTunes: boolean;
+  private allocFactor = 0;
+  /** Pages freed lately without a request in between; in 6.1, how often the return has doubled. @kernel free_count, free_factor */
+  private freeRun = 0;
+  /** 1 after a free of order 1 to 3. @kernel PCPF_PREV_FREE_HIGH_ORDER */
+  private previousFreeHighOrder = 0;
+  private readonly lists: PcpList[] = Array.from({ length: NR_LISTS }, () => new PcpList());
+  private readonly zone: Zone;
+  private readonly map: MemMap;
+  private readonly buddy: Buddy;
+  private readonly fallback: Fallback;
+  private readonly autoTunes: boolean;
+  /** Frees in a row that are counted one by one. */
+  private readonly runLimit: number;
 
   constructor(zone: Zone, map: MemMap, buddy: Buddy, fallback: Fallback, batch: number, highMin: number, highMax: number, autoTunes: boolean) {
-    this.#zone = zone;
-    this.#map = map;
-    this.#buddy = buddy;
-    this.#fallback = fallback;
+    this.zone = zone;
+    this.map = map;
+    this.buddy = buddy;
+    this.fallback = fallback;
     this.batch = batch;
     this.high = highMin;
     this.highMin = highMin;
     this.highMax = highMax;
-    this.#autoTunes = autoTunes;
+    this.autoTunes = autoTunes;
+    this.runLimit = autoTunes ? batch << BATCH_SCALE_MAX : 0;
   }
 
   /** A block that the caller still has to check and prepare, or null. @kernel rmqueue_pcplist, __rmqueue_pcplist */
   take(order: number, migratetype: number, flags: number): Page | null {
-    this.#freeCount >>= 1;
-    this.#freeFactor >>= 1;
+    this.freeRun >>= 1;
     return this.takeMore(order, migratetype, flags);
+  }
+
+  /** One page that is there, or null: nothing is fetched for it. */
+  takeSingle(migratetype: number): Page | null {
+    const list = this.lists[migratetype]!;
+    if (list.isEmpty()) return null;
+    this.freeRun >>= 1;
+    const page = list.takeNewest();
+    page.claims = 0;
+    this.count--;
+    return page;
   }
 
   /** The same within a bulk request, which leaves the memory of past frees alone. */
   takeMore(order: number, migratetype: number, flags: number): Page | null {
-    const list = order === 0 ? migratetype : listOf(order, migratetype);
-    let page = this.#heads[list]!;
-    if (page === null) {
-      const batch = this.#nrAlloc(order);
+    const list = this.lists[order === 0 ? migratetype : listOf(order, migratetype)]!;
+    if (list.isEmpty()) {
+      const batch = this.nrAlloc(order);
       // Blocks for atomic requests come from the reserve, or grow it: not through here.
       if ((flags & ALLOC_HIGHATOMIC) !== 0) return null;
-      this.#refill(list, order, batch, migratetype, flags);
-      page = this.#heads[list]!;
-      if (page === null) return null;
+      this.refill(list, order, batch, migratetype, flags);
+      if (list.isEmpty()) return null;
     }
-    const { next } = page;
-    this.#heads[list] = next;
-    if (next === null) this.#tails[list] = null;
-    else next.prev = null;
-    page.next = null;
+    const page = list.takeNewest();
     page.claims = 0;
     this.count -= 1 << order;
     return page;
@@ -101,102 +108,89 @@ export class PerCpuPages implements PcpInfo {
   /** Takes a checked block, and gives pages back to the zone beyond the high mark. @kernel free_frozen_page_commit */
   put(page: Page, order: number, migratetype: number): void {
     const list = order === 0 ? migratetype : listOf(order, migratetype);
-    const head = this.#heads[list]!;
     page.state = PAGE_PCP;
-    page.order = order;
     page.claims = PCP_CLAIMS;
-    page.next = head;
-    page.prev = null;
-    if (head === null) this.#tails[list] = page;
-    else head.prev = page;
-    this.#heads[list] = page;
+    if (order > 0) page.order = order;
+    this.lists[list]!.addNewest(page);
     this.count += 1 << order;
-    this.#allocFactor >>= 1;
+    // Written only where they change: this is the hottest path there is.
+    if (this.allocFactor !== 0) this.allocFactor >>= 1;
     let freeHigh = false;
-    if (order > 0 && order <= PAGE_ALLOC_COSTLY_ORDER) {
-      // Large blocks on these lists fragment memory: a run of such frees empties them.
-      freeHigh = this.#previousFreeHighOrder && this.#freeCount >= this.batch + (this.highMin >> 1) && this.count >= this.batch;
-      this.#previousFreeHighOrder = true;
-    } else this.#previousFreeHighOrder = false;
-    if (this.#freeCount < this.batch << BATCH_SCALE_MAX) this.#freeCount += 1 << order;
-    const high = this.#autoTunes ? this.#nrHigh(freeHigh) : freeHigh ? 0 : this.high;
-    if (this.count >= high) this.#giveBack(high, freeHigh, list);
+    if (order > 0 && order <= PAGE_ALLOC_COSTLY_ORDER) freeHigh = this.freesHigh();
+    else if (this.previousFreeHighOrder !== 0) this.previousFreeHighOrder = 0;
+    if (this.freeRun < this.runLimit) this.freeRun += 1 << order;
+    // Below the lower mark, and with nothing to learn from this free, there is nothing to do.
+    if (this.count < this.highMin && !freeHigh && !this.zone.belowHigh) return;
+    const high = this.autoTunes ? this.nrHigh(freeHigh) : freeHigh ? 0 : this.high;
+    if (this.count >= high) this.giveBack(high, freeHigh, list);
   }
 
-  #giveBack(high: number, freeHigh: boolean, list: number): void {
-    this.drain(this.#nrFree(high, freeHigh), list);
-    const zone = this.#zone;
+  /** Large blocks on these lists fragment memory: a run of such frees empties them. */
+  private freesHigh(): boolean {
+    if (!this.autoTunes) return this.freeRun > 0;
+    const freesHigh = this.previousFreeHighOrder !== 0 && this.freeRun >= this.batch + (this.highMin >> 1) && this.count >= this.batch;
+    this.previousFreeHighOrder = 1;
+    return freesHigh;
+  }
+
+  private giveBack(high: number, freeHigh: boolean, list: number): void {
+    this.drain(this.nrFree(high, freeHigh), list);
+    const zone = this.zone;
     if (zone.belowHigh && watermarkOk(zone, 0, zone.watermarkHigh, ZONE_NORMAL, 0)) zone.belowHigh = false;
   }
 
-  /** Oldest pages first, round robin over the lists from `list` on. @kernel free_pcppages_bulk */
-  drain(pages: number, list: number): void {
+  /** Oldest pages first, round robin over the lists from `from` on. @kernel free_pcppages_bulk */
+  drain(pages: number, from: number): void {
     let left = Math.min(pages, this.count);
-    let at = list;
-    while (left > 0) {
-      let page = this.#tails[at]!;
-      if (page === null) {
-        at = at + 1 === NR_LISTS ? 0 : at + 1;
-        continue;
-      }
+    for (let at = from; left > 0; at = at + 1 === NR_LISTS ? 0 : at + 1) {
+      const list = this.lists[at]!;
       const order = orderOf(at);
-      while (page !== null && left > 0) {
-        const { prev } = page;
-        this.#tails[at] = prev;
-        if (prev === null) this.#heads[at] = null;
-        else prev.next = null;
-        page.prev = null;
+      while (!list.isEmpty() && left > 0) {
+        const page = list.takeOldest();
         page.claims = 0;
         page.order = 0;
         page.state = PAGE_BUDDY_PART;
         this.count -= 1 << order;
         left -= 1 << order;
-        this.#buddy.freeOne(this.#zone, page, order, this.#map.blockType(page), false);
-        page = prev!;
+        this.buddy.freeOne(this.zone, page, order, this.map.blockType(page), false);
       }
-      at = at + 1 === NR_LISTS ? 0 : at + 1;
     }
   }
 
-  /** In the order they were taken, behind each other. @kernel rmqueue_bulk */
-  #refill(list: number, order: number, batch: number, migratetype: number, flags: number): void {
+  /** Handed out in the order they were taken. @kernel rmqueue_bulk */
+  private refill(list: PcpList, order: number, batch: number, migratetype: number, flags: number): void {
     for (let i = 0; i < batch; i++) {
-      const page = this.#fallback.take(this.#zone, order, migratetype, flags);
+      const page = this.fallback.take(this.zone, order, migratetype, flags);
       if (page === null) return;
-      const tail = this.#tails[list]!;
       page.state = PAGE_PCP;
       page.order = order;
       page.claims = PCP_CLAIMS;
-      page.prev = tail;
-      page.next = null;
-      if (tail === null) this.#heads[list] = page;
-      else tail.next = page;
-      this.#tails[list] = page;
+      list.addOldest(page);
       this.count += 1 << order;
     }
   }
 
   /** How many blocks a refill takes. @kernel nr_pcp_alloc */
-  #nrAlloc(order: number): number {
-    if (!this.#autoTunes) return this.batch > 1 ? Math.max(this.batch >> order, 2) : 1;
+  private nrAlloc(order: number): number {
+    if (!this.autoTunes) return this.batch > 1 ? Math.max(this.batch >> order, 2) : 1;
     let high = clamp(this.high, this.highMin, this.highMax);
     this.high = high;
     if (high < this.batch) return 1;
-    let batch = order > 0 ? this.batch : this.batch << this.#allocFactor;
-    if (this.highMin !== this.highMax && !this.#zone.belowHigh) {
+    let batch = order > 0 ? this.batch : this.batch << this.allocFactor;
+    if (this.highMin !== this.highMax && !this.zone.belowHigh) {
       high = Math.min(high + batch, this.highMax);
       this.high = high;
     }
     if (order === 0) {
       const most = Math.max(high - this.count - this.batch, this.batch);
-      if (batch <= most && this.#allocFactor < BATCH_SCALE_MAX) this.#allocFactor++;
+      if (batch <= most && this.allocFactor < BATCH_SCALE_MAX) this.allocFactor++;
       batch = Math.min(batch, most);
     }
     return batch > 1 ? Math.max(batch >> order, 2) : batch;
   }
 
   /** The mark that a free may not pass; it follows demand between `highMin` and `highMax`. @kernel nr_pcp_high */
-  #nrHigh(freeHigh: boolean): number {
+  private nrHigh(freeHigh: boolean): number {
     const { highMin, highMax, batch } = this;
     let high = clamp(this.high, highMin, highMax);
     this.high = high;
@@ -206,25 +200,77 @@ export class PerCpuPages implements PcpInfo {
       return 0;
     }
     if (highMin === highMax) return high;
-    if (this.#zone.belowHigh) {
-      this.high = Math.max(high - Math.max(this.#freeCount, batch), highMin);
+    if (this.zone.belowHigh) {
+      this.high = Math.max(high - Math.max(this.freeRun, batch), highMin);
       high = Math.max(this.count, highMin);
     } else if (this.count >= high) {
-      const needed = this.#freeCount + batch;
+      const needed = this.freeRun + batch;
       if (this.high < needed) this.high = clamp(needed, highMin, highMax);
     }
     return high;
   }
 
   /** How many pages a free beyond the mark gives back. @kernel nr_pcp_free */
-  #nrFree(high: number, freeHigh: boolean): number {
+  private nrFree(high: number, freeHigh: boolean): number {
     if (freeHigh) return Math.min(this.count, this.batch << BATCH_SCALE_MAX);
     if (high < this.batch) return 1;
-    if (this.#autoTunes) return clamp(this.#freeCount, this.batch, Math.max(high - this.batch, this.batch));
-    const grown = this.batch << this.#freeFactor;
+    if (this.autoTunes) return clamp(this.freeRun, this.batch, Math.max(high - this.batch, this.batch));
+    const grown = this.batch << this.freeRun;
     const most = high - this.batch;
-    if (grown < most && this.#freeFactor < BATCH_SCALE_MAX) this.#freeFactor++;
+    if (grown < most && this.freeRun < BATCH_SCALE_MAX) this.freeRun++;
     return clamp(grown, this.batch, Math.max(most, this.batch));
+  }
+}
+
+/**
+ * Pages by age, in a ring: the newest goes out first, the oldest back to the zone. The kernel chains them through the pages;
+ * a ring writes one reference where a chain writes five. Positions only grow, and are cut to the ring's size.
+ */
+class PcpList {
+  private pages: (Page | null)[] = Array.from({ length: FIRST_RING }, () => null);
+  private mask: number = FIRST_RING - 1;
+  /** Where the oldest lies, and behind the newest. */
+  private bottom = 0;
+  private top = 0;
+
+  isEmpty(): boolean {
+    return this.top === this.bottom;
+  }
+
+  addNewest(page: Page): void {
+    if (this.top - this.bottom > this.mask) this.grow();
+    const top = this.top;
+    this.pages[top & this.mask] = page;
+    this.top = (top + 1) | 0;
+  }
+
+  addOldest(page: Page): void {
+    if (this.top - this.bottom > this.mask) this.grow();
+    this.bottom = (this.bottom - 1) | 0;
+    this.pages[this.bottom & this.mask] = page;
+  }
+
+  /** Only while there is one. */
+  takeNewest(): Page {
+    const top = (this.top - 1) | 0;
+    this.top = top;
+    return this.pages[top & this.mask]!;
+  }
+
+  /** Only while there is one. */
+  takeOldest(): Page {
+    const page = this.pages[this.bottom & this.mask]!;
+    this.bottom = (this.bottom + 1) | 0;
+    return page;
+  }
+
+  private grow(): void {
+    const { length } = this.pages;
+    const pages = Array.from({ length: 2 * length }, (_, i): Page | null => (i < length ? this.pages[(this.bottom + i) & this.mask]! : null));
+    this.pages = pages;
+    this.mask = pages.length - 1;
+    this.bottom = 0;
+    this.top = length;
   }
 }
 

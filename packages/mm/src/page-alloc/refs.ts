@@ -7,24 +7,24 @@ export interface FrozenSink {
 }
 
 export class References implements PageRefs {
-  readonly #reports: ReportSink;
-  readonly #slabHasNoRefs: boolean;
-  readonly #sink: FrozenSink;
+  private readonly reports: ReportSink;
+  private readonly slabHasNoRefs: boolean;
+  private readonly sink: FrozenSink;
 
   constructor(reports: ReportSink, slabHasNoRefs: boolean, sink: FrozenSink) {
-    this.#reports = reports;
-    this.#slabHasNoRefs = slabHasNoRefs;
-    this.#sink = sink;
+    this.reports = reports;
+    this.slabHasNoRefs = slabHasNoRefs;
+    this.sink = sink;
   }
 
   getPage(page: Page): void {
     const { head } = page;
-    if (head.state === PAGE_SLAB && this.#slabHasNoRefs) {
-      this.#report("page-ref-slab", head, "get_page on a slab page, which has no references to share");
+    if (head.state === PAGE_SLAB && this.slabHasNoRefs) {
+      this.report("page-ref-slab", head, "get_page on a slab page, which has no references to share");
       return;
     }
     if (head.refcount <= 0) {
-      this.#report("page-ref-zero", head, `get_page on a page with ${head.refcount} references`);
+      this.report("page-ref-zero", head, `get_page on a page with ${head.refcount} references`);
       return;
     }
     head.refcount++;
@@ -39,16 +39,16 @@ export class References implements PageRefs {
 
   putPage(page: Page): void {
     const { head } = page;
-    if (head.state === PAGE_SLAB && this.#slabHasNoRefs) return;
+    if (head.state === PAGE_SLAB && this.slabHasNoRefs) return;
     if (head.refcount === 1) {
       head.refcount = 0;
-      this.#sink.freeFrozenPages(head, head.order);
+      this.sink.freeFrozenPages(head, head.order);
     } else this.drop(head, 1, "put_page");
   }
 
   pageRefAdd(page: Page, n: number): void {
     const { head } = page;
-    if (n <= 0) this.#report("page-ref-store", head, `page_ref_add of ${n}`);
+    if (n <= 0) this.report("page-ref-store", head, `page_ref_add of ${n}`);
     else head.refcount += n;
   }
 
@@ -63,20 +63,20 @@ export class References implements PageRefs {
   setPageCount(page: Page, n: number): void {
     const { head } = page;
     if (head.refcount === 0 && n >= 0) head.refcount = n;
-    else this.#report("page-ref-store", head, `set_page_count(${n}) on a page with ${head.refcount} references: others may hold them`);
+    else this.report("page-ref-store", head, `set_page_count(${n}) on a page with ${head.refcount} references: others may hold them`);
   }
 
   /** References left, or −1 where there were not enough to drop: nothing is changed then. */
   drop(head: Page, n: number, what: string): number {
     if (head.refcount < n || n <= 0) {
-      this.#report("page-ref-underflow", head, `${what}${n === 1 ? "" : ` of ${n}`} on a page with ${head.refcount} references`);
+      this.report("page-ref-underflow", head, `${what}${n === 1 ? "" : ` of ${n}`} on a page with ${head.refcount} references`);
       return -1;
     }
     head.refcount -= n;
     return head.refcount;
   }
 
-  #report(kind: string, head: Page, message: string): void {
-    this.#reports.report(kind, "warn", pageName(head), pageOwner(head), message);
+  private report(kind: string, head: Page, message: string): void {
+    this.reports.report(kind, "warn", pageName(head), pageOwner(head), message);
   }
 }

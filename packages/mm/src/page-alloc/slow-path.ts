@@ -6,7 +6,7 @@ import {
 import { ALLOC_KSWAPD, ALLOC_NOFRAGMENT, ALLOC_NO_WATERMARKS, gfpToAllocFlags, mayIgnoreWatermarks } from "./alloc-flags.ts";
 import type { Fallback } from "./fallback.ts";
 import type { Freelist } from "./freelist.ts";
-import type { Zonelist } from "./nodes.ts";
+import type { Request } from "./request.ts";
 
 /** Attempts after reclaim that brought something. @kernel MAX_RECLAIM_RETRIES (mm/internal.h) */
 const MAX_RECLAIM_RETRIES = 16;
@@ -43,24 +43,25 @@ export class SlowPath implements Reclaim {
     this.#oom = handler;
   }
 
-  take(zones: Zonelist, order: number, gfp: number, noFragment: number, migratetype: number, highest: number): Page | null {
-    const flags = gfpToAllocFlags(gfp, order) | noFragment;
+  take(request: Request, order: number): Page | null {
+    const { gfp } = request;
+    const flags = gfpToAllocFlags(gfp, order) | request.noFragment;
     if ((gfp & __GFP_KSWAPD_RECLAIM) !== 0) this.#stats.kswapdWakes++;
-    const attempt = (rights: number): Page | null => this.#freelist.take(zones, order, gfp, rights, migratetype, highest);
-    const page = attempt(flags);
+    const page = this.#freelist.take(request, order, flags);
     if (page !== null) return page;
     const rights = mayIgnoreWatermarks(gfp, this.#context) ? ALLOC_NO_WATERMARKS | (flags & (ALLOC_KSWAPD | ALLOC_NOFRAGMENT)) : flags;
     if (rights !== flags) {
-      const reserved = attempt(rights);
+      const reserved = this.#freelist.take(request, order, rights);
       if (reserved !== null) return reserved;
     }
     // A task that frees memory for others must not wait for memory itself.
     if ((gfp & __GFP_DIRECT_RECLAIM) === 0 || (this.#context.taskFlags & PF_MEMALLOC) !== 0) return null;
-    return this.#reclaimAndTake(attempt, rights, zones, order, gfp, migratetype);
+    return this.#reclaimAndTake(request, order, rights);
   }
 
   /** Asks for memory, and tries again as long as there was some. */
-  #reclaimAndTake(attempt: (rights: number) => Page | null, rights: number, zones: Zonelist, order: number, gfp: number, migratetype: number): Page | null {
+  #reclaimAndTake(request: Request, order: number, rights: number): Page | null {
+    const { gfp, zones, migratetype } = request;
     const costly = order > PAGE_ALLOC_COSTLY_ORDER && (gfp & __GFP_RETRY_MAYFAIL) === 0;
     for (let retry = 0; retry < MAX_RECLAIM_RETRIES; retry++) {
       this.#stats.directReclaims++;
@@ -68,12 +69,12 @@ export class SlowPath implements Reclaim {
       // Pages may be stuck on other CPUs' lists or in the reserve. The kernel looks there once reclaim, or for blocks compaction, has done something.
       for (const zone of zones) if (zone.reservedHighatomic > 1 << PAGEBLOCK_ORDER || retry > 0) this.#fallback.unreserveHighatomic(zone, migratetype);
       this.#drainAll();
-      const page = attempt(rights);
+      const page = this.#freelist.take(request, order, rights);
       if (page !== null) return page;
       if ((gfp & __GFP_NORETRY) !== 0 || costly) return null;
       if (progress === 0 && retry > 0) break;
     }
-    return this.#outOfMemory(attempt, rights, order, gfp, zones);
+    return this.#outOfMemory(request, order, rights);
   }
 
   /** @kernel try_to_free_pages, shrink_slab */
@@ -88,11 +89,11 @@ export class SlowPath implements Reclaim {
   }
 
   /** Nobody can be killed here but by the handler; there is none for blocks, low zones, single nodes. @kernel __alloc_pages_may_oom */
-  #outOfMemory(attempt: (rights: number) => Page | null, rights: number, order: number, gfp: number, zones: Zonelist): Page | null {
-    if (this.#oom === null || order > PAGE_ALLOC_COSTLY_ORDER || (gfp & (__GFP_RETRY_MAYFAIL | __GFP_THISNODE)) !== 0) return null;
-    if (!zones.some((zone) => zone.type === ZONE_NORMAL) || !this.#oom()) return null;
+  #outOfMemory(request: Request, order: number, rights: number): Page | null {
+    if (this.#oom === null || order > PAGE_ALLOC_COSTLY_ORDER || (request.gfp & (__GFP_RETRY_MAYFAIL | __GFP_THISNODE)) !== 0) return null;
+    if (!request.zones.some((zone) => zone.type === ZONE_NORMAL) || !this.#oom()) return null;
     this.#drainAll();
-    return attempt(rights);
+    return this.#freelist.take(request, order, rights);
   }
 
   /** @kernel might_alloc (include/linux/sched/mm.h) */

@@ -27,14 +27,16 @@ export class Zone implements ZoneInfo {
   /** A request found it below its high mark: per-CPU lists shrink until it is above again. @kernel ZONE_BELOW_HIGH */
   belowHigh = false;
   readonly pcps: PerCpuPages[] = [];
-  numaHit = 0;
+  /** Served here to a CPU of this node that asked for it: nearly all requests. */
+  hitsFromHome = 0;
+  hitsFromAfar = 0;
   numaMiss = 0;
   numaForeign = 0;
-  numaLocal = 0;
-  numaOther = 0;
+  missesFromHome = 0;
+  missesFromAfar = 0;
   readonly nrFree: Int32Array = new Int32Array(MAX_PAGE_ORDER + 1);
-  readonly #heads: (Page | null)[] = Array.from({ length: (MAX_PAGE_ORDER + 1) * MIGRATE_TYPES }, () => null);
-  readonly #tails: (Page | null)[] = Array.from({ length: (MAX_PAGE_ORDER + 1) * MIGRATE_TYPES }, () => null);
+  private readonly heads: (Page | null)[] = Array.from({ length: (MAX_PAGE_ORDER + 1) * MIGRATE_TYPES }, () => null);
+  private readonly tails: (Page | null)[] = Array.from({ length: (MAX_PAGE_ORDER + 1) * MIGRATE_TYPES }, () => null);
 
   constructor(type: number, nid: number, index: number, startPfn: number, managedPages: number) {
     this.name = ZONE_NAMES[type]!;
@@ -45,9 +47,21 @@ export class Zone implements ZoneInfo {
     this.managedPages = managedPages;
   }
 
+  get numaHit(): number {
+    return this.hitsFromHome + this.hitsFromAfar;
+  }
+
+  get numaLocal(): number {
+    return this.hitsFromHome + this.missesFromHome;
+  }
+
+  get numaOther(): number {
+    return this.hitsFromAfar + this.missesFromAfar;
+  }
+
   /** The block that the next request of this order and type gets. @kernel get_page_from_free_area */
   first(order: number, migratetype: number): Page | null {
-    return this.#heads[order * MIGRATE_TYPES + migratetype]!;
+    return this.heads[order * MIGRATE_TYPES + migratetype]!;
   }
 
   freeBlocks(order: number, migratetype: number): number {
@@ -63,29 +77,29 @@ export class Zone implements ZoneInfo {
     page.state = PAGE_BUDDY;
     page.order = order;
     page.claims = BUDDY_CLAIMS;
-    const neighbour = (toTail ? this.#tails : this.#heads)[list]!;
+    const neighbour = (toTail ? this.tails : this.heads)[list]!;
     page.prev = toTail ? neighbour : null;
     page.next = toTail ? null : neighbour;
     if (neighbour === null) {
-      this.#heads[list] = page;
-      this.#tails[list] = page;
+      this.heads[list] = page;
+      this.tails[list] = page;
     } else if (toTail) {
       neighbour.next = page;
-      this.#tails[list] = page;
+      this.tails[list] = page;
     } else {
       neighbour.prev = page;
-      this.#heads[list] = page;
+      this.heads[list] = page;
     }
     this.nrFree[order]!++;
-    this.#account(1 << order, migratetype);
+    this.account(1 << order, migratetype);
   }
 
   /** @kernel del_page_from_free_list (mm/page_alloc.c) */
   remove(page: Page, order: number, migratetype: number): void {
     const list = order * MIGRATE_TYPES + migratetype;
-    if (page.prev === null) this.#heads[list] = page.next;
+    if (page.prev === null) this.heads[list] = page.next;
     else page.prev.next = page.next;
-    if (page.next === null) this.#tails[list] = page.prev;
+    if (page.next === null) this.tails[list] = page.prev;
     else page.next.prev = page.prev;
     page.next = null;
     page.prev = null;
@@ -93,11 +107,11 @@ export class Zone implements ZoneInfo {
     page.claims = 0;
     page.state = PAGE_BUDDY_PART;
     this.nrFree[order]!--;
-    this.#account(-(1 << order), migratetype);
+    this.account(-(1 << order), migratetype);
   }
 
   /** Isolated pages are free for nobody. @kernel account_freepages */
-  #account(pages: number, migratetype: number): void {
+  private account(pages: number, migratetype: number): void {
     if (migratetype === MIGRATE_ISOLATE) return;
     this.freePages += pages;
     if (migratetype === MIGRATE_HIGHATOMIC) this.freeHighatomic += pages;

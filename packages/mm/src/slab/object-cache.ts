@@ -30,75 +30,75 @@ export class ObjectCache implements KmemCache {
   readonly objectBytes: number;
   readonly order: number;
   /** Smallest order that holds an object: what is tried when memory is short. */
-  readonly #minOrder: number;
-  readonly #cpus: CpuSlab[] = [];
-  readonly #nodes: PartialList[] = [];
-  readonly #pages: SlabPages;
-  readonly #context: ExecutionContext;
+  private readonly minOrder: number;
+  private readonly cpus: CpuSlab[] = [];
+  private readonly nodes: PartialList[] = [];
+  private readonly pages: SlabPages;
+  private readonly context: ExecutionContext;
   /** Slabs a CPU keeps among its partial ones. @kernel cpu_partial_slabs */
-  readonly #cpuPartialSlabs: number;
+  private readonly cpuPartialSlabs: number;
   /** Empty slabs a node keeps. @kernel min_partial */
-  readonly #minPartial: number;
-  #inUse = 0;
-  #slabs = 0;
+  private readonly minPartial: number;
+  private inUse = 0;
+  private slabCount = 0;
 
   constructor(name: string, objectBytes: number, nrCpus: number, nrNodes: number, context: ExecutionContext, pages: SlabPages) {
     this.name = name;
     this.objectBytes = objectBytes;
     this.order = slabOrder(objectBytes, nrCpus);
-    this.#minOrder = getOrder(objectBytes);
-    this.#context = context;
-    this.#pages = pages;
+    this.minOrder = getOrder(objectBytes);
+    this.context = context;
+    this.pages = pages;
     const objects = Math.floor((PAGE_SIZE << this.order) / objectBytes);
-    this.#cpuPartialSlabs = Math.ceil((cpuPartialObjects(objectBytes) * 2) / objects);
-    this.#minPartial = Math.min(10, Math.max(5, Math.floor(Math.log2(objectBytes)) >> 1));
-    for (let i = 0; i < nrCpus; i++) this.#cpus.push(new CpuSlab());
-    for (let i = 0; i < nrNodes; i++) this.#nodes.push(new PartialList());
+    this.cpuPartialSlabs = Math.ceil((cpuPartialObjects(objectBytes) * 2) / objects);
+    this.minPartial = Math.min(10, Math.max(5, Math.floor(Math.log2(objectBytes)) >> 1));
+    for (let i = 0; i < nrCpus; i++) this.cpus.push(new CpuSlab());
+    for (let i = 0; i < nrNodes; i++) this.nodes.push(new PartialList());
   }
 
   objectsInUse(): number {
-    return this.#inUse;
+    return this.inUse;
   }
 
   slabs(): number {
-    return this.#slabs;
+    return this.slabCount;
   }
 
   /** @kernel slab_alloc_node, ___slab_alloc (mm/slub.c) */
   alloc(gfp: number, nid: number): SlabObject | null {
-    const cpu = this.#cpus[this.#context.cpu]!;
+    const cpu = this.cpus[this.context.cpu]!;
     let object = cpu.freelist;
     // Memory of the reserves is for those who may use them; and a node that was asked for is not traded for a near one.
     if (object === null || object.pfmemalloc || nid !== NUMA_NO_NODE) {
-      object = this.#allocSlow(cpu, gfp, nid);
+      object = this.allocSlow(cpu, gfp, nid);
       if (object === null) return null;
     }
     cpu.freelist = object.next;
     object.next = null;
     object.inUse = true;
-    this.#inUse++;
+    this.inUse++;
     return object;
   }
 
   /** The first object of a slab that suits, which the CPU then has. */
-  #allocSlow(cpu: CpuSlab, gfp: number, nid: number): SlabObject | null {
-    if (cpu.slab !== null && (!suits(cpu.slab, nid) || !this.#mayUse(cpu.slab, gfp))) this.#deactivate(cpu);
+  private allocSlow(cpu: CpuSlab, gfp: number, nid: number): SlabObject | null {
+    if (cpu.slab !== null && (!suits(cpu.slab, nid) || !this.mayUse(cpu.slab, gfp))) this.deactivate(cpu);
     if (cpu.slab !== null) {
       if (cpu.freelist !== null) return cpu.freelist;
-      if (this.#takeFreelist(cpu)) return cpu.freelist;
+      if (this.takeFreelist(cpu)) return cpu.freelist;
       cpu.slab.frozen = false;
       cpu.slab = null;
     }
-    const slab = this.#cpuPartial(cpu, gfp, nid) ?? this.#nodePartial(gfp, nid) ?? this.#newSlab(gfp, nid);
+    const slab = this.cpuPartial(cpu, gfp, nid) ?? this.nodePartial(gfp, nid) ?? this.newSlab(gfp, nid);
     if (slab === null) return null;
     slab.frozen = true;
     cpu.slab = slab;
-    this.#takeFreelist(cpu);
+    this.takeFreelist(cpu);
     return cpu.freelist;
   }
 
   /** All that others freed into the CPU's slab. @kernel get_freelist */
-  #takeFreelist(cpu: CpuSlab): boolean {
+  private takeFreelist(cpu: CpuSlab): boolean {
     const slab = cpu.slab!;
     cpu.freelist = slab.freelist;
     slab.freelist = null;
@@ -106,11 +106,11 @@ export class ObjectCache implements KmemCache {
     return cpu.freelist !== null;
   }
 
-  #cpuPartial(cpu: CpuSlab, gfp: number, nid: number): Slab | null {
+  private cpuPartial(cpu: CpuSlab, gfp: number, nid: number): Slab | null {
     const { partial } = cpu;
     for (let i = partial.length - 1; i >= 0; i--) {
       const slab = partial[i]!;
-      if (!suits(slab, nid) || !this.#mayUse(slab, gfp)) continue;
+      if (!suits(slab, nid) || !this.mayUse(slab, gfp)) continue;
       // Closed up by hand: splice would make an array for what it takes out.
       for (let later = i + 1; later < partial.length; later++) partial[later - 1] = partial[later]!;
       partial.pop();
@@ -120,10 +120,10 @@ export class ObjectCache implements KmemCache {
   }
 
   /** Nearest node first is enough here: any other node's slab is taken as well as a new one. @kernel get_partial */
-  #nodePartial(gfp: number, nid: number): Slab | null {
-    const list = this.#nodes[nid === NUMA_NO_NODE ? this.#context.node : nid]!;
+  private nodePartial(gfp: number, nid: number): Slab | null {
+    const list = this.nodes[nid === NUMA_NO_NODE ? this.context.node : nid]!;
     for (let slab = list.head; slab !== null; slab = slab.next) {
-      if (!this.#mayUse(slab, gfp)) continue;
+      if (!this.mayUse(slab, gfp)) continue;
       list.remove(slab);
       return slab;
     }
@@ -131,20 +131,20 @@ export class ObjectCache implements KmemCache {
   }
 
   /** @kernel allocate_slab: the order wanted without pressing for it, then the least that will do */
-  #newSlab(gfp: number, nid: number): Slab | null {
+  private newSlab(gfp: number, nid: number): Slab | null {
     let eager = gfp | __GFP_NOWARN | __GFP_NORETRY;
-    if ((gfp & __GFP_DIRECT_RECLAIM) !== 0 && this.order > this.#minOrder) eager = (eager | __GFP_NOMEMALLOC) & ~__GFP_RECLAIM;
-    const slab = this.#pages.allocSlab(this, eager, nid, this.order) ?? this.#pages.allocSlab(this, gfp, nid, this.#minOrder);
+    if ((gfp & __GFP_DIRECT_RECLAIM) !== 0 && this.order > this.minOrder) eager = (eager | __GFP_NOMEMALLOC) & ~__GFP_RECLAIM;
+    const slab = this.pages.allocSlab(this, eager, nid, this.order) ?? this.pages.allocSlab(this, gfp, nid, this.minOrder);
     if (slab === null) return null;
-    this.#slabs++;
+    this.slabCount++;
     return slab;
   }
 
   /** Gives an object back that is in use. @kernel do_slab_free, __slab_free (mm/slub.c) */
   free(object: SlabObject, slab: Slab): void {
-    this.#inUse--;
+    this.inUse--;
     object.inUse = false;
-    const cpu = this.#cpus[this.#context.cpu]!;
+    const cpu = this.cpus[this.context.cpu]!;
     if (slab === cpu.slab) {
       object.next = cpu.freelist;
       cpu.freelist = object;
@@ -156,18 +156,18 @@ export class ObjectCache implements KmemCache {
     slab.inUse--;
     if (slab.frozen) return;
     if (wasFull && slab.inUse > 0) {
-      this.#putCpuPartial(cpu, slab);
+      this.putCpuPartial(cpu, slab);
       return;
     }
-    this.#putNode(slab);
+    this.putNode(slab);
   }
 
   /** @kernel put_cpu_partial */
-  #putCpuPartial(cpu: CpuSlab, slab: Slab): void {
-    if (cpu.partial.length >= this.#cpuPartialSlabs) {
+  private putCpuPartial(cpu: CpuSlab, slab: Slab): void {
+    if (cpu.partial.length >= this.cpuPartialSlabs) {
       for (let other = cpu.partial.pop(); other !== undefined; other = cpu.partial.pop()) {
         other.frozen = false;
-        this.#putNode(other);
+        this.putNode(other);
       }
     }
     slab.frozen = true;
@@ -175,16 +175,16 @@ export class ObjectCache implements KmemCache {
   }
 
   /** A slab with free objects that no CPU has: kept, or given back if it is empty and the node has enough. */
-  #putNode(slab: Slab): void {
-    const list = this.#nodes[slab.page.nid]!;
-    if (slab.inUse === 0 && list.count >= this.#minPartial) {
+  private putNode(slab: Slab): void {
+    const list = this.nodes[slab.page.nid]!;
+    if (slab.inUse === 0 && list.count >= this.minPartial) {
       if (slab.listed) list.remove(slab);
-      this.#discard(slab);
+      this.discard(slab);
     } else if (!slab.listed && slab.freelist !== null) list.push(slab);
   }
 
   /** The CPU lets go of its slab. @kernel deactivate_slab */
-  #deactivate(cpu: CpuSlab): void {
+  private deactivate(cpu: CpuSlab): void {
     const slab = cpu.slab!;
     while (cpu.freelist !== null) {
       const object = cpu.freelist;
@@ -195,26 +195,26 @@ export class ObjectCache implements KmemCache {
     }
     cpu.slab = null;
     slab.frozen = false;
-    this.#putNode(slab);
+    this.putNode(slab);
   }
 
   /** Takes everything from the CPUs and gives back what is empty; pages. @kernel __kmem_cache_shrink */
   shrink(): number {
-    for (const cpu of this.#cpus) {
-      if (cpu.slab !== null) this.#deactivate(cpu);
+    for (const cpu of this.cpus) {
+      if (cpu.slab !== null) this.deactivate(cpu);
       for (const slab of cpu.partial.splice(0)) {
         slab.frozen = false;
-        this.#putNode(slab);
+        this.putNode(slab);
       }
     }
     let pages = 0;
-    for (const list of this.#nodes) {
+    for (const list of this.nodes) {
       for (let slab = list.head; slab !== null;) {
         const { next } = slab;
         if (slab.inUse === 0) {
           pages += 1 << slab.order;
           list.remove(slab);
-          this.#discard(slab);
+          this.discard(slab);
         }
         slab = next;
       }
@@ -222,16 +222,16 @@ export class ObjectCache implements KmemCache {
     return pages;
   }
 
-  #discard(slab: Slab): void {
-    this.#slabs--;
-    this.#pages.freeSlab(slab);
+  private discard(slab: Slab): void {
+    this.slabCount--;
+    this.pages.freeSlab(slab);
   }
 
   /** @kernel pfmemalloc_match */
-  #mayUse(slab: Slab, gfp: number): boolean {
+  private mayUse(slab: Slab, gfp: number): boolean {
     if (!slab.objects[0]!.pfmemalloc) return true;
     if ((gfp & __GFP_NOMEMALLOC) !== 0) return false;
-    return (gfp & __GFP_MEMALLOC) !== 0 || (this.#context.taskFlags & PF_MEMALLOC) !== 0;
+    return (gfp & __GFP_MEMALLOC) !== 0 || (this.context.taskFlags & PF_MEMALLOC) !== 0;
   }
 }
 

@@ -23,38 +23,38 @@ export interface SlabParts {
 }
 
 export class BucketSlab implements SlabAllocator, SlabPages {
-  readonly #parts: SlabParts;
-  readonly #pages: PageAllocator;
-  readonly #caches: ObjectCache[] = [];
-  readonly #buckets: ObjectCache[] = [];
+  private readonly parts: SlabParts;
+  private readonly pages: PageAllocator;
+  private readonly caches: ObjectCache[] = [];
+  private readonly buckets: ObjectCache[] = [];
   /** Bucket of a request of 8 × index bytes. */
-  readonly #bucketOf: Uint8Array = new Uint8Array(LARGEST / 8 + 1);
+  private readonly bucketOf: Uint8Array = new Uint8Array(LARGEST / 8 + 1);
   /** By page frame number from the first: the slab, or the large object, that begins there. */
-  readonly #slabAt: (Slab | null)[] = [];
-  readonly #largeAt: (SlabObject | null)[] = [];
-  readonly #firstPfn: number;
-  readonly #failPoint: Point;
-  #largeInUse = 0;
+  private readonly slabAt: (Slab | null)[] = [];
+  private readonly largeAt: (SlabObject | null)[] = [];
+  private readonly firstPfn: number;
+  private readonly failPoint: Point;
+  private largeInUse = 0;
 
   constructor(parts: SlabParts) {
-    this.#parts = parts;
-    this.#pages = parts.pages;
-    this.#failPoint = parts.failPoint;
-    this.#firstPfn = parts.pages.pages[0]!.pfn;
+    this.parts = parts;
+    this.pages = parts.pages;
+    this.failPoint = parts.failPoint;
+    this.firstPfn = parts.pages.pages[0]!.pfn;
     for (let i = 0; i < parts.pages.nrPages; i++) {
-      this.#slabAt.push(null);
-      this.#largeAt.push(null);
+      this.slabAt.push(null);
+      this.largeAt.push(null);
     }
-    for (const bytes of BUCKETS) this.#buckets.push(this.#addCache(`kmalloc-${bytes}`, bytes));
-    for (let eighth = 0, bucket = 0; eighth < this.#bucketOf.length; eighth++) {
+    for (const bytes of BUCKETS) this.buckets.push(this.addCache(`kmalloc-${bytes}`, bytes));
+    for (let eighth = 0, bucket = 0; eighth < this.bucketOf.length; eighth++) {
       while (BUCKETS[bucket]! < eighth * 8) bucket++;
-      this.#bucketOf[eighth] = bucket;
+      this.bucketOf[eighth] = bucket;
     }
   }
 
   sizeRoundup(sizeBytes: number): number {
     // What no block can hold is not rounded.
-    return sizeBytes > LARGEST ? Math.max(sizeBytes, PAGE_SIZE << getOrder(sizeBytes)) : this.#bucket(sizeBytes).objectBytes;
+    return sizeBytes > LARGEST ? Math.max(sizeBytes, PAGE_SIZE << getOrder(sizeBytes)) : this.bucket(sizeBytes).objectBytes;
   }
 
   kmalloc(sizeBytes: number, gfp: number): SlabObject | null {
@@ -62,18 +62,18 @@ export class BucketSlab implements SlabAllocator, SlabPages {
   }
 
   kmallocNode(sizeBytes: number, gfp: number, nid: number): SlabObject | null {
-    return sizeBytes > LARGEST ? this.#kmallocLarge(sizeBytes, gfp, nid) : this.cacheAlloc(this.#bucket(sizeBytes), gfp, nid);
+    return sizeBytes > LARGEST ? this.kmallocLarge(sizeBytes, gfp, nid) : this.cacheAlloc(this.bucket(sizeBytes), gfp, nid);
   }
 
   createCache(name: string, objectBytes: number, align: number): KmemCache {
     if (!Number.isInteger(align) || align < 8 || (align & (align - 1)) !== 0) throw new UsageError("mm", `alignment of cache ${name}`, align, "give a power of two, 8 or more");
     const bytes = (objectBytes + align - 1) & -align;
     if (!Number.isInteger(objectBytes) || objectBytes < 8 || bytes > LARGEST) throw new UsageError("mm", `object bytes of cache ${name}`, objectBytes, `give 8 to ${LARGEST}`);
-    return this.#addCache(name, bytes);
+    return this.addCache(name, bytes);
   }
 
   cacheAlloc(cache: KmemCache, gfp: number, nid: number): SlabObject | null {
-    if (this.#failPoint.armed && this.#failPoint.shouldFail(0, cache.objectBytes)) return null;
+    if (this.failPoint.armed && this.failPoint.shouldFail(0, cache.objectBytes)) return null;
     return (cache as ObjectCache).alloc(gfp, nid);
   }
 
@@ -93,52 +93,52 @@ export class BucketSlab implements SlabAllocator, SlabPages {
 
   kfree(object: SlabObject): void {
     if (!object.inUse) {
-      this.#parts.reports.report("slab-double-free", "warn", `kmalloc-${object.sizeBytes} object at 0x${object.base.toString(16)}`, "slab", "freed twice");
+      this.parts.reports.report("slab-double-free", "warn", `kmalloc-${object.sizeBytes} object at 0x${object.base.toString(16)}`, "slab", "freed twice");
       return;
     }
-    const slab = this.#slabAt[object.slab.pfn - this.#firstPfn]!;
+    const slab = this.slabAt[object.slab.pfn - this.firstPfn]!;
     if (slab !== null) slab.cache.free(object, slab);
     else {
       object.inUse = false;
-      this.#largeInUse--;
-      this.#pages.putPage(object.slab);
+      this.largeInUse--;
+      this.pages.putPage(object.slab);
     }
   }
 
   objectsInUse(): number {
-    return this.#caches.reduce((sum, cache) => sum + cache.objectsInUse(), this.#largeInUse);
+    return this.caches.reduce((sum, cache) => sum + cache.objectsInUse(), this.largeInUse);
   }
 
   shrink(): number {
-    return this.#caches.reduce((sum, cache) => sum + cache.shrink(), 0);
+    return this.caches.reduce((sum, cache) => sum + cache.shrink(), 0);
   }
 
   allocSlab(cache: ObjectCache, gfp: number, nid: number, order: number): Slab | null {
-    const { pages, words } = this.#parts;
+    const { pages, words } = this.parts;
     const page = pages.allocPages(gfp | __GFP_COMP, order, nid);
     if (page === null) return null;
     words.claim(page, PAGE_VIEW_SLAB);
     page.state = PAGE_SLAB;
-    const objects = this.#cut(page, order, cache.objectBytes);
+    const objects = this.cut(page, order, cache.objectBytes);
     const slab = new Slab(cache, page, order, objects);
     // Linked so that a fresh slab is used from its lowest address upwards.
     for (let i = objects.length - 1; i >= 0; i--) {
       objects[i]!.next = slab.freelist;
       slab.freelist = objects[i]!;
     }
-    this.#slabAt[page.pfn - this.#firstPfn] = slab;
+    this.slabAt[page.pfn - this.firstPfn] = slab;
     return slab;
   }
 
   freeSlab(slab: Slab): void {
     const { page } = slab;
-    this.#slabAt[page.pfn - this.#firstPfn] = null;
+    this.slabAt[page.pfn - this.firstPfn] = null;
     page.state = PAGE_IN_USE;
-    this.#parts.words.release(page, PAGE_VIEW_SLAB);
-    this.#pages.putPage(page);
+    this.parts.words.release(page, PAGE_VIEW_SLAB);
+    this.pages.putPage(page);
   }
 
-  #cut(page: Page, order: number, objectBytes: number): SlabObject[] {
+  private cut(page: Page, order: number, objectBytes: number): SlabObject[] {
     const objects: SlabObject[] = [];
     const pfmemalloc = pageIsPfmemalloc(page);
     for (let offset = 0; offset + objectBytes <= PAGE_SIZE << order; offset += objectBytes) {
@@ -148,30 +148,30 @@ export class BucketSlab implements SlabAllocator, SlabPages {
   }
 
   /** Above the buckets an object is a block of pages. @kernel ___kmalloc_large_node */
-  #kmallocLarge(sizeBytes: number, gfp: number, nid: number): SlabObject | null {
+  private kmallocLarge(sizeBytes: number, gfp: number, nid: number): SlabObject | null {
     const order = getOrder(sizeBytes);
-    const page = this.#pages.allocPages(gfp | __GFP_COMP, order, nid);
+    const page = this.pages.allocPages(gfp | __GFP_COMP, order, nid);
     if (page === null) return null;
-    const at = page.pfn - this.#firstPfn;
-    let object = this.#largeAt[at]!;
+    const at = page.pfn - this.firstPfn;
+    let object = this.largeAt[at]!;
     if (object === null || object.sizeBytes !== PAGE_SIZE << order || object.pfmemalloc !== pageIsPfmemalloc(page)) {
       object = new SlabObject(page.region, page.base, PAGE_SIZE << order, page, pageIsPfmemalloc(page));
-      this.#largeAt[at] = object;
+      this.largeAt[at] = object;
     }
     object.inUse = true;
-    this.#largeInUse++;
+    this.largeInUse++;
     return object;
   }
 
-  #addCache(name: string, objectBytes: number): ObjectCache {
-    const { nrCpus, nrNodes, context } = this.#parts;
+  private addCache(name: string, objectBytes: number): ObjectCache {
+    const { nrCpus, nrNodes, context } = this.parts;
     const cache = new ObjectCache(name, objectBytes, nrCpus, nrNodes, context, this);
-    this.#caches.push(cache);
+    this.caches.push(cache);
     return cache;
   }
 
-  #bucket(sizeBytes: number): ObjectCache {
+  private bucket(sizeBytes: number): ObjectCache {
     if (!(sizeBytes >= 1)) throw new UsageError("mm", "kmalloc bytes", sizeBytes, "give 1 or more");
-    return this.#buckets[this.#bucketOf[(sizeBytes + 7) >> 3]!]!;
+    return this.buckets[this.bucketOf[(sizeBytes + 7) >> 3]!]!;
   }
 }

@@ -1,0 +1,54 @@
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface, type Interface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** A process that answers "ops" with the nanoseconds they took. Ours and C's speak the same. */
+export class Opponent {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #reader: Interface;
+  readonly #command: string;
+
+  constructor(command: string, args: readonly string[]) {
+    this.#command = `${command} ${args.join(" ")}`;
+    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#reader = createInterface({ input: this.#child.stdout! });
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  /** Nanoseconds an operation. */
+  async round(ops: number): Promise<number> {
+    this.#child.stdin!.write(`${ops}\n`);
+    const { value, done } = await this.#lines.next();
+    if (done === true || !/^\d+$/.test(value)) throw new Error(`${this.#command} ended in the middle of a round`);
+    return Number(value) / ops;
+  }
+
+  end(): void {
+    this.#child.stdin!.end();
+    this.#reader.close();
+  }
+}
+
+export function ours(workload: string): Opponent {
+  return new Opponent(process.execPath, [fileURLToPath(new URL("./worker.js", import.meta.url)), workload]);
+}
+
+const FOLDER = fileURLToPath(new URL("../", import.meta.url));
+
+/** Builds the reference if it changed; the binary, or why there is none. */
+export function buildReference(compiler: string): { readonly binary: string } | { readonly missing: string } {
+  const source = join(FOLDER, "reference/mm.c");
+  const hash = createHash("sha256").update(compiler).update(readFileSync(source)).digest("hex").slice(0, 16);
+  const folder = join(FOLDER, "node_modules/.cache/netmem-bench");
+  const binary = join(folder, `mm-${hash}`);
+  if (existsSync(binary)) return { binary };
+  mkdirSync(folder, { recursive: true });
+  const built = spawnSync(compiler, ["-O2", "-Wall", "-Wextra", "-Werror", "-std=c11", "-o", binary, source], { encoding: "utf8" });
+  if (built.error !== undefined) return { missing: `no C compiler: cannot run ${compiler} (install gcc, or set CC)` };
+  if (built.status !== 0) return { missing: `${compiler} does not build reference/mm.c: ${(built.stderr.split("\n").find((line) => line.includes("error")) ?? built.stderr).trim()}` };
+  return { binary };
+}
