@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -15,6 +15,8 @@ export class Opponent {
   constructor(command: string, args: readonly string[]) {
     this.#command = `${command} ${args.join(" ")}`;
     this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    // A side that has died shows in what it does not answer.
+    this.#child.stdin!.on("error", () => {});
     this.#reader = createInterface({ input: this.#child.stdout! });
     this.#lines = this.#reader[Symbol.asyncIterator]();
   }
@@ -47,8 +49,13 @@ export function buildReference(compiler: string): { readonly binary: string } | 
   const binary = join(folder, `mm-${hash}`);
   if (existsSync(binary)) return { binary };
   mkdirSync(folder, { recursive: true });
-  const built = spawnSync(compiler, ["-O2", "-Wall", "-Wextra", "-Werror", "-std=c11", "-o", binary, source], { encoding: "utf8" });
+  const unfinished = `${binary}-${process.pid}`;
+  const built = spawnSync(compiler, ["-O2", "-Wall", "-Wextra", "-Werror", "-std=c11", "-o", unfinished, source], { encoding: "utf8" });
   if (built.error !== undefined) return { missing: `no C compiler: cannot run ${compiler} (install gcc, or set CC)` };
-  if (built.status !== 0) return { missing: `${compiler} does not build reference/mm.c: ${(built.stderr.split("\n").find((line) => line.includes("error")) ?? built.stderr).trim()}` };
+  if (built.status !== 0) {
+    rmSync(unfinished, { force: true });
+    return { missing: `${compiler} does not build reference/mm.c: ${(built.stderr.split("\n").find((line) => line.includes("error")) ?? built.stderr).trim()}` };
+  }
+  renameSync(unfinished, binary);
   return { binary };
 }
