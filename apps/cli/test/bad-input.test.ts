@@ -117,6 +117,8 @@ describe("bad usage: one line, exit 2", () => {
     [["replay", "x", "--seed", "4294967296"], /--seed 4294967296: give a whole number/],
     [["replay", "x", "--ring", "16"], /--ring 16: give a whole number from 32 to 512/],
     [["replay", "x", "--packet-cost", "5"], /--packet-cost is simulated time, .*: give --timing capture too/],
+    [["replay", "x", "--dma", "iommu"], /Allowed choices are coherent, non-coherent, bounce, iommu-strict, iommu-deferred/],
+    [["replay", "x", "--dma", "bounce", "--cpu-cache"], /--cpu-cache: a coherent device, as --dma bounce has it, .*give another kind/],
     [["replay", "x", "--expand"], /--expand makes the tap's clone private: give --tap too/],
     [["replay", "x", "--free-order", "clone"], /give --tap too/],
     [["replay", "x", "--tap", "--early-drop"], /give one of them/],

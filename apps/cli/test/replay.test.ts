@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { PRESET_NAMES } from "@netmem/machine";
+import { DMA_KIND_NAMES, PRESET_NAMES } from "@netmem/machine";
 import { conservationFaults, pcapFile, testFrame } from "@netmem/testkit";
 import type { ReplayDocument } from "../src/replay/command.ts";
 import { loadCaptures } from "../src/replay/load.ts";
@@ -15,7 +15,7 @@ import { cli } from "./cli.ts";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const SHIPPED = ["dns-ping.pcapng", "jumbo.pcap", "tcp-download.pcap"].map((name) => `examples/captures/${name}`);
 const EVENTFUL: ReplayOptions = {
-  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, json: false,
+  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, dma: "iommu-strict", cpuCache: false, json: false,
 };
 let folder = "";
 
@@ -177,6 +177,20 @@ describe("options", () => {
       expect(run.delivered.packets + run.dropped).toBe(500);
       expect(run.dropped).toBe(run.overruns);
     }
+  });
+
+  test.each(DMA_KIND_NAMES)("--dma %s: the same packets, pages and bytes as ever; only what syncs there are differs", async (kind) => {
+    const file = small("dma.pcap", 40, 3000);
+    const without = (runs: ReplayDocument["runs"]): unknown => runs.map(({ nsPerPacket: _ns, dmaSyncs: _syncs, ...run }) => run);
+    const { runs } = await replayJson([file, "--tap", "--expand", "--dma", kind]);
+    expect(without(runs)).toEqual(without((await replayJson([file, "--tap", "--expand"])).runs));
+    // Newer kernels ask once whether a device needs syncs at all; older ones call, and the call finds nothing to do.
+    expect(runs.map(({ dmaSyncs }) => dmaSyncs > 0)).toEqual([true, true, true, kind !== "coherent"]);
+  });
+
+  test("--cpu-cache models the cache, and says so", async () => {
+    const { code, out } = await cli(["replay", small("cache.pcap", 40, 3000), "--dma", "non-coherent", "--cpu-cache"], folder);
+    expect([code, out.split("\n")[1]]).toEqual([0, "DMA non-coherent; CPU cache modelled"]);
   });
 
   test("a progress line goes to a terminal's stderr only", async () => {

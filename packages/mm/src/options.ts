@@ -4,9 +4,12 @@ import { BOUNCE_BYTES } from "./dma/phys-map.ts";
 import { IO_TLB_SEGSIZE, IO_TLB_SIZE } from "./dma/swiotlb.ts";
 import type { MmRules } from "./rules.ts";
 
+/** What there is room for below the first page. */
+export const SWIOTLB_MOST_SLOTS: number = Math.floor(BOUNCE_BYTES / (IO_TLB_SEGSIZE * IO_TLB_SIZE)) * IO_TLB_SEGSIZE;
+
 /** A bounce buffer, reserved below the first page. */
 export interface SwiotlbOptions {
-  /** Slots of 2 KiB: a multiple of 128 for each area, at most 1920. */
+  /** Slots of 2 KiB: a multiple of 128 for each area, at most `SWIOTLB_MOST_SLOTS`, 1920. */
   readonly slots: number;
   /** Searched by CPU, a power of two; default 1. */
   readonly areas?: number;
@@ -62,10 +65,9 @@ export function hostPages(options: Pick<MmOptions, "nrPages" | "nodes">): number
 export function bounceBytes(options: SwiotlbOptions | undefined): number {
   if (options === undefined) return 0;
   const { slots, areas = 1 } = options;
-  const most = Math.floor(BOUNCE_BYTES / (IO_TLB_SEGSIZE * IO_TLB_SIZE)) * IO_TLB_SEGSIZE;
   if (!Number.isInteger(areas) || areas < 1 || (areas & (areas - 1)) !== 0) throw new UsageError("mm", "swiotlb areas", areas, "give a power of two");
-  if (!Number.isInteger(slots) || slots < 1 || slots > most || slots % (IO_TLB_SEGSIZE * areas) !== 0) {
-    throw new UsageError("mm", "swiotlb slots", slots, `give a multiple of ${IO_TLB_SEGSIZE * areas}, at most ${most}`);
+  if (!Number.isInteger(slots) || slots < 1 || slots > SWIOTLB_MOST_SLOTS || slots % (IO_TLB_SEGSIZE * areas) !== 0) {
+    throw new UsageError("mm", "swiotlb slots", slots, `give a multiple of ${IO_TLB_SEGSIZE * areas}, at most ${SWIOTLB_MOST_SLOTS}`);
   }
   return slots * IO_TLB_SIZE;
 }

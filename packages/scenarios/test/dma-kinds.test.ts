@@ -1,31 +1,28 @@
 import { expect, test } from "vitest";
 import { mvneta } from "@netmem/driver-mvneta";
 import type { NetDriver } from "@netmem/driver/api";
-import type { DeviceOptions, MachineOptions } from "@netmem/machine";
+import { DMA_KIND_NAMES, dmaKind, type DmaKind } from "@netmem/machine";
 import type { DmaDevice } from "@netmem/mm/api";
 import { conservationFaults } from "@netmem/testkit";
 import { DESIGNS, concatenated, frames, traffic } from "./traffic.ts";
 
-interface Kind {
+interface Case extends DmaKind {
   readonly name: string;
-  readonly memory: NonNullable<MachineOptions["memory"]>;
-  readonly attach: Pick<DeviceOptions, "nonCoherent" | "dma">;
 }
 
-const KINDS: readonly Kind[] = [
-  { name: "coherent, direct", memory: {}, attach: { nonCoherent: false, dma: { iommu: "off" } } },
-  { name: "non-coherent, direct, with the cache modelled", memory: { cpuCache: true }, attach: { nonCoherent: true, dma: { iommu: "off" } } },
-  { name: "bounced", memory: { swiotlb: { slots: 1920 } }, attach: { nonCoherent: false, dma: { iommu: "off", forceBounce: true } } },
-  { name: "bounced and non-coherent, with the cache modelled", memory: { swiotlb: { slots: 1920 }, cpuCache: true }, attach: { nonCoherent: true, dma: { iommu: "off", forceBounce: true } } },
-  { name: "behind a strict IOMMU, non-coherent, with the cache modelled", memory: { cpuCache: true }, attach: { nonCoherent: true } },
-  { name: "behind a deferred IOMMU", memory: {}, attach: { nonCoherent: true, dma: { iommu: "deferred" } } },
-  { name: "weakly ordered, with the cache modelled and every sync checked", memory: { cpuCache: true, dmaDebug: "every-sync" }, attach: { nonCoherent: true, dma: { ordering: "weak" } } },
+const bounce = dmaKind("bounce");
+const CASES: readonly Case[] = [
+  ...DMA_KIND_NAMES.map((name) => ({ name, ...dmaKind(name) })),
+  { name: "non-coherent with the cache modelled", memory: { cpuCache: true }, device: dmaKind("non-coherent").device },
+  { name: "bounce, non-coherent with the cache modelled", memory: { ...bounce.memory, cpuCache: true }, device: { ...bounce.device, nonCoherent: true } },
+  { name: "iommu-strict with the cache modelled", memory: { cpuCache: true }, device: dmaKind("iommu-strict").device },
+  { name: "weakly ordered, with the cache modelled and every sync checked", memory: { cpuCache: true, dmaDebug: "every-sync" }, device: { nonCoherent: true, dma: { ordering: "weak" } } },
 ];
 
 const SENT = frames(Array.from({ length: 300 }, (_, i) => [60, 1514, 200, 9000, 700][i % 5]!));
 
-test.each(KINDS.flatMap((kind) => DESIGNS.map((preset) => ({ ...kind, preset }))))("$name, under $preset: every byte arrives, nothing is reported, every page comes home", ({ preset, memory, attach }) => {
-  const { machine, pool, run, received } = traffic(SENT, { preset, memory, attach, tap: true, expand: true });
+test.each(CASES.flatMap((kind) => DESIGNS.map((preset) => ({ ...kind, preset }))))("$name, under $preset: every byte arrives, nothing is reported, every page comes home", ({ preset, memory, device }) => {
+  const { machine, pool, run, received } = traffic(SENT, { preset, memory, attach: device, tap: true, expand: true });
   let steps = 0;
   run(() => {
     if (steps++ % 16 === 0) expect(conservationFaults(machine, [pool])).toEqual([]);
@@ -54,7 +51,7 @@ test("a driver that forgets to sync for the CPU delivers stale bytes to its user
 });
 
 test("the same driver behind a bounce buffer delivers what lay in its pages before", () => {
-  const { run, received } = traffic(SENT, { driver: forgetting("syncForCpu"), memory: { swiotlb: { slots: 1920 } }, attach: { nonCoherent: false, dma: { iommu: "off", forceBounce: true } } });
+  const { run, received } = traffic(SENT, { driver: forgetting("syncForCpu"), memory: bounce.memory, attach: bounce.device });
   run();
   expect(Buffer.compare(received(), concatenated(SENT))).not.toBe(0);
 });

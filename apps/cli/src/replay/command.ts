@@ -4,7 +4,7 @@ import pc from "picocolors";
 import type { WireFrame } from "@netmem/machine";
 import { EXIT_FAULT, EXIT_OK, type Terminal } from "../terminal.ts";
 import { loadCaptures, type LoadedCapture } from "./load.ts";
-import { checkReplayOptions, declareReplayOptions, DEFAULT_RING, type ReplayOptions } from "./options.ts";
+import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
 import { says } from "./says.ts";
 import { counted, grouped, renderTable } from "./table.ts";
@@ -139,6 +139,8 @@ function settingsOf(options: ReplayOptions): string {
   if (options.sharedRelease !== undefined) words.push(`shared release ${options.sharedRelease}`);
   if ((options.returnPath ?? options.sharedRelease) !== undefined && options.designs.includes("stock")) words.push("stock recycles nothing and is not affected");
   if (options.ring !== DEFAULT_RING) words.push(`${options.ring} receive descriptors`);
+  if (options.dma !== DEFAULT_DMA) words.push(`DMA ${options.dma}`);
+  if (options.cpuCache) words.push("CPU cache modelled");
   return words.join("; ");
 }
 

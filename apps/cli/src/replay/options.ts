@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
+import { DMA_KIND_NAMES, FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type DmaKindName, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
@@ -19,6 +19,8 @@ export interface ReplayOptions {
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
   readonly packetCostNs: number;
+  readonly dma: DmaKindName;
+  readonly cpuCache: boolean;
   readonly json: boolean;
 }
 
@@ -37,12 +39,15 @@ interface RawOptions {
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
   readonly packetCost?: number;
+  readonly dma: DmaKindName;
+  readonly cpuCache?: true;
   readonly json?: true;
 }
 
 /** What a packet costs its CPU under `--timing capture`, unless said otherwise: about a million packets a second. */
 const DEFAULT_PACKET_COST_NS = 1000;
 export const DEFAULT_RING = 512;
+export const DEFAULT_DMA: DmaKindName = "iommu-strict";
 
 function wholeNumber(name: string, minimum: number, maximum: number): (text: string) => number {
   return (text) => {
@@ -66,6 +71,8 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--shared-release <policy>", "override what a put does that finds another reference: leave the pool (5.14), let the last holder recycle (the 2021 proposal), or count pool-aware holders apart (6.8)").choices([...SHARED_RELEASES]))
     .addOption(new Option("--ring <descriptors>", "receive descriptors, 32 to 512 (what the hardware has)").default(DEFAULT_RING).argParser(wholeNumber("ring", 32, 512)))
     .addOption(new Option("--packet-cost <ns>", `with --timing capture: simulated ns a packet costs its CPU (default: ${DEFAULT_PACKET_COST_NS})`).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
+    .addOption(new Option("--dma <kind>", "how the NIC reaches memory: coherent and non-coherent directly, bounce through swiotlb, the others behind an IOMMU and not coherent").choices([...DMA_KIND_NAMES]).default(DEFAULT_DMA))
+    .addOption(new Option("--cpu-cache", "model the CPU's cache, so that a forgotten sync shows in the bytes; not with --dma coherent or bounce"))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(new Option("--json", "one JSON document on stdout"));
 }
@@ -83,6 +90,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
   } else if (raw.earlyDrop === true) throw new CliError("--tap and --early-drop: a packet dropped in the driver reaches no tap; give one of them");
   if (raw.packetCost !== undefined && raw.timing !== "capture") throw new CliError("--packet-cost is simulated time, which back-to-back traffic does not look at: give --timing capture too");
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
+  if (raw.cpuCache === true && (raw.dma === "coherent" || raw.dma === "bounce")) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
   return {
     designs: designs as PresetName[],
     timing: raw.timing,
@@ -97,6 +105,8 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     ...(raw.returnPath === undefined ? {} : { returnPath: raw.returnPath }),
     ...(raw.sharedRelease === undefined ? {} : { sharedRelease: raw.sharedRelease }),
     packetCostNs: raw.timing === "capture" ? (raw.packetCost ?? DEFAULT_PACKET_COST_NS) : 0,
+    dma: raw.dma,
+    cpuCache: raw.cpuCache ?? false,
     json: raw.json ?? false,
   };
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { mvneta } from "@netmem/driver-mvneta";
 import { NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
-import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import { createMachine, dmaKind, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import { backingBytes, createWasmBacking } from "@netmem/mm";
 import { PAGE_SIZE } from "@netmem/mm/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
@@ -56,13 +56,17 @@ const STALL_NS = 10 * NSEC_PER_SEC;
 
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
 export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}): DesignResult {
-  const memory = { nrPages: pagesFor(frames, options), extraBytes: wireBytes(frames) + USER_BUFFER_BYTES };
+  const nrPages = pagesFor(frames, options);
+  const extraBytes = wireBytes(frames) + USER_BUFFER_BYTES;
+  const { memory, device: reach } = dmaKind(options.dma);
   const machine = createMachine({
-    ...memory,
+    nrPages,
+    extraBytes,
+    memory: { ...memory, cpuCache: options.cpuCache },
     preset: design,
     seed: options.seed,
     packetCostNs: options.packetCostNs,
-    backing: createWasmBacking(backingBytes(memory)),
+    backing: createWasmBacking(backingBytes({ ...memory, nrPages, extraBytes })),
     ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
     ...(options.sharedRelease === undefined ? {} : { sharedRelease: options.sharedRelease }),
   });
@@ -84,7 +88,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
       hashingNs += process.hrtime.bigint() - before;
     },
   });
-  const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0 });
+  const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0, ...reach });
   const opened = device.netif.open();
   if (opened < 0) throw new CliError(`${design}: the interface did not come up (${errnoName(opened)})`);
   const pool = machine.pagePools.pools()[0]!;
