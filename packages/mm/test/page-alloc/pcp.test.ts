@@ -148,12 +148,65 @@ describe("giving back", () => {
     expect([zone!.belowHigh, audit(rig.pages)]).toEqual([false, []]);
   });
 
-  test("many blocks of order 3 freed in a row are not kept: they would fragment memory", () => {
-    const rig = allocator({ nrPages: 2048, minFreePages: 0, pcp: { batch: 8, high: 64 } });
-    const taken = Array.from({ length: 60 }, () => alloc(rig, 3));
-    for (const page of taken) rig.pages.freePagesOrder(page, 3);
-    expect(rig.pages.zones[0]!.pcps[0]!.count).toBeLessThan(64);
-    expect(audit(rig.pages)).toEqual([]);
+  describe("blocks of order 1 to 3 fragment memory, and are not kept for long", () => {
+    /** Twenty blocks of order 3 out, the lists empty; a run counts from a batch and half the mark: 40 pages. */
+    function blocksOut(): { readonly rig: Allocator; readonly taken: readonly Page[]; readonly count: () => number; readonly free: (page: Page) => number } {
+      const rig = allocator({ nrPages: 2048, minFreePages: 0, pcp: { batch: 8, high: 64 } });
+      const taken = Array.from({ length: 20 }, () => alloc(rig, 3));
+      rig.pages.drainAllPages();
+      const count = (): number => rig.pages.zones[0]!.pcps[0]!.count;
+      return { rig, taken, count, free: (page) => {
+        rig.pages.freePagesOrder(page, 3);
+        return count();
+      } };
+    }
+
+    test("a run of 40 pages empties the lists, and each block after it goes straight to its zone", () => {
+      const { rig, taken, free } = blocksOut();
+      expect(taken.slice(0, 8).map(free)).toEqual([8, 16, 24, 32, 40, 0, 0, 0]);
+      expect(audit(rig.pages)).toEqual([]);
+    });
+
+    test("at most 32 batches go back at once", () => {
+      const rig = allocator({ nrPages: 4096, minFreePages: 0, pcp: { batch: 1, high: 62 } });
+      const single = Array.from({ length: 55 }, () => alloc(rig));
+      const [a, b] = [alloc(rig, 1), alloc(rig, 1)];
+      rig.pages.drainAllPages();
+      for (const page of single) rig.pages.putPage(page);
+      rig.pages.freePagesOrder(a, 1);
+      expect(rig.pages.zones[0]!.pcps[0]!.count).toBe(57);
+      rig.pages.freePagesOrder(b, 1);
+      // Both blocks, which lie nearest, and 28 of the pages.
+      expect(rig.pages.zones[0]!.pcps[0]!.count).toBe(59 - 32);
+    });
+
+    test.each([0, PAGEBLOCK_ORDER])("a free of order %i in between ends the run", (order) => {
+      const { rig, taken, free, count } = blocksOut();
+      const other = alloc(rig, order);
+      rig.pages.drainAllPages();
+      for (const page of taken.slice(0, 5)) free(page);
+      rig.pages.freePagesOrder(other, order);
+      const before = count();
+      expect([before >= 40, free(taken[5]!) - before]).toEqual([true, 8]);
+    });
+
+    test("a request halves it", () => {
+      const { rig, taken, free } = blocksOut();
+      for (const page of taken.slice(0, 5)) free(page);
+      expect([free(alloc(rig, 3)), free(taken[5]!), free(taken[6]!), free(taken[7]!)]).toEqual([40, 48, 56, 0]);
+    });
+  });
+
+  test("a page that waits on the CPU's list is not handed out unasked once its zone is at the low mark", () => {
+    const rig = allocator({ nrPages: 8192, minFreePages: 200 });
+    const [zone] = rig.pages.zones;
+    const taken: Page[] = [];
+    while (zone!.freePages > zone!.watermarkLow) taken.push(alloc(rig));
+    rig.pages.putPage(taken.pop()!);
+    const { kswapdWakes } = rig.pages.stats;
+    expect([zone!.freePages <= zone!.watermarkLow, zone!.pcps[0]!.count > 0]).toEqual([true, true]);
+    alloc(rig);
+    expect(rig.pages.stats.kswapdWakes).toBe(kswapdWakes + 1);
   });
 
   test("draining brings the blocks of all CPUs together again", () => {
