@@ -150,7 +150,7 @@ export interface DmaDeviceOptions {
   readonly forceBounce?: boolean;
   /** A device that could attack: behind an IOMMU, buffers that do not fill whole pages are bounced. @kernel pci_dev.untrusted */
   readonly untrusted?: boolean;
-  /** Low address bits that a bounce buffer must keep, 2^n − 1 up to 2047. @kernel dma_set_min_align_mask */
+  /** Low address bits that a bounce buffer must keep, 2^n − 1 up to 65535. @kernel dma_set_min_align_mask */
   readonly minAlignMask?: number;
   /** Of one list entry; defaults 65536 and 2^32 − 1, the kernel's. @kernel dma_set_max_seg_size, dma_set_seg_boundary */
   readonly maxSegmentBytes?: number;

@@ -16,7 +16,7 @@ import { DirectOps } from "./direct.ts";
 import { IommuOps } from "./iommu-ops.ts";
 import { IommuDomain } from "./iommu.ts";
 import type { PhysMap } from "./phys-map.ts";
-import { IO_TLB_SIZE, type Swiotlb } from "./swiotlb.ts";
+import type { Swiotlb } from "./swiotlb.ts";
 
 export interface DeviceFactoryParts {
   readonly kernel: MmKernel;
@@ -34,6 +34,7 @@ export interface DeviceFactoryParts {
 
 /** The kernel's defaults for lists: segments of 64 KiB, within 4 GiB. @kernel dma_get_max_seg_size, dma_get_seg_boundary */
 const MAX_SEGMENT_BYTES = 65_536;
+const MOST_ALIGN_MASK = 65_535;
 const SEGMENT_BOUNDARY: number = 2 ** 32 - 1;
 
 /** Puts a device together from its options: which addresses it has, and who checks its driver. */
@@ -114,7 +115,7 @@ export class DeviceFactory {
 function limitsOf(options: DmaDeviceOptions): Limits {
   const { name, minAlignMask = 0, maxSegmentBytes = MAX_SEGMENT_BYTES, segmentBoundary = SEGMENT_BOUNDARY, dmaMaskBits = 64 } = options;
   if (!Number.isInteger(dmaMaskBits) || dmaMaskBits < 0 || dmaMaskBits > 64 || (dmaMaskBits > 0 && dmaMaskBits < 12)) throw new UsageError("mm", `dmaMaskBits of ${name}`, dmaMaskBits, "give 12 to 64, or 0 for none set");
-  if (minAlignMask < 0 || minAlignMask >= IO_TLB_SIZE || (minAlignMask & (minAlignMask + 1)) !== 0) throw new UsageError("mm", `minAlignMask of ${name}`, minAlignMask, `give 2^n − 1, at most ${IO_TLB_SIZE - 1}`);
+  if (!Number.isInteger(minAlignMask) || minAlignMask < 0 || minAlignMask > MOST_ALIGN_MASK || (minAlignMask & (minAlignMask + 1)) !== 0) throw new UsageError("mm", `minAlignMask of ${name}`, minAlignMask, `give 2^n − 1, at most ${MOST_ALIGN_MASK}`);
   for (const [option, value] of [["maxSegmentBytes", maxSegmentBytes], ["segmentBoundary", segmentBoundary]] as const) {
     if (!Number.isInteger(value) || value < 1) throw new UsageError("mm", `${option} of ${name}`, value, "give a whole number of bytes, 1 or more");
   }

@@ -36,7 +36,7 @@ export class DirectOps implements DmaOps, Translation {
   /** @kernel swiotlb_map */
   private bounce(region: PayloadRegion, offset: number, sizeBytes: number, direction: number, attrs: number): number {
     const { swiotlb, limits, stats } = this.parts;
-    const address = swiotlb!.map(limits, region, offset, sizeBytes, sizeBytes, 0);
+    const address = swiotlb!.map(limits, region, offset, sizeBytes, 0);
     if (address < 0) {
       stats.bounceFull++;
       return DMA_MAPPING_ERROR;

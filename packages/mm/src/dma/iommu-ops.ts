@@ -52,18 +52,19 @@ export class IommuOps implements DmaOps {
       reports.report("dma-unreachable", "warn", `device ${limits.name}`, limits.name, `${sizeBytes} bytes that do not fill whole pages must be bounced for an untrusted device: give the machine a bounce buffer`);
       return DMA_MAPPING_ERROR;
     }
-    const whole = Math.ceil(sizeBytes / PAGE_SIZE) * PAGE_SIZE;
-    const address = swiotlb.map(limits, region, offset, sizeBytes, whole, PAGE_SIZE - 1);
+    const address = swiotlb.map(limits, region, offset, sizeBytes, PAGE_SIZE - 1);
     if (address < 0) {
       stats.bounceFull++;
       return DMA_MAPPING_ERROR;
     }
-    const bounce = phys.regionAt(address, whole)!;
+    const bounce = phys.regionAt(address, sizeBytes)!;
     const start = phys.offsetIn(bounce, address);
-    bounce.bytes.fill(0, start - (start & (PAGE_SIZE - 1)), start);
-    bounce.bytes.fill(0, start + sizeBytes, start + whole);
+    const firstPage = start & -PAGE_SIZE;
+    const end = (start + sizeBytes + PAGE_SIZE - 1) & -PAGE_SIZE;
+    bounce.bytes.fill(0, firstPage, start);
+    bounce.bytes.fill(0, start + sizeBytes, end);
     // The device sees the zeroes, too, whatever the driver syncs itself.
-    this.parts.upkeep.forDevice(bounce, start - (start & (PAGE_SIZE - 1)), whole);
+    this.parts.upkeep.forDevice(bounce, firstPage, end - firstPage);
     const dmaAddr = this.translate(bounce, start, sizeBytes, direction);
     if (dmaAddr === DMA_MAPPING_ERROR) swiotlb.unmap(limits, address);
     else {

@@ -7,6 +7,7 @@ import type { PhysMap } from "./phys-map.ts";
 export const IO_TLB_SHIFT = 11;
 export const IO_TLB_SIZE: number = 1 << IO_TLB_SHIFT;
 export const IO_TLB_SEGSIZE = 128;
+const WITHIN_SLOT: number = IO_TLB_SIZE - 1;
 
 /** What a device asks of its bounce buffers. */
 export interface BounceNeeds {
@@ -31,6 +32,8 @@ class Pool {
   readonly allocSize: Int32Array;
   readonly origOffset: Int32Array;
   readonly origRegion: (PayloadRegion | null)[] = [];
+  /** Of the slot a mapping begins in: unused ones before it, which keep its alignment. @kernel io_tlb_slot.pad_slots */
+  readonly padSlots: Uint8Array;
   readonly areaIndex: Int32Array;
   readonly areaUsed: Int32Array;
   /** Made for one mapping, gone with it: the pages it lives in. */
@@ -47,6 +50,7 @@ class Pool {
     this.list = new Int32Array(nslabs);
     this.allocSize = new Int32Array(nslabs);
     this.origOffset = new Int32Array(nslabs);
+    this.padSlots = new Uint8Array(nslabs);
     this.areaIndex = new Int32Array(nareas);
     this.areaUsed = new Int32Array(nareas);
     for (let i = 0; i < nslabs; i++) {
@@ -101,13 +105,13 @@ export class Swiotlb {
   }
 
   /**
-   * Slots for `allocBytes`, into which the first `mappingBytes` of the original are copied whatever the direction: a device that
-   * writes only a part must not destroy the rest. The physical address, or −1 when full. @kernel swiotlb_tbl_map_single
+   * Slots for `mappingBytes`, aligned to `alignMask` + 1 at both ends, into which the original is copied whatever the direction:
+   * a device that writes only a part must not destroy the rest. The physical address, or −1 when full. @kernel swiotlb_tbl_map_single
    */
-  map(device: BounceNeeds, region: PayloadRegion, offset: number, mappingBytes: number, allocBytes: number, alignMask: number): number {
+  map(device: BounceNeeds, region: PayloadRegion, offset: number, mappingBytes: number, alignMask: number): number {
     const orig = this.#parts.phys.addressOf(region, offset);
-    const within = orig & device.minAlignMask & (IO_TLB_SIZE - 1);
-    const bytes = allocBytes + within;
+    const within = orig & device.minAlignMask & (alignMask | WITHIN_SLOT);
+    const bytes = (mappingBytes + within + alignMask) & ~alignMask;
     let pool = this.#pool;
     let index = this.#findSlots(device, pool, orig, bytes, alignMask);
     if (index < 0 && this.#parts.dynamic) {
@@ -122,9 +126,12 @@ export class Swiotlb {
       pool = made;
     }
     if (index < 0) return -1;
-    for (let i = 0; i < nrSlots(bytes); i++) {
-      pool.origRegion[index + i] = region;
-      pool.origOffset[index + i] = offset + (i << IO_TLB_SHIFT);
+    const pad = within >> IO_TLB_SHIFT;
+    const first = index + pad;
+    pool.padSlots[first] = pad;
+    for (let i = 0; i < nrSlots(bytes) - pad; i++) {
+      pool.origRegion[first + i] = region;
+      pool.origOffset[first + i] = offset + (i << IO_TLB_SHIFT);
     }
     const address = pool.start + (index << IO_TLB_SHIFT) + within;
     this.#bounce(pool, address, mappingBytes, true, device.minAlignMask);
@@ -134,8 +141,10 @@ export class Swiotlb {
   /** Gives the slots back. Nothing is copied: who wants the bytes syncs before. @kernel swiotlb_release_slots, swiotlb_del_transient */
   unmap(device: BounceNeeds, address: number): void {
     const pool = this.#poolAt(address)!;
-    const within = address & device.minAlignMask & (IO_TLB_SIZE - 1);
-    const index = (address - within - pool.start) >> IO_TLB_SHIFT;
+    const within = address & device.minAlignMask & WITHIN_SLOT;
+    const first = (address - within - pool.start) >> IO_TLB_SHIFT;
+    const index = first - pool.padSlots[first]!;
+    pool.padSlots[first] = 0;
     const nslots = nrSlots(pool.allocSize[index]! + within);
     this.#used -= nslots;
     if (pool.transient !== null) {
@@ -170,7 +179,7 @@ export class Swiotlb {
     const index = (address - pool.start) >> IO_TLB_SHIFT;
     const region = pool.origRegion[index]!;
     const start = pool.origOffset[index]!;
-    const within = (address & (IO_TLB_SIZE - 1)) - (start & alignMask & (IO_TLB_SIZE - 1));
+    const within = (address & WITHIN_SLOT) - (start & alignMask & WITHIN_SLOT);
     let bytes = lengthBytes;
     const room = pool.allocSize[index]! - within;
     if (bytes > room) {
@@ -201,18 +210,20 @@ export class Swiotlb {
   #findInArea(device: BounceNeeds, pool: Pool, area: number, orig: number, bytes: number, alignMask: number): number {
     const nslots = nrSlots(bytes);
     if (nslots > pool.areaNslabs - pool.areaUsed[area]!) return -1;
-    // Whole pages stay page aligned; bits below a slot are kept by `within`.
-    const slotMask = (device.minAlignMask | alignMask | (bytes >= PAGE_SIZE ? PAGE_SIZE - 1 : 0)) & ~(IO_TLB_SIZE - 1);
-    const stride = (slotMask >> IO_TLB_SHIFT) + 1;
+    // From 6.9 (14cebf689a78), and before 6.8: a page or more begins at a page, unless another alignment is asked for.
+    const isWholePages = alignMask === 0 && device.minAlignMask === 0 && bytes >= PAGE_SIZE;
+    const slotMask = (isWholePages ? PAGE_SIZE - 1 : alignMask) | WITHIN_SLOT;
+    const keepMask = device.minAlignMask & ~slotMask;
+    const stride = (Math.max(slotMask, keepMask) >> IO_TLB_SHIFT) + 1;
     const slotBase = area * pool.areaNslabs;
     let index = pool.areaIndex[area]!;
     for (let checked = 0; checked < pool.areaNslabs;) {
       const slot = slotBase + index;
       const address = pool.start + (slot << IO_TLB_SHIFT);
-      const aligned = alignMask > 0 ? (address & alignMask & ~(IO_TLB_SIZE - 1)) === 0 : (address & slotMask) === (orig & slotMask);
+      const aligned = (address & slotMask) === 0 && (address & keepMask) === (orig & keepMask);
       const step = aligned ? stride : 1;
       if (aligned && pool.list[slot]! >= nslots && !crosses(address, nslots << IO_TLB_SHIFT, device.segmentBoundary)) {
-        this.#takeSlots(pool, area, slot, nslots, bytes, orig & device.minAlignMask & (IO_TLB_SIZE - 1));
+        this.#takeSlots(pool, area, slot, nslots, bytes, orig & device.minAlignMask & WITHIN_SLOT);
         const next = index + nslots;
         pool.areaIndex[area] = next >= pool.areaNslabs ? 0 : next;
         return slot;

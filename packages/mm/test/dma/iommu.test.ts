@@ -89,6 +89,34 @@ describe("untrusted devices", () => {
     expect(mm.dma.stats).toMatchObject({ bounces: 1, maps: 1, unmaps: 1 });
   });
 
+  test.each([[0, 0], [2047, 1148], [4095, 3196]])("with minAlignMask %i what an earlier buffer left in the slots is zeroed on both sides", (minAlignMask, inPage) => {
+    const mm = device({ coherent: true, untrusted: true, minAlignMask, aperturePages: 1024, swiotlb: { slots: 128 } });
+    const block = pageOf(mm, 6);
+    cpuFill(block, 0, 64 * PAGE_SIZE, 0x77);
+    // All slots once, so that each holds somebody's bytes.
+    const all = map(mm, block, 1, 64 * PAGE_SIZE - 2, DMA_TO_DEVICE);
+    mm.dma.unmapPage(all, 64 * PAGE_SIZE - 2, DMA_TO_DEVICE, 0);
+    const dmaAddr = map(mm, block, 3196, 50, DMA_TO_DEVICE);
+    expect(dmaAddr & 4095).toBe(inPage);
+    const page = deviceBytes(mm, dmaAddr - inPage, PAGE_SIZE);
+    expect(page.flatMap((byte, i) => (byte === 0x77 ? [i] : []))).toEqual(Array.from({ length: 50 }, (_, i) => inPage + i));
+    mm.dma.unmapPage(dmaAddr, 50, DMA_TO_DEVICE, 0);
+    for (let i = 0; i < 200; i++) mm.dma.unmapPage(map(mm, block, 3196, 50, DMA_TO_DEVICE), 50, DMA_TO_DEVICE, 0);
+    // No slot was lost.
+    map(mm, block, 1, 64 * PAGE_SIZE - 2, DMA_TO_DEVICE);
+    expect(mm.reports.total).toBe(0);
+  });
+
+  test("the zeroes end with the page: a neighbour in the bounce buffer keeps its bytes", () => {
+    const mm = device({ coherent: true, untrusted: true, aperturePages: 1024, swiotlb: { slots: 128 } });
+    const page = pageOf(mm);
+    cpuFill(page, 0, PAGE_SIZE, 0x77);
+    const addresses = Array.from({ length: 64 }, () => map(mm, page, 100, 50, DMA_TO_DEVICE));
+    mm.dma.unmapPage(addresses[9]!, 50, DMA_TO_DEVICE, 0);
+    map(mm, page, 200, 4000 - 200, DMA_TO_DEVICE);
+    expect(deviceBytes(mm, addresses[10]!, 50)).toEqual(times(50, 0x77));
+  });
+
   test("what it writes comes back at unmap, and only as much as was mapped", () => {
     const mm = device({ coherent: true, untrusted: true, swiotlb: { slots: 128 } });
     const page = pageOf(mm);
