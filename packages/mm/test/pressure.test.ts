@@ -86,11 +86,11 @@ describe("reclaim", () => {
     expect(log).toEqual(["a 2048", "b 2048"]);
   });
 
-  test("with nothing to reclaim and nobody to kill a request fails", () => {
+  test("with nothing to reclaim, asked for twice, and nobody to kill a request fails", () => {
     const mm = memory();
     mm.ballast.leaveFree(0, NUMA_NO_NODE);
     expect(mm.pages.allocPages(GFP_KERNEL, 0, NUMA_NO_NODE)).toBeNull();
-    expect(mm.pages.stats).toMatchObject({ failures: 1, warnings: 1 });
+    expect(mm.pages.stats).toMatchObject({ failures: 1, warnings: 1, directReclaims: 2 });
   });
 
   test("the OOM handler is asked last, once, and what it frees is used", () => {

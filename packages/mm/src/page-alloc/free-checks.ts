@@ -25,9 +25,9 @@ export class FreeChecks {
     this.checksPoolSignature = checksPoolSignature;
   }
 
-  /** What nearly every put is: the last reference to a page of its own, whose words nobody uses. Nothing is left to prepare then. */
+  /** What nearly every put is: the last reference to a page of its own, whose words nobody uses, a tail's being claimed. Nothing is left to prepare then. */
   isPlainLast(page: Page): boolean {
-    return page.refcount === 1 && page.state === PAGE_IN_USE && page.head === page && (page.order | page.claims | page.ppMagic | page.signature | page.ppRefCount) === 0;
+    return page.refcount === 1 && page.state === PAGE_IN_USE && (page.order | page.claims | page.ppMagic | page.signature | page.ppRefCount) === 0;
   }
 
   /** Makes ready for the free lists what was in use; false if it is withheld. @kernel free_pages_prepare (mm/page_alloc.c) */

@@ -74,6 +74,14 @@ describe("when one's own type is used up", () => {
     expect(audit(rig.pages)).toEqual([]);
   });
 
+  test.each([[100, { unmovable: 99, movable: 0, reclaimable: 0 }], [300, { unmovable: 0, movable: 0, reclaimable: 299 }]])("a pageblock that other kernel users hold changes sides only if half of it is free: %i pages of 512", (free, expected) => {
+    const rig = rigOf();
+    const network = takeAll(rig.pages, GFP_ATOMIC | __GFP_NOWARN, 0, NUMA_NO_NODE);
+    for (const page of network.filter((page) => blockOf(page) === 3).slice(0, free)) rig.pages.putPage(page);
+    rig.pages.allocPages(GFP_ATOMIC | __GFP_RECLAIMABLE, 0, NUMA_NO_NODE);
+    expect([byType(rig), audit(rig.pages)]).toEqual([expected, []]);
+  });
+
   test("a movable request only borrows a small block: the pageblock stays what it was", () => {
     const rig = rigOf();
     const network = takeAll(rig.pages, GFP_ATOMIC | __GFP_NOWARN, 0, NUMA_NO_NODE);

@@ -192,6 +192,18 @@ describe("blocks", () => {
     expect(audit(rig.pages)).toEqual([]);
   });
 
+  test("the last pageblock of the reserve is given up when reclaim has been tried in vain, and only then", () => {
+    const rig = large();
+    takeAll(rig.pages, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, 0, NUMA_NO_NODE);
+    for (let i = 0; i < 300; i++) rig.pages.putPage(rig.pages.pages[20_480 + i]!);
+    rig.pages.allocPages(GFP_ATOMIC, 2, NUMA_NO_NODE);
+    takeAll(rig.pages, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, 0, NUMA_NO_NODE);
+    const { directReclaims } = rig.pages.stats;
+    expect(rig.pages.zones[0]!.reservedHighatomic).toBe(512);
+    expect(rig.pages.allocPages(GFP_KERNEL, 0, NUMA_NO_NODE)).not.toBeNull();
+    expect([rig.pages.stats.directReclaims - directReclaims, rig.pages.zones[0]!.reservedHighatomic, audit(rig.pages)]).toEqual([2, 0, []]);
+  });
+
   test("a small machine reserves no pageblock: a hundredth of it is less than one", () => {
     const rig = marked();
     left(GFP_KERNEL | __GFP_NORETRY, rig);
