@@ -41,6 +41,13 @@ describe("where a request goes", () => {
     expect([order(rig(), 0)[1], order(rig(), 1)[1], order(rig(), 2)[1]]).toEqual([1, 2, 3]);
   });
 
+  test("at one distance the node that others already lean on comes last", () => {
+    const distances = [[10, 15, 20, 20], [20, 10, 20, 20], [20, 20, 10, 20], [20, 20, 20, 10]];
+    const rig = allocator({ nodes: distances.map((row) => node(8, row)), minFreePages: 0, pcp: { batch: 1, high: 0 } }, { cpuNodes: [0, 1, 2, 3] });
+    // Node 0 put its load on 1 and 2, the first of each of its distances.
+    expect(order(rig, 1)).toEqual([1, 3, 2, 0]);
+  });
+
   test("__GFP_THISNODE has no fallback", () => {
     const rig = two();
     expect(takeAll(rig.pages, GFP_ATOMIC | __GFP_THISNODE | __GFP_NOWARN, 0, 1)).toHaveLength(64);
