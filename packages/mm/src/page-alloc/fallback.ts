@@ -87,23 +87,30 @@ export class Fallback {
   }
 
   /** Keeps the pageblock of an atomic block for others of its kind, up to a hundredth of the zone. @kernel reserve_highatomic_pageblock */
-  reserveHighatomic(zone: Zone, page: Page): void {
+  reserveHighatomic(zone: Zone, page: Page, order: number): void {
     const hundredth = Math.floor(zone.managedPages / 100);
     if (hundredth < BLOCK_PAGES) return;
     if (zone.reservedHighatomic >= Math.ceil(hundredth / BLOCK_PAGES) * BLOCK_PAGES) return;
     const type = this.map.blockType(page);
-    if (!isMergeable(type) || !this.buddy.isWholeBlock(page)) return;
-    this.buddy.moveFreeBlocks(zone, page, type, MIGRATE_HIGHATOMIC);
-    zone.reservedHighatomic += BLOCK_PAGES;
+    if (!isMergeable(type)) return;
+    if (order >= PAGEBLOCK_ORDER) this.map.setBlockType(page, order, MIGRATE_HIGHATOMIC);
+    else if (this.buddy.isWholeBlock(page)) this.buddy.moveFreeBlocks(zone, page, type, MIGRATE_HIGHATOMIC);
+    else return;
+    zone.reservedHighatomic += Math.max(BLOCK_PAGES, 1 << order);
   }
 
-  /** Gives one such pageblock back; true if there was one with free pages. @kernel unreserve_highatomic_pageblock */
+  /** Gives one such pageblock back, or as many as a free block spans; true if there was one with free pages. @kernel unreserve_highatomic_pageblock */
   unreserveHighatomic(zone: Zone, migratetype: number): boolean {
     for (let order = 0; order <= MAX_PAGE_ORDER; order++) {
       const page = zone.first(order, MIGRATE_HIGHATOMIC);
       if (page === null) continue;
-      this.buddy.moveFreeBlocks(zone, page, MIGRATE_HIGHATOMIC, migratetype);
-      zone.reservedHighatomic -= BLOCK_PAGES;
+      if (order < PAGEBLOCK_ORDER) this.buddy.moveFreeBlocks(zone, page, MIGRATE_HIGHATOMIC, migratetype);
+      else {
+        zone.remove(page, order, MIGRATE_HIGHATOMIC);
+        this.map.setBlockType(page, order, migratetype);
+        zone.add(page, order, migratetype, false);
+      }
+      zone.reservedHighatomic -= Math.max(BLOCK_PAGES, 1 << order);
       return true;
     }
     return false;

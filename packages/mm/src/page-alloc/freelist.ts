@@ -3,7 +3,7 @@ import {
   __GFP_COMP, __GFP_ZERO, PAGE_IN_USE, PAGE_PFMEMALLOC_BIT, PAGE_SIZE,
   type Page, type PageAllocatorStats,
 } from "../api/index.ts";
-import { ALLOC_HIGHATOMIC, ALLOC_NOFRAGMENT, ALLOC_NO_WATERMARKS, ALLOC_WMARK_MASK, ALLOC_WMARK_MIN } from "./alloc-flags.ts";
+import { ALLOC_HIGHATOMIC, ALLOC_NOFRAGMENT, ALLOC_NO_WATERMARKS } from "./alloc-flags.ts";
 import type { Fallback } from "./fallback.ts";
 import { TAIL_CLAIMS, type FreeChecks } from "./free-checks.ts";
 import type { MemMap } from "./mem-map.ts";
@@ -63,6 +63,7 @@ export class Freelist {
         const page = this.rmqueue(zones[0]!, zone, order, flags, migratetype);
         if (page !== null) {
           this.prepare(page, order, request.gfp, flags);
+          if ((flags & ALLOC_HIGHATOMIC) !== 0) this.fallback.reserveHighatomic(zone, page, order);
           return page;
         }
       }
@@ -96,7 +97,6 @@ export class Freelist {
     }
     for (let page = this.fallback.takeWithReserve(zone, order, migratetype, flags); page !== null; page = this.fallback.takeWithReserve(zone, order, migratetype, flags)) {
       if (this.checks.isBadNew(page)) continue;
-      if ((flags & ALLOC_HIGHATOMIC) !== 0 && (flags & ALLOC_WMARK_MASK) === ALLOC_WMARK_MIN) this.fallback.reserveHighatomic(zone, page);
       this.countNuma(preferred, zone, 1);
       return page;
     }

@@ -1,7 +1,7 @@
 import { UsageError, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
 import {
   __GFP_ACCOUNT, __GFP_BITS_MASK, __GFP_DIRECT_RECLAIM, __GFP_NOWARN, GFP_ATOMIC, MAX_PAGE_ORDER,
-  MIGRATE_ISOLATE, MIGRATE_MOVABLE, MIGRATE_PCPTYPES, NUMA_NO_NODE, PAGE_SIZE, ZONE_NORMAL, gfpNames, pageName, pageOwner,
+  MIGRATE_ISOLATE, MIGRATE_MOVABLE, MIGRATE_PCPTYPES, NUMA_NO_NODE, PAGEBLOCK_ORDER, PAGE_SIZE, ZONE_NORMAL, gfpNames, pageName, pageOwner,
   type Page, type PageAllocator, type PageAllocatorStats,
 } from "../api/index.ts";
 import type { Point } from "../fault-injection.ts";
@@ -199,12 +199,25 @@ export class PageAlloc implements PageAllocator {
     const zone = this.zones[page.zone]!;
     let migratetype = this.map.blockType(page);
     if (migratetype === MIGRATE_ISOLATE || !pcpAllowedOrder(order)) {
-      this.buddy.freeOne(zone, page, order, migratetype, false);
+      this.freeByPageblock(zone, page, order);
       return;
     }
     // Pages of the reserve wait among the movable ones: kept apart, each would go back on its own.
     if (migratetype >= MIGRATE_PCPTYPES) migratetype = MIGRATE_MOVABLE;
     zone.pcps[this.context.cpu]!.put(page, order, migratetype);
+  }
+
+  /** A block may span pageblocks of different types. @kernel free_one_page, split_large_buddy */
+  private freeByPageblock(zone: Zone, page: Page, order: number): void {
+    const size = Math.min(order, PAGEBLOCK_ORDER);
+    for (let offset = 0; offset < 1 << order; offset += 1 << size) {
+      const part = this.map.pageAt(page, offset);
+      this.buddy.freeOne(zone, part, size, this.map.blockType(part), false);
+    }
+  }
+
+  getPageblockMigratetype(page: Page): number {
+    return this.map.blockType(page);
   }
 
   splitPage(page: Page, order: number): void {

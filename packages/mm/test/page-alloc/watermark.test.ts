@@ -192,6 +192,19 @@ describe("blocks", () => {
     expect(audit(rig.pages)).toEqual([]);
   });
 
+  test("an atomic block of two pageblocks reserves both, and pages of the second go back to the reserve", () => {
+    const rig = allocator({ nrPages: 61_440, minFreePages: 2048, pcp: { batch: 1, high: 0 } });
+    takeAll(rig.pages, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, 10, NUMA_NO_NODE);
+    rig.pages.freePagesOrder(rig.pages.allocPages(GFP_ATOMIC | __GFP_COMP, 10, NUMA_NO_NODE)!, 10);
+    expect([rig.pages.zones[0]!.reservedHighatomic, audit(rig.pages)]).toEqual([1024, []]);
+    const blocks = takeAll(rig.pages, GFP_ATOMIC | __GFP_COMP | __GFP_NOWARN, 3, NUMA_NO_NODE);
+    for (const block of blocks.toReversed()) rig.pages.putPage(block);
+    expect([audit(rig.pages), rig.reports.total]).toEqual([[], 0]);
+    // One block again, it is given up as one; though that is not enough for a request that may not go below min.
+    expect([rig.pages.zones[0]!.freeBlocks(10, MIGRATE_HIGHATOMIC), rig.pages.allocPages(GFP_KERNEL, 0, NUMA_NO_NODE)]).toEqual([1, null]);
+    expect([rig.pages.zones[0]!.reservedHighatomic, audit(rig.pages), rig.reports.total]).toEqual([0, [], 0]);
+  });
+
   test("the last pageblock of the reserve is given up when reclaim has been tried in vain, and only then", () => {
     const rig = large();
     takeAll(rig.pages, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, 0, NUMA_NO_NODE);
