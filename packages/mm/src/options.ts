@@ -54,7 +54,9 @@ export function hostPages(options: Pick<MmOptions, "nrPages" | "nodes">): number
   const { nrPages, nodes } = options;
   if (nodes !== undefined) {
     if (nrPages !== undefined) throw new UsageError("mm", "nrPages", nrPages, "give either nrPages or nodes");
-    return nodes.reduce((sum, node) => node.zones.reduce((pages, zone) => pages + zone.pages, sum), 0);
+    const pages = nodes.reduce((sum, node) => node.zones.reduce((inNode, zone) => inNode + zone.pages, sum), 0);
+    if (!(pages <= MOST_PAGES) || nodes.every(({ zones }) => zones.length === 0)) throw new UsageError("mm", "nodes", `${pages} pages`, `give zones of 1 to ${MOST_PAGES} pages in all`);
+    return pages;
   }
   if (nrPages === undefined || !Number.isInteger(nrPages) || nrPages < 1 || nrPages > MOST_PAGES) {
     throw new UsageError("mm", "nrPages", nrPages, `give 1 to ${MOST_PAGES} pages`);

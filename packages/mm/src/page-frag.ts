@@ -24,7 +24,7 @@ export class PageFragAllocator implements PageFrags {
   }
 
   pageFragAllocAlign(cache: PageFragCache, fragsz: number, gfp: number, align: number): number {
-    if (!(fragsz >= 1 && fragsz <= PAGE_FRAG_CACHE_MAX_SIZE) || align < 1 || (align & (align - 1)) !== 0) {
+    if (!(fragsz >= 1 && fragsz <= PAGE_FRAG_CACHE_MAX_SIZE && Number.isInteger(fragsz)) || !(align >= 1 && (align | 0) === align) || (align & (align - 1)) !== 0) {
       throw new UsageError("mm", "fragment bytes and alignment", `${fragsz}, ${align}`, `give 1 to ${PAGE_FRAG_CACHE_MAX_SIZE} bytes and a power of two`);
     }
     if (cache.page === null && !this.refill(cache, gfp)) return -1;

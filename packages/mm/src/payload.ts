@@ -43,6 +43,8 @@ export class BackedPayload implements PayloadMemory {
       this.reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
       return false;
     }
+    checkRange(target, targetOffset, lengthBytes);
+    checkRange(source, sourceOffset, lengthBytes);
     this.dmaCopy(target, targetOffset, source, sourceOffset, lengthBytes);
     return true;
   }
@@ -66,6 +68,13 @@ export class BackedPayload implements PayloadMemory {
     if (region.cpuReadable) return region.bytes[offset]!;
     this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
     return -1;
+  }
+}
+
+/** All regions lie in one buffer: a copy past the end of one would land in the next. */
+export function checkRange(region: PayloadRegion, offset: number, lengthBytes: number): void {
+  if (!(offset >= 0 && lengthBytes >= 0 && offset + lengthBytes <= region.bytes.length)) {
+    throw new UsageError("mm", `range of region ${region.name}`, `${lengthBytes} bytes at ${offset}`, `it has ${region.bytes.length} bytes`);
   }
 }
 

@@ -46,12 +46,14 @@ const CALLS: readonly (readonly [string, () => void])[] = [
 
 test.each(CALLS)("%s leaves no garbage", (_name, call) => {
   for (let i = 0; i < 30_000; i++) call();
-  const perCall = Array.from({ length: 4 }, () => {
+  // The engine compiles beside us, and late on a busy machine: what allocates for good does so in each of the rounds.
+  let least = Infinity;
+  for (let round = 0; round < 40 && least >= BYTES_PER_CALL; round++) {
     globalThis.gc!();
     const heap = process.memoryUsage().heapUsed;
     for (let i = 0; i < 20_000; i++) call();
-    return (process.memoryUsage().heapUsed - heap) / 20_000;
-  });
-  expect(Math.min(...perCall)).toBeLessThan(BYTES_PER_CALL);
+    least = Math.min(least, (process.memoryUsage().heapUsed - heap) / 20_000);
+  }
+  expect(least).toBeLessThan(BYTES_PER_CALL);
   expect(kernel.reports.reports.slice(0, 1)).toEqual([]);
 });

@@ -290,3 +290,12 @@ test("property: on two CPUs, however objects are freed, none is in two hands, an
     expect([mm.pages.freePages(), kernel.reports.total]).toEqual([1024, 0]);
   }));
 });
+
+test("a node that is not there, and a bulk of no whole number, are refused before anything is taken", () => {
+  const mm = memory();
+  const cache = mm.slab.createCache("things", 64, 64);
+  mm.slab.kfree(mm.slab.cacheAlloc(cache, GFP_KERNEL, NUMA_NO_NODE)!);
+  expect(usageErrorOf(() => mm.slab.kmallocNode(64, GFP_KERNEL, 7)).option).toBe("nid");
+  for (const n of [-1, Number.NaN, 0.5]) expect(usageErrorOf(() => mm.slab.cacheAllocBulk(cache, GFP_KERNEL, n, [])).option).toBe("objects of a bulk request to things");
+  expect(mm.slab.objectsInUse()).toBe(0);
+});

@@ -64,7 +64,7 @@ export interface PageAllocator extends PageRefs {
   readonly freeFrozenPages: (page: Page, order: number) => void;
   /** Makes 2^`order` single pages of a plain block, each with reference 1, the caller's. A compound block: report `page-split`, nothing done. Keeps. @kernel split_page (mm/page_alloc.c) */
   readonly splitPage: (page: Page, order: number) => void;
-  /** `MIGRATE_*` of the pageblock of 512 pages that the page lies in: what its free blocks are listed as. @kernel get_pageblock_migratetype (include/linux/mmzone.h) */
+  /** `MIGRATE_*` of the pageblock of 512 pages that the page lies in: what its free blocks are listed as. The page stays whose it is. @kernel get_pageblock_migratetype (include/linux/mmzone.h) */
   readonly getPageblockMigratetype: (page: Page) => number;
   /** Empties every CPU's lists into the zones. @kernel drain_all_pages (mm/page_alloc.c) */
   readonly drainAllPages: () => void;

@@ -13,7 +13,7 @@ export interface Ballast {
 /** Something that can give memory back when there is none. @kernel struct shrinker (include/linux/shrinker.h) */
 export interface Shrinker {
   readonly name: string;
-  /** Frees what it can and answers how many pages. Process context. */
+  /** Frees what it can and answers how many pages; must not throw. Process context. */
   readonly shrink: () => number;
 }
 

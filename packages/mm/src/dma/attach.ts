@@ -103,6 +103,7 @@ export class DeviceFactory {
   #carveOut(options: DmaDeviceOptions): CarveOut | null {
     const { carveOutPages = 0, name } = options;
     if (carveOutPages === 0) return null;
+    if (!(carveOutPages > 0 && Number.isInteger(carveOutPages))) throw new UsageError("mm", `carveOutPages of ${name}`, carveOutPages, "give a whole number");
     const { pages } = this.#parts;
     const block = pages.allocPages(GFP_KERNEL, getOrder(carveOutPages * PAGE_SIZE), NUMA_NO_NODE);
     if (block === null) throw new UsageError("mm", `carveOutPages of ${name}`, carveOutPages, `no block of that size is free: ${pages.freePages()} pages are`);

@@ -1,5 +1,6 @@
 import type { ReportSink } from "@netmem/kernel/api";
 import { PAGE_SIZE, type DeviceBus, type DmaStats, type PayloadMemory, type PayloadRegion } from "../api/index.ts";
+import { checkRange } from "../payload.ts";
 import type { ShadowedCache } from "./cpu-cache.ts";
 import { IOMMU_READ, IOMMU_WRITE, type Translation } from "./translation.ts";
 
@@ -34,6 +35,7 @@ export class MemoryBus implements DeviceBus {
 
   write(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
     if (!this.translation.allows(dmaAddr, lengthBytes, IOMMU_WRITE)) return this.fault(true, dmaAddr, lengthBytes);
+    checkRange(source, sourceOffset, lengthBytes);
     let done = 0;
     while (done < lengthBytes) {
       const at = dmaAddr + done;
@@ -50,6 +52,7 @@ export class MemoryBus implements DeviceBus {
 
   read(dmaAddr: number, target: PayloadRegion, targetOffset: number, lengthBytes: number): boolean {
     if (!this.translation.allows(dmaAddr, lengthBytes, IOMMU_READ)) return this.fault(false, dmaAddr, lengthBytes);
+    checkRange(target, targetOffset, lengthBytes);
     let done = 0;
     while (done < lengthBytes) {
       const at = dmaAddr + done;

@@ -1,3 +1,4 @@
+import { UsageError } from "@netmem/kernel/api";
 import type { CoherentMemory, Page, PayloadRegion } from "../api/index.ts";
 
 /** A block of coherent memory; on a strongly ordered machine loads and stores are just that. */
@@ -19,11 +20,17 @@ export class CoherentBlock implements CoherentMemory {
   }
 
   read32(offset: number): number {
+    this.check(offset);
     return this.region.words[(this.base + offset) >> 2]!;
   }
 
   write32(offset: number, value: number): void {
+    this.check(offset);
     this.region.words[(this.base + offset) >> 2] = value;
+  }
+
+  protected check(offset: number): void {
+    if (!(offset >= 0 && offset + 4 <= this.sizeBytes && (offset & 3) === 0)) throw new UsageError("mm", "offset in coherent memory", offset, `give a multiple of 4 within its ${this.sizeBytes} bytes`);
   }
 
   rmb(): void {
@@ -57,6 +64,7 @@ export class WeakCoherentBlock extends CoherentBlock {
   }
 
   override read32(offset: number): number {
+    this.check(offset);
     const word = offset >> 2;
     const own = this.#stores.get(word);
     if (own !== undefined) return own;
@@ -67,6 +75,7 @@ export class WeakCoherentBlock extends CoherentBlock {
   }
 
   override write32(offset: number, value: number): void {
+    this.check(offset);
     this.#stores.set(offset >> 2, value);
   }
 

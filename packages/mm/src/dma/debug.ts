@@ -158,7 +158,7 @@ export class DmaDebug {
   /** Whether the range of `ref` may be synced this way; the driver's mistake is reported. @kernel check_sync */
   checkSync(forCpu: boolean): boolean {
     const { ref } = this;
-    const entry = this.findContaining(ref);
+    const entry = ref.sizeBytes > 0 ? this.findContaining(ref) : NONE;
     if (entry === NONE) {
       this.report("dma-debug-sync-not-allocated", ref, `device driver tries to sync DMA memory it has not allocated: ${ref.sizeBytes} bytes, and no mapping holds them all`);
       return false;

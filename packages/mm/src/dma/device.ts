@@ -71,7 +71,7 @@ export class Device implements DmaDevice {
   }
 
   dmaNeedSync(dmaAddr: number): boolean {
-    return this.needSync && (!this.options.coherent || this.ops.isBounced(dmaAddr));
+    return this.needSync && this.ops.needsSync(dmaAddr);
   }
 
   /** @kernel dma_reset_need_sync */
@@ -80,16 +80,17 @@ export class Device implements DmaDevice {
   }
 
   setMask(bits: number): number {
-    if (!Number.isInteger(bits) || bits < 0 || bits > 64) throw new UsageError("mm", `DMA mask bits of ${this.name}`, bits, "give 12 to 64");
-    const first = this.deps.pages.pages[0]!;
-    if (bits < 12 || maskLimit(bits) < (first.pfn + 1) * PAGE_SIZE - 1) return -EIO;
+    if (!Number.isInteger(bits) || bits < 0 || bits > 64) throw new UsageError("mm", `DMA mask bits of ${this.name}`, bits, "give 12 to 64; for fewer than memory needs the answer is −EIO");
+    if (bits < 12 || !this.ops.supports(maskLimit(bits))) return -EIO;
     this.maskBits = bits;
     this.deps.limits.limit = maskLimit(bits);
+    this.ops.limitChanged(this.live === 0 && this.coherent.size === 0);
     return 0;
   }
 
   mapPage(page: Page, offset: number, sizeBytes: number, direction: number, attrs: number): number {
-    return this.map(page.region, page.base + offset, sizeBytes, direction, attrs, page.pfn);
+    // Beyond the page lies the block's next one; before it, nobody's.
+    return this.map(page.region, offset >= 0 ? page.base + offset : offset, sizeBytes, direction, attrs, page.pfn);
   }
 
   mapSingle(region: PayloadRegion, offset: number, sizeBytes: number, direction: number, attrs: number): number {
@@ -136,7 +137,7 @@ export class Device implements DmaDevice {
   }
 
   private isRange(region: PayloadRegion, start: number, sizeBytes: number): boolean {
-    if (sizeBytes > 0 && start >= 0 && start + sizeBytes <= region.bytes.length) return true;
+    if (sizeBytes > 0 && start >= 0 && start + sizeBytes <= region.bytes.length && Number.isInteger(start) && Number.isInteger(sizeBytes)) return true;
     this.deps.reports.report("dma-bad-range", "warn", `device ${this.name}`, this.name, `map of ${sizeBytes} bytes at offset ${start} of region ${region.name}, which has ${region.bytes.length}`);
     return false;
   }
@@ -152,14 +153,18 @@ export class Device implements DmaDevice {
       this.fillRef(DEBUG_PAGE, dmaAddr, sizeBytes, direction, 0, 0);
       bytes = this.debug.remove();
       if (bytes === 0) return;
-    } else if (!this.ops.isMapped(dmaAddr)) {
-      this.deps.reports.report("dma-unmap-nothing", "warn", `device ${this.name} address 0x${dmaAddr.toString(16)}`, this.name, `unmap of ${sizeBytes} bytes where nothing is mapped`);
-      return;
-    }
+    } else if (!this.isOneMapping(dmaAddr, sizeBytes)) return;
     this.ops.unmap(dmaAddr, bytes, direction, attrs);
     this.live--;
     this.stats.unmaps++;
     if (this.deps.probe !== null) this.deps.probe.unmap(this.name, dmaAddr, this.removedPfn(), direction);
+  }
+
+  /** What is left to check where no mapping is recorded. */
+  private isOneMapping(dmaAddr: number, sizeBytes: number): boolean {
+    if (this.live > 0 && this.ops.isWhole(dmaAddr, sizeBytes)) return true;
+    this.deps.reports.report("dma-unmap-nothing", "warn", `device ${this.name} address 0x${dmaAddr.toString(16)}`, this.name, `unmap of ${sizeBytes} bytes that are not what is mapped there, if anything is: left as it is`);
+    return false;
   }
 
   syncForCpu(dmaAddr: number, offset: number, sizeBytes: number, direction: number): void {
@@ -174,7 +179,10 @@ export class Device implements DmaDevice {
     if (this.debug !== null) {
       this.fillRef(type, dmaAddr, sizeBytes, direction, 0, entries);
       if (!this.debug.checkSync(forCpu)) return;
-    } else if (!this.ops.isMapped(dmaAddr)) return;
+    } else if (!this.ops.isMapped(dmaAddr, sizeBytes)) {
+      this.deps.reports.report("dma-sync-nothing", "warn", `device ${this.name} address 0x${dmaAddr.toString(16)}`, this.name, `sync of ${sizeBytes} bytes that are not all mapped: left as they are`);
+      return;
+    }
     this.stats.syncs++;
     if (forCpu) this.ops.syncForCpu(dmaAddr, sizeBytes, direction);
     else this.ops.syncForDevice(dmaAddr, sizeBytes, direction);
@@ -228,7 +236,7 @@ export class Device implements DmaDevice {
         this.fillRef(DEBUG_SG, dmaAddress, dmaLengthBytes, direction, 0, nents);
         bytes = this.debug.remove();
         if (bytes === 0) continue;
-      }
+      } else if (!this.isOneMapping(dmaAddress, dmaLengthBytes)) continue;
       this.ops.unmap(dmaAddress, bytes, direction, attrs);
       this.live--;
       this.stats.unmaps++;

@@ -1,8 +1,9 @@
 import {
-  DMA_ATTR_SKIP_CPU_SYNC, DMA_BIDIRECTIONAL, DMA_MAPPING_ERROR, DMA_TO_DEVICE, L1_CACHE_BYTES, type Page, type PayloadRegion, type Scatterlist,
+  DMA_ATTR_SKIP_CPU_SYNC, DMA_BIDIRECTIONAL, DMA_MAPPING_ERROR, DMA_TO_DEVICE, L1_CACHE_BYTES, PAGE_SIZE, type Page, type PayloadRegion, type Scatterlist,
 } from "../api/index.ts";
+import { kmallocSizeRoundup } from "../slab/buckets.ts";
 import type { DeviceParts } from "./device-parts.ts";
-import { mapEach, unmapEach, type DmaOps } from "./ops.ts";
+import { mapEach, type DmaOps } from "./ops.ts";
 import type { Translation } from "./translation.ts";
 
 /** Device addresses are physical ones. What the device cannot reach is bounced. @kernel kernel/dma/direct.c, kernel/dma/direct.h */
@@ -17,7 +18,7 @@ export class DirectOps implements DmaOps, Translation {
   /** @kernel dma_direct_map_page */
   map(region: PayloadRegion, offset: number, sizeBytes: number, direction: number, attrs: number): number {
     const { phys, swiotlb, limits } = this.parts;
-    const address = phys.addressOf(region, offset);
+    const address = phys.register(region, offset);
     const reachable = address + sizeBytes - 1 <= limits.limit;
     if (this.parts.forceBounce || !reachable || this.isUnsafe(sizeBytes, direction)) {
       if (swiotlb !== null && region.kind !== "device") return this.bounce(region, offset, sizeBytes, direction, attrs);
@@ -27,10 +28,10 @@ export class DirectOps implements DmaOps, Translation {
     return address;
   }
 
-  /** A buffer smaller than its cache line may share it. @kernel dma_kmalloc_needs_bounce (include/linux/dma-map-ops.h) */
+  /** A buffer whose bucket is no multiple of a cache line may share one. @kernel dma_kmalloc_needs_bounce (include/linux/dma-map-ops.h) */
   private isUnsafe(sizeBytes: number, direction: number): boolean {
     if (this.parts.coherent || direction === DMA_TO_DEVICE || this.parts.swiotlb === null) return false;
-    return sizeBytes < 2 * L1_CACHE_BYTES && sizeBytes % L1_CACHE_BYTES !== 0;
+    return sizeBytes < 2 * L1_CACHE_BYTES && kmallocSizeRoundup(sizeBytes) % L1_CACHE_BYTES !== 0;
   }
 
   /** @kernel swiotlb_map */
@@ -85,22 +86,37 @@ export class DirectOps implements DmaOps, Translation {
     this.parts.upkeep.forDevice(this.region(dmaAddr), this.offset(dmaAddr), sizeBytes);
   }
 
-  isBounced(dmaAddr: number): boolean {
+  limitChanged(): void {
+    // Each mapping looks at the limit.
+  }
+
+  /** Where all memory lies beyond it, nothing helps. @kernel dma_direct_supported */
+  supports(limit: number): boolean {
+    return limit >= this.parts.phys.hostBase + PAGE_SIZE - 1;
+  }
+
+  /** @kernel dma_direct_need_sync */
+  needsSync(dmaAddr: number): boolean {
+    return !this.parts.coherent || this.isBounced(dmaAddr);
+  }
+
+  private isBounced(dmaAddr: number): boolean {
     const { swiotlb } = this.parts;
     return swiotlb !== null && swiotlb.isBounce(dmaAddr);
   }
 
-  isMapped(dmaAddr: number): boolean {
-    return this.parts.phys.regionAt(dmaAddr, 1) !== null;
+  isMapped(dmaAddr: number, sizeBytes: number): boolean {
+    return sizeBytes > 0 && this.parts.phys.regionAt(dmaAddr, sizeBytes) !== null;
+  }
+
+  /** Of physical memory nobody knows what is mapped, but for a bounce buffer, which must be somebody's. */
+  isWhole(dmaAddr: number, sizeBytes: number): boolean {
+    return this.isMapped(dmaAddr, sizeBytes) && (!this.isBounced(dmaAddr) || this.parts.swiotlb!.isTaken(dmaAddr));
   }
 
   /** None is merged. @kernel dma_direct_map_sg */
   mapSg(list: readonly Scatterlist[], nents: number, direction: number, attrs: number): number {
     return mapEach(this, list, nents, direction, attrs);
-  }
-
-  unmapSg(list: readonly Scatterlist[], mapped: number, direction: number, attrs: number): void {
-    unmapEach(this, list, mapped, direction, attrs);
   }
 
   mapCoherent(page: Page, _order: number): number {

@@ -3,7 +3,7 @@ import {
 } from "../api/index.ts";
 import type { DeviceParts } from "./device-parts.ts";
 import type { IommuDomain } from "./iommu.ts";
-import { mapEach, unmapEach, type DmaOps } from "./ops.ts";
+import { mapEach, type DmaOps } from "./ops.ts";
 import { IOMMU_READ, IOMMU_WRITE } from "./translation.ts";
 
 /** What the device may do under a mapping of this direction. @kernel dma_info_to_prot (drivers/iommu/dma-iommu.c) */
@@ -30,6 +30,7 @@ export class IommuOps implements DmaOps {
     this.parts = parts;
     this.domain = domain;
     this.plain = parts.upkeep.idle && parts.swiotlb === null;
+    this.limitChanged(true);
   }
 
   /** @kernel iommu_dma_map_page */
@@ -109,12 +110,24 @@ export class IommuOps implements DmaOps {
     }
   }
 
-  isBounced(dmaAddr: number): boolean {
-    return this.bounceAddress(dmaAddr) >= 0;
+  limitChanged(isIdle: boolean): void {
+    this.domain.setLimit(this.parts.limits.limit, isIdle);
   }
 
-  isMapped(dmaAddr: number): boolean {
-    return this.domain.isMapped(dmaAddr);
+  supports(): boolean {
+    return true;
+  }
+
+  needsSync(_dmaAddr: number): boolean {
+    return true;
+  }
+
+  isMapped(dmaAddr: number, sizeBytes: number): boolean {
+    return this.domain.isMapped(dmaAddr, sizeBytes);
+  }
+
+  isWhole(dmaAddr: number, sizeBytes: number): boolean {
+    return this.domain.isWhole(dmaAddr, sizeBytes);
   }
 
   /** Physical address of the bounce buffer behind a device address, or −1. */
@@ -145,8 +158,10 @@ export class IommuOps implements DmaOps {
       this.domain.fill(at, page!.region, start - inPage, pagesOf(inPage, lengthBytes), protOf(direction));
       const dmaAddr = (at << PAGE_SHIFT) | inPage;
       const before = segments === 0 ? null : list[segments - 1]!;
-      if (before !== null && this.joins(before, dmaAddr, lengthBytes)) before.dmaLengthBytes += lengthBytes;
-      else {
+      if (before !== null && this.joins(before, dmaAddr, lengthBytes)) {
+        before.dmaLengthBytes += lengthBytes;
+        this.domain.join(at);
+      } else {
         list[segments]!.dmaAddress = dmaAddr;
         list[segments]!.dmaLengthBytes = lengthBytes;
         segments++;
@@ -162,10 +177,6 @@ export class IommuOps implements DmaOps {
     const size = segmentBoundary + 1;
     return before.dmaAddress + before.dmaLengthBytes === dmaAddr && joined <= maxSegmentBytes
       && Math.floor(before.dmaAddress / size) === Math.floor((before.dmaAddress + joined - 1) / size);
-  }
-
-  unmapSg(list: readonly Scatterlist[], mapped: number, direction: number, attrs: number): void {
-    unmapEach(this, list, mapped, direction, attrs);
   }
 
   mapCoherent(page: Page, order: number): number {

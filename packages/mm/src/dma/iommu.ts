@@ -20,6 +20,8 @@ const FQ_TIMEOUT_NS: number = 10 * NSEC_PER_MSEC;
 export class IommuDomain implements Translation {
   /** Access rights of each I/O page, 0 where nothing is mapped. */
   readonly prot: Uint8Array;
+  /** I/O pages that a mapping begins with. */
+  private readonly begins: Uint8Array;
   /** I/O pages that are unmapped and still in the device's translation cache. */
   private readonly stale: Uint8Array;
   /** Byte offset in its region of each I/O page. */
@@ -27,25 +29,43 @@ export class IommuDomain implements Translation {
   private readonly regionIndex: Uint16Array;
   private readonly regions: PayloadRegion[] = [];
   private lastRegion = 0;
-  private readonly singles: Int32Array;
+  private singles = new Int32Array(0);
   private singlesHead = 0;
   private singlesCount = 0;
-  private readonly multiStart: number;
+  private multiStart = 0;
+  /** I/O pages that the device reaches. */
+  private most: number;
   private readonly size: number;
   private readonly queue: FlushQueue | null;
 
   /** `kernel` for deferred invalidation, which needs a timer; null for strict. */
   constructor(aperturePages: number, kernel: Pick<Kernel, "timers"> | null) {
     this.size = aperturePages;
+    this.most = aperturePages;
     this.prot = new Uint8Array(aperturePages);
+    this.begins = new Uint8Array(aperturePages);
     this.stale = new Uint8Array(aperturePages);
     this.offsets = new Int32Array(aperturePages);
     this.regionIndex = new Uint16Array(aperturePages);
-    this.multiStart = aperturePages - Math.floor(aperturePages / MULTI_SHARE);
+    this.partition(aperturePages);
+    this.queue = kernel === null ? null : new FlushQueue(kernel, (first, pages) => this.invalidate(first, pages));
+  }
+
+  /** The device drives addresses up to `limit`. With nothing mapped, what is below is shared out anew to single pages and blocks. */
+  setLimit(limit: number, isIdle: boolean): void {
+    this.most = Math.min(this.size, Math.floor((limit + 1) / PAGE_SIZE));
+    if (!isIdle) return;
+    this.queue?.flush();
+    this.partition(this.most);
+  }
+
+  private partition(pages: number): void {
+    this.multiStart = pages - Math.floor(pages / MULTI_SHARE);
     this.singles = new Int32Array(this.multiStart);
+    this.singlesHead = 0;
+    this.singlesCount = 0;
     // Index 0 stays unused, so that no device address is 0.
     for (let i = 1; i < this.multiStart; i++) this.singles[this.singlesCount++] = i;
-    this.queue = kernel === null ? null : new FlushQueue(kernel, (first, pages) => this.invalidate(first, pages));
   }
 
   /** Maps `pages` I/O pages over the region from the page-aligned `offset`; the first index, or 0 when full. */
@@ -57,12 +77,14 @@ export class IommuDomain implements Translation {
 
   /** A run of I/O pages that nothing is mapped at yet; 0 when full. @kernel iommu_dma_alloc_iova */
   reserve(pages: number): number {
-    return pages === 1 ? this.takeSingle() : this.findRun(pages);
+    if (pages > 1) return this.findRun(pages);
+    return this.most >= this.multiStart ? this.takeSingle() : this.takeSingleBelow();
   }
 
   /** @kernel iommu_map */
   fill(first: number, region: PayloadRegion, offset: number, pages: number, prot: number): void {
     const regionIndex = this.indexOf(region);
+    this.begins[first] = 1;
     for (let i = 0; i < pages; i++) {
       this.prot[first + i] = prot;
       this.offsets[first + i] = offset + (i << PAGE_SHIFT);
@@ -70,8 +92,14 @@ export class IommuDomain implements Translation {
     }
   }
 
+  /** This I/O page goes on with the mapping of the one before. */
+  join(index: number): void {
+    this.begins[index] = 0;
+  }
+
   /** At once, or when the queue is flushed; until then the address is not given out again. @kernel __iommu_dma_unmap */
   unmap(first: number, pages: number): void {
+    this.begins[first] = 0;
     if (this.queue === null) {
       this.invalidate(first, pages);
       return;
@@ -86,10 +114,7 @@ export class IommuDomain implements Translation {
       this.stale[first + i] = 0;
     }
     if (first >= this.multiStart) return;
-    const capacity = this.singles.length;
-    const end = this.singlesHead + this.singlesCount;
-    this.singles[end < capacity ? end : end - capacity] = first;
-    this.singlesCount++;
+    this.putSingle(first);
   }
 
   allows(dmaAddr: number, lengthBytes: number, prot: number): boolean {
@@ -117,9 +142,22 @@ export class IommuDomain implements Translation {
     return this.stale[dmaAddr >>> PAGE_SHIFT] !== 0;
   }
 
-  /** Whether there is a translation that nobody has undone. */
-  isMapped(dmaAddr: number): boolean {
-    return dmaAddr > 0 && dmaAddr < this.size * PAGE_SIZE && this.prot[dmaAddr >>> PAGE_SHIFT] !== 0 && !this.isStale(dmaAddr);
+  /** Whether there are translations for the whole range that nobody has undone. */
+  isMapped(dmaAddr: number, sizeBytes: number): boolean {
+    if (!(dmaAddr > 0 && sizeBytes > 0 && dmaAddr + sizeBytes <= this.size * PAGE_SIZE)) return false;
+    const last = (dmaAddr + sizeBytes - 1) >>> PAGE_SHIFT;
+    for (let i = dmaAddr >>> PAGE_SHIFT; i <= last; i++) if (this.prot[i] === 0 || this.stale[i] !== 0) return false;
+    return true;
+  }
+
+  /** Whether the I/O pages of the range are those of one mapping, from its first to its last. */
+  isWhole(dmaAddr: number, sizeBytes: number): boolean {
+    if (!this.isMapped(dmaAddr, sizeBytes)) return false;
+    const first = dmaAddr >>> PAGE_SHIFT;
+    const next = ((dmaAddr + sizeBytes - 1) >>> PAGE_SHIFT) + 1;
+    if (this.begins[first] === 0) return false;
+    for (let i = first + 1; i < next; i++) if (this.begins[i] !== 0) return false;
+    return next >= this.size || this.begins[next] !== 0 || this.prot[next] === 0 || this.stale[next] !== 0;
   }
 
   private takeSingle(): number {
@@ -132,8 +170,27 @@ export class IommuDomain implements Translation {
     return index;
   }
 
+  /** For a device with few address lines: what lies above them goes to the end of the queue again. */
+  private takeSingleBelow(): number {
+    for (let tries = this.singlesCount; tries > 0; tries--) {
+      const index = this.takeSingle();
+      if (index < this.most) return index;
+      this.putSingle(index);
+    }
+    if (this.queue === null || this.queue.isEmpty()) return 0;
+    this.queue.flush();
+    return this.takeSingleBelow();
+  }
+
+  private putSingle(index: number): void {
+    const capacity = this.singles.length;
+    const end = this.singlesHead + this.singlesCount;
+    this.singles[end < capacity ? end : end - capacity] = index;
+    this.singlesCount++;
+  }
+
   private findRun(pages: number): number {
-    for (let start = this.multiStart, i = start; i < this.size; i++) {
+    for (let start = this.multiStart, i = start; i < this.most; i++) {
       if (this.prot[i] !== 0) start = i + 1;
       else if (i - start + 1 === pages) return start;
     }

@@ -23,10 +23,17 @@ export class PhysMap {
     if (bounce !== null) this.#add(BOUNCE_BASE, bounce);
   }
 
+  /** Physical address of a byte, or −1 in a region that no device was given yet. */
   addressOf(region: PayloadRegion, offset: number): number {
     if (region === this.host) return this.hostBase + offset;
     const index = this.#regions.indexOf(region);
-    if (index >= 0) return this.#bases[index]! + offset;
+    return index < 0 ? -1 : this.#bases[index]! + offset;
+  }
+
+  /** The same, and gives the region its place if it has none. */
+  register(region: PayloadRegion, offset: number): number {
+    const known = this.addressOf(region, offset);
+    if (known >= 0) return known;
     const base = this.#end;
     this.#add(base, region);
     this.#end = base + Math.ceil(region.bytes.length / PAGE_SIZE) * PAGE_SIZE;

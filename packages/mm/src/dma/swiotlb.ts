@@ -104,12 +104,18 @@ export class Swiotlb {
     return this.#poolAt(address) !== null;
   }
 
+  /** Whether somebody has the slot. */
+  isTaken(address: number): boolean {
+    const pool = this.#poolAt(address)!;
+    return pool.origRegion[(address - pool.start) >> IO_TLB_SHIFT] !== null;
+  }
+
   /**
    * Slots for `mappingBytes`, aligned to `alignMask` + 1 at both ends, into which the original is copied whatever the direction:
    * a device that writes only a part must not destroy the rest. The physical address, or −1 when full. @kernel swiotlb_tbl_map_single
    */
   map(device: BounceNeeds, region: PayloadRegion, offset: number, mappingBytes: number, alignMask: number): number {
-    const orig = this.#parts.phys.addressOf(region, offset);
+    const orig = this.#parts.phys.register(region, offset);
     const within = orig & device.minAlignMask & (alignMask | WITHIN_SLOT);
     const bytes = (mappingBytes + within + alignMask) & ~alignMask;
     let pool = this.#pool;

@@ -49,10 +49,17 @@ export class FreeChecks {
     if (page.head !== page) return `a tail of the compound block at pfn 0x${page.head.pfn.toString(16)} freed on its own`;
     if (page.state !== PAGE_IN_USE) return "freed, but not in use";
     if (page.order !== 0 && page.order !== order) return `compound block of order ${page.order} freed as one of order ${order}`;
+    const why = this.whyNoBlock(page, order);
+    return why === null ? null : `freed with order ${order}, but ${why}`;
+  }
+
+  /** Why these pages are not one block that is in use as a whole, or null. */
+  whyNoBlock(page: Page, order: number): string | null {
+    if ((page.pfn & ((1 << order) - 1)) !== 0) return "no block of that order begins there";
     for (let i = 1; i < 1 << order; i++) {
       const tail = this.map.pageAt(page, i) as Page | undefined;
-      if (tail === undefined || tail.state !== PAGE_IN_USE) return `freed with order ${order}, but page ${i} of the block is not in use`;
-      if (tail.refcount !== 0) return `freed with order ${order}, but page ${i} of the block has ${tail.refcount} references of its own`;
+      if (tail === undefined || tail.state !== PAGE_IN_USE) return `page ${i} of the block is not in use`;
+      if (tail.refcount !== 0) return `page ${i} of the block has ${tail.refcount} references of its own`;
     }
     return null;
   }
@@ -106,6 +113,17 @@ export class FreeChecks {
     if ((page.claims | page.refcount | page.ppMagic | page.ppRefCount | page.dmaAddr) === 0 && page.pp === null) return false;
     this.bad(page, `written while free: ${describe(page)}`);
     return true;
+  }
+
+  /** The same of every page of a block. */
+  isBadNewBlock(page: Page, order: number): boolean {
+    if (order === 0) return this.isBadNew(page);
+    for (let i = 0; i < 1 << order; i++) {
+      if (!this.isBadNew(this.map.pageAt(page, i))) continue;
+      for (let j = 0; j < 1 << order; j++) this.map.pageAt(page, j).state = PAGE_BAD;
+      return true;
+    }
+    return false;
   }
 
   private bad(page: Page, why: string): false {

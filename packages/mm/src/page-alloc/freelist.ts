@@ -90,13 +90,13 @@ export class Freelist {
     if (pcpAllowedOrder(order)) {
       const pcp = zone.pcps[this.context.cpu]!;
       for (let page = pcp.take(order, migratetype, flags); page !== null; page = pcp.take(order, migratetype, flags)) {
-        if (this.checks.isBadNew(page)) continue;
+        if (this.checks.isBadNewBlock(page, order)) continue;
         this.countNuma(preferred, zone, 1);
         return page;
       }
     }
     for (let page = this.fallback.takeWithReserve(zone, order, migratetype, flags); page !== null; page = this.fallback.takeWithReserve(zone, order, migratetype, flags)) {
-      if (this.checks.isBadNew(page)) continue;
+      if (this.checks.isBadNewBlock(page, order)) continue;
       this.countNuma(preferred, zone, 1);
       return page;
     }

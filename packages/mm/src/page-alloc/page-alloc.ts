@@ -19,6 +19,7 @@ import { SlowPath } from "./slow-path.ts";
 import { watermarkOk } from "./watermark.ts";
 import type { Zone } from "./zone.ts";
 
+const ORDERS = `give a whole number from 0 to ${MAX_PAGE_ORDER}`;
 /** Kinds of requests that are kept; a power of two. */
 const KINDS = 32;
 
@@ -183,7 +184,15 @@ export class PageAlloc implements PageAllocator {
   }
 
   freePagesOrder(page: Page, order: number): void {
+    checkOrder(order);
     const compound = page.head !== page || page.order > 0;
+    if (!compound && order > 0 && page.refcount > 1) {
+      const why = this.checks.whyNoBlock(page, order);
+      if (why !== null) {
+        this.reports.report("bad-page", "warn", pageName(page), pageOwner(page), `freed with order ${order}, but ${why}; nothing is freed`);
+        return;
+      }
+    }
     const left = this.refs.drop(page.head, 1, "__free_pages");
     if (left === 0) this.freeFrozenPages(page.head, order);
     // Somebody still holds page 0 of a plain block: only it stays, the rest goes home now, in powers of two.
@@ -191,6 +200,7 @@ export class PageAlloc implements PageAllocator {
   }
 
   freeFrozenPages(page: Page, order: number): void {
+    checkOrder(order);
     if (this.checks.prepare(page, order)) this.freePrepared(page, order);
   }
 
@@ -221,8 +231,11 @@ export class PageAlloc implements PageAllocator {
   }
 
   splitPage(page: Page, order: number): void {
-    if (page.head !== page || page.order > 0 || page.refcount <= 0) {
-      this.reports.report("page-split", "warn", pageName(page), pageOwner(page), `split_page of order ${order} on ${page.refcount <= 0 ? `a page with ${page.refcount} references` : "a compound block, which has one reference count"}`);
+    checkOrder(order);
+    const why = page.head !== page || page.order > 0 ? "it is a compound block, which has one reference count"
+      : page.refcount <= 0 ? `it has ${page.refcount} references` : this.checks.whyNoBlock(page, order);
+    if (why !== null) {
+      this.reports.report("page-split", "warn", pageName(page), pageOwner(page), `split_page of order ${order} refused: ${why}`);
       return;
     }
     for (let i = 1; i < 1 << order; i++) this.map.pageAt(page, i).refcount = 1;
@@ -267,9 +280,9 @@ export class PageAlloc implements PageAllocator {
 
   /** Throws for what no C compiler, or no programmer, would let pass; false for what the kernel warns of. */
   private isRequest(gfp: number, order: number, node: number): boolean {
-    if ((gfp & ~__GFP_BITS_MASK) !== 0) throw new UsageError("mm", "gfp", gfpNames(gfp), `unknown bits: give __GFP_* flags, at most 0x${__GFP_BITS_MASK.toString(16)}`);
-    if (!(order >= 0 && Number.isInteger(order))) throw new UsageError("mm", "order", order, `give a whole number from 0 to ${MAX_PAGE_ORDER}`);
-    if (!(node >= 0 && node < this.nodes.count)) throw new UsageError("mm", "nid", node, `give a node from 0 to ${this.nodes.count - 1}, or NUMA_NO_NODE`);
+    if ((gfp & ~__GFP_BITS_MASK) !== 0 || (gfp | 0) !== gfp) throw new UsageError("mm", "gfp", (gfp | 0) === gfp ? gfpNames(gfp) : gfp, `unknown bits: give __GFP_* flags, at most 0x${__GFP_BITS_MASK.toString(16)}`);
+    if (!(order >= 0 && Number.isInteger(order))) throw new UsageError("mm", "order", order, ORDERS);
+    if (!(node >= 0 && node < this.nodes.count && Number.isInteger(node))) throw new UsageError("mm", "nid", node, `give a node from 0 to ${this.nodes.count - 1}, or NUMA_NO_NODE`);
     if (order <= MAX_PAGE_ORDER) return true;
     this.stats.failures++;
     if ((gfp & __GFP_NOWARN) === 0) {
@@ -283,6 +296,11 @@ export class PageAlloc implements PageAllocator {
     if ((gfp & __GFP_NOWARN) === 0) this.stats.warnings++;
     return null;
   }
+}
+
+/** Of a block that is there; a request for more than there is may fail, and only says so. */
+function checkOrder(order: number): void {
+  if (!(order >= 0 && order <= MAX_PAGE_ORDER && Number.isInteger(order))) throw new UsageError("mm", "order", order, ORDERS);
 }
 
 function isPage(slot: Page | null | undefined): boolean {

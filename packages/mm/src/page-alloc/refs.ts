@@ -1,5 +1,5 @@
 import type { ReportSink } from "@netmem/kernel/api";
-import { PAGE_SLAB, pageName, pageOwner, type Page, type PageRefs } from "../api/index.ts";
+import { PAGE_IN_USE, PAGE_SLAB, pageName, pageOwner, type Page, type PageRefs } from "../api/index.ts";
 
 /** Takes a block whose count has reached zero. */
 export interface FrozenSink {
@@ -48,7 +48,8 @@ export class References implements PageRefs {
 
   pageRefAdd(page: Page, n: number): void {
     const { head } = page;
-    if (n <= 0) this.report("page-ref-store", head, `page_ref_add of ${n}`);
+    if (!(n > 0 && Number.isInteger(n))) this.report("page-ref-store", head, `page_ref_add of ${n}`);
+    else if (head.refcount <= 0) this.report("page-ref-zero", head, `page_ref_add of ${n} to a page with ${head.refcount} references`);
     else head.refcount += n;
   }
 
@@ -62,13 +63,14 @@ export class References implements PageRefs {
 
   setPageCount(page: Page, n: number): void {
     const { head } = page;
-    if (head.refcount === 0 && n >= 0) head.refcount = n;
+    if (head.refcount === 0 && n >= 0 && Number.isInteger(n) && head.state === PAGE_IN_USE) head.refcount = n;
+    else if (head.state !== PAGE_IN_USE) this.report("page-ref-store", head, `set_page_count(${n}) on a page that is not in use`);
     else this.report("page-ref-store", head, `set_page_count(${n}) on a page with ${head.refcount} references: others may hold them`);
   }
 
   /** References left, or −1 where there were not enough to drop: nothing is changed then. */
   drop(head: Page, n: number, what: string): number {
-    if (head.refcount < n || n <= 0) {
+    if (!(n > 0 && head.refcount >= n && (n | 0) === n)) {
       this.report("page-ref-underflow", head, `${what}${n === 1 ? "" : ` of ${n}`} on a page with ${head.refcount} references`);
       return -1;
     }

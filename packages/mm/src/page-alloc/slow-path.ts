@@ -3,7 +3,7 @@ import {
   __GFP_DIRECT_RECLAIM, __GFP_KSWAPD_RECLAIM, __GFP_NORETRY, __GFP_RETRY_MAYFAIL, __GFP_THISNODE, PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, ZONE_NORMAL, gfpNames,
   type Page, type PageAllocatorStats, type Reclaim, type Shrinker,
 } from "../api/index.ts";
-import { ALLOC_KSWAPD, ALLOC_NOFRAGMENT, ALLOC_NO_WATERMARKS, gfpToAllocFlags, mayIgnoreWatermarks } from "./alloc-flags.ts";
+import { ALLOC_KSWAPD, ALLOC_NO_WATERMARKS, gfpToAllocFlags, mayIgnoreWatermarks } from "./alloc-flags.ts";
 import type { Fallback } from "./fallback.ts";
 import type { Freelist } from "./freelist.ts";
 import type { Request } from "./request.ts";
@@ -45,11 +45,12 @@ export class SlowPath implements Reclaim {
 
   take(request: Request, order: number): Page | null {
     const { gfp } = request;
-    const flags = gfpToAllocFlags(gfp, order) | request.noFragment;
+    // From here on failing is worse than mixing types: ALLOC_NOFRAGMENT was the first attempt's alone.
+    const flags = gfpToAllocFlags(gfp, order);
     if ((gfp & __GFP_KSWAPD_RECLAIM) !== 0) this.#stats.kswapdWakes++;
     const page = this.#freelist.take(request, order, flags);
     if (page !== null) return page;
-    const rights = mayIgnoreWatermarks(gfp, this.#context) ? ALLOC_NO_WATERMARKS | (flags & (ALLOC_KSWAPD | ALLOC_NOFRAGMENT)) : flags;
+    const rights = mayIgnoreWatermarks(gfp, this.#context) ? ALLOC_NO_WATERMARKS | (flags & ALLOC_KSWAPD) : flags;
     if (rights !== flags) {
       const reserved = this.#freelist.take(request, order, rights);
       if (reserved !== null) return reserved;

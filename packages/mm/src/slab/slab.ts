@@ -5,12 +5,9 @@ import {
 } from "../api/index.ts";
 import type { Point } from "../fault-injection.ts";
 import { getOrder } from "../get-order.ts";
+import { BUCKETS, LARGEST, kmallocSizeRoundup } from "./buckets.ts";
 import { ObjectCache, type SlabPages } from "./object-cache.ts";
 import { Slab } from "./slab-page.ts";
-
-/** @kernel kmalloc_info (mm/slab_common.c): the general-purpose caches */
-const BUCKETS = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192] as const;
-const LARGEST = 8192;
 
 export interface SlabParts {
   readonly pages: PageAllocator;
@@ -53,8 +50,7 @@ export class BucketSlab implements SlabAllocator, SlabPages {
   }
 
   sizeRoundup(sizeBytes: number): number {
-    // What no block can hold is not rounded.
-    return sizeBytes > LARGEST ? Math.max(sizeBytes, PAGE_SIZE << getOrder(sizeBytes)) : this.bucket(sizeBytes).objectBytes;
+    return sizeBytes > LARGEST ? kmallocSizeRoundup(sizeBytes) : this.bucket(sizeBytes).objectBytes;
   }
 
   kmalloc(sizeBytes: number, gfp: number): SlabObject | null {
@@ -62,6 +58,7 @@ export class BucketSlab implements SlabAllocator, SlabPages {
   }
 
   kmallocNode(sizeBytes: number, gfp: number, nid: number): SlabObject | null {
+    if (nid !== NUMA_NO_NODE && !(nid >= 0 && nid < this.parts.nrNodes && Number.isInteger(nid))) throw new UsageError("mm", "nid", nid, `give a node from 0 to ${this.parts.nrNodes - 1}, or NUMA_NO_NODE`);
     return sizeBytes > LARGEST ? this.kmallocLarge(sizeBytes, gfp, nid) : this.cacheAlloc(this.bucket(sizeBytes), gfp, nid);
   }
 
@@ -78,6 +75,7 @@ export class BucketSlab implements SlabAllocator, SlabPages {
   }
 
   cacheAllocBulk(cache: KmemCache, gfp: number, n: number, out: (SlabObject | null)[]): number {
+    if (!(n >= 0 && Number.isInteger(n))) throw new UsageError("mm", `objects of a bulk request to ${cache.name}`, n, "give a whole number");
     for (let i = 0; i < n; i++) {
       const object = this.cacheAlloc(cache, gfp, NUMA_NO_NODE);
       out[i] = object;
@@ -92,11 +90,12 @@ export class BucketSlab implements SlabAllocator, SlabPages {
   }
 
   kfree(object: SlabObject): void {
+    const slab = this.slabAt[object.slab.pfn - this.firstPfn]!;
     if (!object.inUse) {
-      this.parts.reports.report("slab-double-free", "warn", `kmalloc-${object.sizeBytes} object at 0x${object.base.toString(16)}`, "slab", "freed twice");
+      const name = slab === null ? "kmalloc" : slab.cache.name;
+      this.parts.reports.report("slab-double-free", "warn", `${name} object of ${object.sizeBytes} bytes at 0x${object.base.toString(16)}`, name, "freed twice");
       return;
     }
-    const slab = this.slabAt[object.slab.pfn - this.firstPfn]!;
     if (slab !== null) slab.cache.free(object, slab);
     else {
       object.inUse = false;

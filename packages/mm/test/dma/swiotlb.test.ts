@@ -202,7 +202,12 @@ describe("slots", () => {
     map(mm, page, 256, 64, DMA_FROM_DEVICE);
     map(mm, page, 512, 130, DMA_FROM_DEVICE);
     map(mm, page, 1024, 10, DMA_TO_DEVICE);
+    // The bucket decides: 60 and 100 bytes lie in buckets of 64 and 128, which no one shares a line of.
+    map(mm, page, 2048, 60, DMA_FROM_DEVICE);
+    map(mm, page, 2304, 100, DMA_FROM_DEVICE);
     expect([mm.dma.stats.bounces, mm.reports.total]).toEqual([1, 0]);
+    map(mm, page, 2560, 32, DMA_FROM_DEVICE);
+    expect(mm.dma.stats.bounces).toBe(2);
   });
 });
 

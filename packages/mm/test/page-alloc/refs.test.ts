@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { __GFP_COMP, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE } from "../../src/api/index.ts";
+import { __GFP_COMP, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, pageName } from "../../src/api/index.ts";
 import { kinds, memory } from "../helpers.ts";
 import { audit, freeBlocks } from "./audit.ts";
 import { allocator } from "./rig.ts";
@@ -58,6 +58,68 @@ describe("references by number", () => {
     const { pages, reports } = allocator(OPTIONS);
     pages.freeFrozenPages(pages.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)!, 0);
     expect([kinds(reports), pages.freePages()]).toEqual([["bad-page"], 63]);
+  });
+});
+
+describe("a wrong order or count is refused, and no other page is touched", () => {
+  test.each([-1, 0.5, 11, Number.NaN])("order %d", (order) => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0 });
+    const page = rig.pages.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)!;
+    for (const call of [(): void => rig.pages.freePagesOrder(page, order), (): void => rig.pages.splitPage(page, order), (): void => rig.pages.freeFrozenPages(page, order)]) expect(call).toThrow(/order = .*give a whole number from 0 to 10/);
+    rig.pages.putPage(page);
+    expect([rig.pages.freePages(), audit(rig.pages), rig.reports.total]).toEqual([64, [], 0]);
+  });
+
+  test("a page split, or freed by one of two holders, as if it were a block", () => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0, pcp: { batch: 1, high: 0 } });
+    const page = rig.pages.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)!;
+    rig.pages.getPage(page);
+    rig.pages.splitPage(page, 2);
+    rig.pages.splitPage(page, 10);
+    rig.pages.freePagesOrder(page, 3);
+    rig.pages.freePagesOrder(page, 10);
+    expect([rig.reports.reports.map(({ kind }) => kind), page.refcount, audit(rig.pages)]).toEqual([["page-split", "page-split", "bad-page", "bad-page"], 2, []]);
+    rig.pages.putPage(page);
+    rig.pages.putPage(page);
+    expect([rig.pages.freePages(), audit(rig.pages)]).toEqual([64, []]);
+  });
+
+  test("a block that begins where none can is withheld", () => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0, pcp: { batch: 1, high: 0 } });
+    const block = rig.pages.allocPages(GFP_ATOMIC, 2, NUMA_NO_NODE)!;
+    rig.pages.setPageCount(block, 1);
+    const second = rig.pages.pages[(block.base >> 12) + 1]!;
+    rig.pages.freeFrozenPages(second, 1);
+    expect(rig.reports.reports.map(({ kind, message }) => [kind, message]).at(-1)).toEqual(["bad-page", "freed with order 1, but no block of that order begins there; block withheld"]);
+  });
+
+  test.each([Number.NaN, 0.5, -1])("%d references", (n) => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0 });
+    const page = rig.pages.allocPages(GFP_ATOMIC, 0, NUMA_NO_NODE)!;
+    rig.pages.pageRefAdd(page, n);
+    rig.pages.pageRefSub(page, n);
+    rig.pages.setPageCount(page, n);
+    expect([page.refcount, rig.reports.total]).toEqual([1, 3]);
+  });
+
+  test("a free page gets none", () => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0 });
+    const page = rig.pages.pages[9]!;
+    rig.pages.pageRefAdd(page, 1);
+    rig.pages.setPageCount(page, 1);
+    expect([rig.reports.reports.map(({ kind }) => kind), audit(rig.pages)]).toEqual([["page-ref-zero", "page-ref-store"], []]);
+  });
+
+  test("a tail that was written while free keeps its block from being handed out, and the page is named", () => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0, pcp: { batch: 1, high: 0 } });
+    rig.pages.pages[5]!.refcount = 1;
+    const block = rig.pages.allocPages(GFP_ATOMIC, 3, NUMA_NO_NODE)!;
+    expect([block.base >> 12, rig.reports.reports.map(({ kind, object }) => [kind, object])]).toEqual([8, [["bad-page", pageName(rig.pages.pages[5]!)]]]);
+  });
+
+  test.each([[Number.NaN, 0], [1.5, 0], [2 ** 33, 0], [GFP_ATOMIC, 0.5]])("flags %d, node %d", (gfp, nid) => {
+    const rig = allocator({ nrPages: 64, minFreePages: 0 });
+    expect(() => rig.pages.allocPages(gfp, 0, nid)).toThrow(/gfp = |nid = /);
   });
 });
 
