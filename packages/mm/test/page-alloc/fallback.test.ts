@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { __GFP_COMP, __GFP_MOVABLE, __GFP_NOWARN, __GFP_RECLAIMABLE, GFP_ATOMIC, GFP_KERNEL, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE, NUMA_NO_NODE, type Page } from "../../src/api/index.ts";
+import { __GFP_COMP, __GFP_DMA32, __GFP_MOVABLE, __GFP_NORETRY, __GFP_NOWARN, __GFP_RECLAIMABLE, GFP_ATOMIC, GFP_KERNEL, GFP_NOWAIT, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE, NUMA_NO_NODE, type Page } from "../../src/api/index.ts";
 import { audit, freeBlocks } from "./audit.ts";
 import { allocator, takeAll, type Allocator } from "./rig.ts";
 
@@ -109,4 +109,13 @@ describe("when one's own type is used up", () => {
     rig.pages.drainAllPages();
     expect([rig.pages.zones[0]!.freeBlocks(10, -1), audit(rig.pages)]).toEqual([4, []]);
   });
+});
+
+test.each([[50, "Normal"], [250, "DMA32"]])("types are kept apart by going to a lower zone in the first attempt only; below the low marks they are mixed: %i pages above min, %s", (free, zone) => {
+  const rig = allocator({ nodes: [{ zones: [{ name: "DMA32", pages: 4096 }, { name: "Normal", pages: 4096 }] }], minFreePages: 800, pcp: { batch: 1, high: 0 } });
+  const low = Array.from({ length: 300 }, () => rig.pages.allocPages(GFP_ATOMIC | __GFP_DMA32, 0, NUMA_NO_NODE)!);
+  const users = takeAll(rig.pages, GFP_KERNEL | __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN, 0, NUMA_NO_NODE);
+  const high = users.filter((page) => page.zone === 1 && page.pfn % 2 === 0);
+  for (const page of [...low.slice(0, free), ...high.slice(0, free)]) rig.pages.putPage(page);
+  expect([rig.pages.zones[rig.pages.allocPages(GFP_NOWAIT, 0, NUMA_NO_NODE)!.zone]!.name, audit(rig.pages)]).toEqual([zone, []]);
 });
