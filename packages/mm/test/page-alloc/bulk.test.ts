@@ -45,6 +45,14 @@ describe("allocPagesBulk", () => {
     expect([out[0]!.nid, out.slice(1).every((slot) => slot === null)]).toEqual([1, true]);
   });
 
+  test("skb-mm row 11: short, but not empty, the local zone gives the one page", () => {
+    const nodes = [{ zones: [{ name: "Normal" as const, pages: 64 }] }, { zones: [{ name: "Normal" as const, pages: 256 }] }];
+    const rig = allocator({ nodes, minFreePages: 0, pcp: { batch: 1, high: 0 } }, { cpuNodes: [0, 1] });
+    for (let i = 0; i < 44; i++) rig.pages.allocPages(GFP_ATOMIC, 0, 0);
+    const out = empty(32);
+    expect([rig.pages.allocPagesBulk(GFP_ATOMIC, 0, 32, out), out[0]!.nid, rig.pages.zones[0]!.freePages]).toEqual([1, 0, 19]);
+  });
+
   test("skb-mm row 11: and none with nothing anywhere: the filled prefix alone", () => {
     const rig = rigOf(64);
     const out = empty(8);

@@ -42,6 +42,15 @@ describe("marks", () => {
     expect([rig.pages.stats.directReclaims, rig.reports.total]).toEqual([0, 0]);
   });
 
+  test("skb-mm row 14: of several zones each keeps its 3/8 of min, the lower one its lowmem_reserve on top", () => {
+    const rig = allocator({ nodes: [{ zones: [{ name: "DMA32", pages: 2000 }, { name: "Normal", pages: 6000 }] }], minFreePages: 400, pcp: { batch: 1, high: 0 } });
+    takeAll(rig.pages, GFP_ATOMIC | __GFP_NOWARN, 0, NUMA_NO_NODE);
+    // 3/8 of 100 and 300, each half rounded as the kernel rounds it; and a 256th of Normal.
+    expect(rig.pages.zones.map(({ freePages }) => freePages)).toEqual([38 + Math.floor(6000 / 256), 113]);
+    expect(rig.pages.zones[0]!.lowmemReserve).toEqual([0, 0, 23]);
+    expect([rig.pages.stats.directReclaims, rig.reports.total]).toEqual([0, 0]);
+  });
+
   test("__GFP_HIGH of a request that may wait opens half of min only", () => {
     expect(left(GFP_KERNEL | __GFP_HIGH | __GFP_NORETRY)).toBe(40);
   });
