@@ -30,7 +30,7 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   const words = new UnionWords(reports);
   const faults = new Faults();
   const { pages, buddy, map } = createPageAlloc(kernel, host, options, rules, words, faults.failPageAlloc);
-  const slab = new BucketSlab({ pages, words, context, reports, failPoint: faults.failSlab, nrCpus, nrNodes: options.nodes?.length ?? 1 });
+  const slab = new BucketSlab({ pages, words, context, reports, failPoint: faults.failSlab, mightSleep: (gfp, what) => pages.slowPath.mightSleep(gfp, what), nrCpus, nrNodes: options.nodes?.length ?? 1 });
   pages.slowPath.registerShrinker({ name: "slab", shrink: () => slab.shrink() });
 
   const phys = new PhysMap(host, bounce);

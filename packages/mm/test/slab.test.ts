@@ -4,6 +4,7 @@ import {
   __GFP_MEMALLOC, __GFP_NOMEMALLOC, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, PAGE_SLAB, PAGE_VIEW_SLAB, type SlabObject,
 } from "../src/api/index.ts";
 import { createKernel } from "@netmem/kernel";
+import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ } from "@netmem/kernel/api";
 import { createMm } from "../src/index.ts";
 import { slabOrder } from "../src/slab/object-cache.ts";
 import { onCpu } from "./page-alloc/rig.ts";
@@ -298,4 +299,42 @@ test("a node that is not there, and a bulk of no whole number, are refused befor
   expect(usageErrorOf(() => mm.slab.kmallocNode(64, GFP_KERNEL, 7)).option).toBe("nid");
   for (const n of [-1, Number.NaN, 0.5]) expect(usageErrorOf(() => mm.slab.cacheAllocBulk(cache, GFP_KERNEL, n, [])).option).toBe("objects of a bulk request to things");
   expect(mm.slab.objectsInUse()).toBe(0);
+});
+
+test("flags are looked at even where an object is at hand: unknown ones, and sleep where nobody may", () => {
+  const mm = memory();
+  mm.slab.kfree(mm.slab.kmalloc(64, GFP_KERNEL)!);
+  for (const gfp of [1 << 30, Number.NaN, 0.5]) expect(usageErrorOf(() => mm.slab.kmalloc(64, gfp)).option).toBe("gfp of kmalloc-64");
+  mm.kernel.context.level = CONTEXT_SOFTIRQ;
+  mm.slab.kfree(mm.slab.kmalloc(64, GFP_ATOMIC)!);
+  expect(mm.reports.total).toBe(0);
+  mm.slab.kfree(mm.slab.kmalloc(64, GFP_KERNEL)!);
+  mm.kernel.context.level = CONTEXT_PROCESS;
+  expect(mm.reports.reports.map(({ kind, object }) => [kind, object])).toEqual([["sleep-in-atomic", "kmalloc-64"]]);
+});
+
+test("a node without partial slabs takes one of another node that keeps more than it must, before it asks for pages", () => {
+  const machine = createKernel({ nrCpus: 2, cpuNodes: [0, 1], seed: 1, reports: "panic" });
+  const node = { zones: [{ name: "Normal" as const, pages: 256 }] };
+  const mm = createMm(machine, { nodes: [node, node], minFreePages: 0 });
+  const cache = mm.slab.createCache("pages", 4096, 64);
+  /** Slabs of node 1 with one object left each, none of them with a CPU. */
+  const partials = (count: number): void => onCpu(machine, 1, () => {
+    const objects = Array.from({ length: count * 8 }, () => mm.slab.cacheAlloc(cache, GFP_ATOMIC, NUMA_NO_NODE)!);
+    const kept = new Set<object>();
+    for (const object of objects) {
+      if (kept.has(object.slab)) mm.slab.kfree(object);
+      kept.add(object.slab);
+    }
+    mm.slab.shrink();
+  });
+  partials(5);
+  expect(mm.slab.cacheAlloc(cache, GFP_ATOMIC, NUMA_NO_NODE)!.slab.nid).toBe(0);
+  for (let i = 0; i < 7; i++) expect(mm.slab.cacheAlloc(cache, GFP_ATOMIC, NUMA_NO_NODE)!.slab.nid).toBe(0);
+  onCpu(machine, 1, () => {
+    for (let i = 0; i < 100; i++) mm.slab.cacheAlloc(cache, GFP_ATOMIC, NUMA_NO_NODE);
+  });
+  partials(12);
+  const slabs = cache.slabs();
+  expect([mm.slab.cacheAlloc(cache, GFP_ATOMIC, NUMA_NO_NODE)!.slab.nid, mm.slab.cacheAlloc(cache, GFP_ATOMIC, 0)!.slab.nid, cache.slabs() - slabs]).toEqual([1, 0, 1]);
 });

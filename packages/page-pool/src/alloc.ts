@@ -1,4 +1,4 @@
-import { __GFP_COMP, __GFP_NOWARN, GFP_ATOMIC, NUMA_NO_NODE, PAGE_VIEW_PAGE_POOL, PAGE_VIEW_PAGE_POOL_V3, type Netmem } from "@netmem/mm/api";
+import { __GFP_COMP, __GFP_NOWARN, GFP_ATOMIC, NUMA_NO_NODE, type Netmem } from "@netmem/mm/api";
 import { PP_ALLOC_CACHE_REFILL } from "./api/index.ts";
 import { mapForDevice } from "./dma.ts";
 import { returnNetmem } from "./leave.ts";
@@ -95,7 +95,7 @@ function allocFromProvider(pool: Pool, gfp: number): Netmem | null {
 
 /** Marks it as this pool's and counts it. @kernel page_pool_set_pp_info */
 function take(pool: Pool, netmem: Netmem): void {
-  if (!netmem.isNetIov) pool.words.claim(netmem, pool.rules.ownSignatureWord ? PAGE_VIEW_PAGE_POOL_V3 : PAGE_VIEW_PAGE_POOL);
+  if (!netmem.isNetIov) pool.words.claim(netmem, pool.pageView);
   if (pool.rules.ownSignatureWord) netmem.signature = pool.rules.signature;
   else netmem.ppMagic |= pool.rules.signature;
   if (pool.rules.stampsOwnerAtAlloc) netmem.pp = pool;

@@ -1,4 +1,4 @@
-import { PAGE_VIEW_PAGE_POOL, PAGE_VIEW_PAGE_POOL_V3, type Netmem } from "@netmem/mm/api";
+import type { Netmem } from "@netmem/mm/api";
 import { unmapFromDevice } from "./dma.ts";
 import type { Pool } from "./pool.ts";
 
@@ -18,7 +18,7 @@ export function leavePool(pool: Pool, netmem: Netmem): boolean {
   const putDue = pool.mp === null || pool.mp.releaseNetmem(pool, netmem);
   pool.releaseCnt = (pool.releaseCnt + 1) | 0;
   if (pool.probe !== null) pool.probe.stateRelease(pool, netmem, pool.releaseCnt >>> 0);
-  if (!netmem.isNetIov) pool.words.release(netmem, pool.rules.ownSignatureWord ? PAGE_VIEW_PAGE_POOL_V3 : PAGE_VIEW_PAGE_POOL);
+  if (!netmem.isNetIov) pool.words.release(netmem, pool.pageView);
   if (pool.rules.ownSignatureWord) netmem.signature = 0;
   else netmem.ppMagic = 0;
   netmem.ppDmaIndex = 0;

@@ -1,5 +1,5 @@
 import { inSoftirq, type DelayedWork, type ExecutionContext, type Kernel, type PtrRing } from "@netmem/kernel/api";
-import type { DmaDevice, Netmem, Page, PageAllocator, PageWords } from "@netmem/mm/api";
+import { PAGE_VIEW_PAGE_POOL, PAGE_VIEW_PAGE_POOL_V3, type DmaDevice, type Netmem, type Page, type PageAllocator, type PageWords } from "@netmem/mm/api";
 import { MEM_TYPE_PAGE_POOL, type NapiStruct } from "@netmem/xdp/api";
 import { allocNetmems } from "./alloc.ts";
 import {
@@ -61,6 +61,8 @@ export class Pool implements PagePool {
   readonly context: ExecutionContext;
   readonly pages: PageAllocator;
   readonly words: PageWords;
+  /** `PAGE_VIEW_*` of the words that this pool's pages use. */
+  readonly pageView: number;
   readonly probe: PagePoolProbe | null;
   readonly mp: MemoryProvider | null;
   readonly onFreed: (pool: Pool) => void;
@@ -99,6 +101,7 @@ export class Pool implements PagePool {
     this.context = kernel.context;
     this.pages = deps.pages;
     this.words = deps.words;
+    this.pageView = rules.ownSignatureWord ? PAGE_VIEW_PAGE_POOL_V3 : PAGE_VIEW_PAGE_POOL;
     this.probe = deps.probe;
     this.mp = params.memoryProvider ?? null;
     this.onFreed = onFreed;

@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { DMA_KIND_NAMES, FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type DmaKindName, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
+import { DMA_KIND_NAMES, FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, dmaKind, type DmaKindName, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
@@ -90,7 +90,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
   } else if (raw.earlyDrop === true) throw new CliError("--tap and --early-drop: a packet dropped in the driver reaches no tap; give one of them");
   if (raw.packetCost !== undefined && raw.timing !== "capture") throw new CliError("--packet-cost is simulated time, which back-to-back traffic does not look at: give --timing capture too");
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
-  if (raw.cpuCache === true && (raw.dma === "coherent" || raw.dma === "bounce")) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
+  if (raw.cpuCache === true && dmaKind(raw.dma).device.nonCoherent !== true) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
   return {
     designs: designs as PresetName[],
     timing: raw.timing,

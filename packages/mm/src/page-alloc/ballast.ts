@@ -60,6 +60,6 @@ export class PageBallast implements Ballast {
   #giveBack(page: Page): void {
     page.refcount = 0;
     page.state = PAGE_BUDDY_PART;
-    this.#buddy.freeOne(this.#alloc.zones[page.zone]!, page, 0, this.#map.blockType(page), false);
+    this.#buddy.freeOne(this.#alloc.zones[page.zone]!, page, 0, this.#map.blockType(page));
   }
 }

@@ -33,7 +33,7 @@ export class Buddy {
   }
 
   /** A block, checked before, becomes free, and one with every buddy that is. @kernel __free_one_page */
-  freeOne(zone: Zone, freed: Page, order: number, migratetype: number, toTail: boolean): void {
+  freeOne(zone: Zone, freed: Page, order: number, migratetype: number): void {
     const map = this.map;
     let block = freed;
     let size = order;
@@ -51,7 +51,7 @@ export class Buddy {
       }
       size++;
     }
-    zone.add(block, size, migratetype, toTail || this.mergeLikely(block, size));
+    zone.add(block, size, migratetype, this.mergeLikely(block, size));
   }
 
   /** A free block of that order to merge with, or null. @kernel page_is_buddy, find_buddy_page_pfn */

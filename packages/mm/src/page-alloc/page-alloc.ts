@@ -222,7 +222,7 @@ export class PageAlloc implements PageAllocator {
     const size = Math.min(order, PAGEBLOCK_ORDER);
     for (let offset = 0; offset < 1 << order; offset += 1 << size) {
       const part = this.map.pageAt(page, offset);
-      this.buddy.freeOne(zone, part, size, this.map.blockType(part), false);
+      this.buddy.freeOne(zone, part, size, this.map.blockType(part));
     }
   }
 

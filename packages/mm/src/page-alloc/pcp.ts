@@ -152,7 +152,7 @@ export class PerCpuPages implements PcpInfo {
         page.state = PAGE_BUDDY_PART;
         this.count -= 1 << order;
         left -= 1 << order;
-        this.buddy.freeOne(this.zone, page, order, this.map.blockType(page), false);
+        this.buddy.freeOne(this.zone, page, order, this.map.blockType(page));
       }
     }
   }

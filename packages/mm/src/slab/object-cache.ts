@@ -119,9 +119,22 @@ export class ObjectCache implements KmemCache {
     return null;
   }
 
-  /** Nearest node first is enough here: any other node's slab is taken as well as a new one. @kernel get_partial */
+  /** Before new pages of this node come slabs of another that keeps more than it must: by number here, by distance there. @kernel get_partial, get_any_partial */
   private nodePartial(gfp: number, nid: number): Slab | null {
-    const list = this.nodes[nid === NUMA_NO_NODE ? this.context.node : nid]!;
+    const local = nid === NUMA_NO_NODE ? this.context.node : nid;
+    const slab = this.takePartial(this.nodes[local]!, gfp);
+    if (slab !== null || nid !== NUMA_NO_NODE) return slab;
+    for (let other = 0; other < this.nodes.length; other++) {
+      const list = this.nodes[other]!;
+      if (other === local || list.count <= this.minPartial) continue;
+      const remote = this.takePartial(list, gfp);
+      if (remote !== null) return remote;
+    }
+    return null;
+  }
+
+  /** @kernel get_partial_node */
+  private takePartial(list: PartialList, gfp: number): Slab | null {
     for (let slab = list.head; slab !== null; slab = slab.next) {
       if (!this.mayUse(slab, gfp)) continue;
       list.remove(slab);

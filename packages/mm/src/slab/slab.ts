@@ -1,6 +1,6 @@
 import { UsageError, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
 import {
-  __GFP_COMP, NUMA_NO_NODE, PAGE_IN_USE, PAGE_SIZE, PAGE_SLAB, PAGE_VIEW_SLAB, SlabObject, pageIsPfmemalloc,
+  __GFP_BITS_MASK, __GFP_COMP, __GFP_DIRECT_RECLAIM, NUMA_NO_NODE, PAGE_IN_USE, PAGE_SIZE, PAGE_SLAB, PAGE_VIEW_SLAB, SlabObject, pageIsPfmemalloc,
   type KmemCache, type Page, type PageAllocator, type PageWords, type SlabAllocator,
 } from "../api/index.ts";
 import type { Point } from "../fault-injection.ts";
@@ -15,6 +15,8 @@ export interface SlabParts {
   readonly context: ExecutionContext;
   readonly reports: ReportSink;
   readonly failPoint: Point;
+  /** Whether the context lets `what` sleep is looked at even if there is an object at hand. @kernel might_alloc */
+  readonly mightSleep: (gfp: number, what: string) => void;
   readonly nrCpus: number;
   readonly nrNodes: number;
 }
@@ -69,7 +71,10 @@ export class BucketSlab implements SlabAllocator, SlabPages {
     return this.addCache(name, bytes);
   }
 
+  /** @kernel slab_pre_alloc_hook (mm/slub.c) */
   cacheAlloc(cache: KmemCache, gfp: number, nid: number): SlabObject | null {
+    if ((gfp & ~__GFP_BITS_MASK) !== 0 || (gfp | 0) !== gfp) throw new UsageError("mm", `gfp of ${cache.name}`, gfp, `unknown bits: give __GFP_* flags, at most 0x${__GFP_BITS_MASK.toString(16)}`);
+    if ((gfp & __GFP_DIRECT_RECLAIM) !== 0) this.parts.mightSleep(gfp, cache.name);
     if (this.failPoint.armed && this.failPoint.shouldFail(0, cache.objectBytes)) return null;
     return (cache as ObjectCache).alloc(gfp, nid);
   }
