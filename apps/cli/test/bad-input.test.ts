@@ -104,7 +104,7 @@ describe("damage that leaves something to replay is said, and replayed", () => {
 describe("bad usage: one line, exit 2", () => {
   test.each<[readonly string[], RegExp]>([
     [["replay"], /missing required argument 'capture'/],
-    [["replay", "x", "--design", "4.4"], /--design 4\.4: no such design; choose from stock, v3-2021, 5\.14, 6\.18/],
+    [["replay", "x", "--design", "4.4"], /--design 4\.4: no such design; choose from stock, v3-2021, 5\.14, 6\.1, 6\.8, 6\.18/],
     [["replay", "x", "--design", "6.18,6.18"], /a design is named twice/],
     [["replay", "x", "--design", ","], /name at least one of/],
     [["replay", "x", "--nonsense"], /unknown option '--nonsense'/],

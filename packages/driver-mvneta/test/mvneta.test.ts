@@ -7,7 +7,7 @@ import { createMm } from "@netmem/mm";
 import { PP_SIGNATURE } from "@netmem/mm/api";
 import { createNetCore } from "@netmem/net-core";
 import type { SkBuff } from "@netmem/net-core/api";
-import { createPagePools } from "@netmem/page-pool";
+import { PAGE_POOL_DATES_6_18, createPagePools } from "@netmem/page-pool";
 import { createXdp } from "@netmem/xdp";
 import { REG_STATE_REGISTERED, REG_STATE_UNREGISTERED } from "@netmem/xdp/api";
 import { mvneta } from "../src/index.ts";
@@ -19,10 +19,11 @@ function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: numbe
   const xdp = createXdp(kernel, mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true });
   const pagePools = createPagePools({
     kernel, pages: mm.pages, words: mm.words, probe: null,
-    rules: { sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true, napiLocal: true, tracksDma: true, mutesVisibleStalls: true, clampsRing: true },
+    faults: mm.faults, notifiers: xdp.notifiers,
+    rules: { ...PAGE_POOL_DATES_6_18, sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true, preemptRt: false, dmaAddrInPages: false },
   });
   const net = createNetCore({
-    kernel, mm, structs: xdp.structs, netmemReturn: xdp.netmemReturn, packetCostNs: 0, probe: null,
+    kernel, mm, structs: xdp.structs, notifiers: xdp.notifiers, netmemReturn: xdp.netmemReturn, packetCostNs: 0, probe: null,
     rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, smallHeads: true, skbDeferMax: 64 },
   });
   const { dma, bus } = mm.attachDevice({ name: "eth0", coherent: false, aperturePages: options.aperturePages ?? 1024 });
@@ -111,7 +112,7 @@ test("early drop frees each packet in its own poll: back to the cache, nothing d
   const { netif, send, received, pagePools } = setUp({ earlyDrop: true });
   netif.open();
   send(Array.from({ length: 100 }, () => 60));
-  expect([received.length, netif.dev.rxDropped, pagePools.pools()[0]!.stats.cached]).toEqual([0, 100, 100]);
+  expect([received.length, netif.dev.rxDropped, pagePools.pools()[0]!.recycleStats.cached]).toEqual([0, 100, 100]);
 });
 
 test("a faulted frame is dropped whole and its pages recycled; the next one arrives", () => {
@@ -123,7 +124,7 @@ test("a faulted frame is dropped whole and its pages recycled; the next one arri
   send([9014, 60]);
   expect(kernel.reports.counts()[0]!.kind).toBe("dma-fault");
   expect([received.length, netif.dev.rxDropped]).toEqual([1, 1]);
-  expect([pool.stats.cached, pool.stats.ring]).toEqual([3, 0]);
+  expect([pool.recycleStats.cached, pool.recycleStats.ring]).toEqual([3, 0]);
 });
 
 test("a ring size that the hardware does not have is refused by name", () => {

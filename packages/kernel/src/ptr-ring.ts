@@ -53,14 +53,19 @@ class FixedPtrRing<T> implements PtrRing<T> {
   }
 
   count(): number {
-    let n = 0;
+    return this.items().length;
+  }
+
+  items(): T[] {
+    const items: T[] = [];
     for (let i = 0, at = this.#head; i < this.size; i++, at = at + 1 === this.size ? 0 : at + 1) {
-      if (this.#slots[at] === null) break;
+      const item = this.#slots[at] as T | null;
+      if (item === null) break;
       // Behind the head lie consumed slots that are not nulled yet.
       if (i > 0 && at === this.#tail && this.#tail !== this.#head) break;
-      n++;
+      items.push(item);
     }
-    return n;
+    return items;
   }
 }
 

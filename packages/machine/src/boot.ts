@@ -1,12 +1,11 @@
 import { createKernel } from "@netmem/kernel";
 import { UsageError } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
-import { PP_SIGNATURE, PP_SIGNATURE_V3 } from "@netmem/mm/api";
 import { createNetCore } from "@netmem/net-core";
-import { createPagePools } from "@netmem/page-pool";
+import { createPagePools, createSystemPools } from "@netmem/page-pool";
 import { createXdp } from "@netmem/xdp";
 import { Machine } from "./machine.ts";
-import { resolvePreset, type MachineOptions } from "./options.ts";
+import { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";
 import { createTracingProbes } from "./tracing.ts";
 
 /** Packets that may wait for another CPU to free them. @kernel net.core.skb_defer_max, as read on 6.18 */
@@ -47,21 +46,17 @@ export function createMachine(options: MachineOptions = {}): Machine {
     pages: mm.pages,
     words: mm.words,
     probe: probes?.pagePool ?? null,
-    rules: {
-      sharedRelease: preset.sharedRelease,
-      signature: preset.signature === "v3" ? PP_SIGNATURE_V3 : PP_SIGNATURE,
-      ownSignatureWord: preset.signature === "v3",
-      stampsOwnerAtAlloc: !preset.stampsOwnerAtMark,
-      napiLocal: preset.napiLocal,
-      tracksDma: preset.tracksDma,
-      mutesVisibleStalls: preset.mutesVisibleStalls,
-      clampsRing: preset.clampsRing,
-    },
+    faults: mm.faults,
+    notifiers: xdp.notifiers,
+    rules: pagePoolRules(preset, options.preemptRt ?? false),
   });
+  const systemPools = preset.pagePool.hasSystemPools ? createSystemPools(kernel, pagePools, xdp.registry) : [];
+  if (typeof systemPools === "number") throw new UsageError("machine", "system pools", systemPools, "creating them failed with this errno");
   const net = createNetCore({
     kernel,
     mm,
     structs: xdp.structs,
+    notifiers: xdp.notifiers,
     netmemReturn: xdp.netmemReturn,
     rules: {
       releaseClearsRecycle: preset.releaseClearsRecycle,
@@ -73,5 +68,5 @@ export function createMachine(options: MachineOptions = {}): Machine {
     packetCostNs,
     probe: probes?.skb ?? null,
   });
-  return new Machine({ preset, kernel, mm, xdp, pagePools, net, probes });
+  return new Machine({ preset, kernel, mm, xdp, pagePools, systemPools, net, probes });
 }

@@ -1,7 +1,7 @@
 import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/kernel/api";
 import type { DmaDevice, DmaDeviceOptions, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
-import type { PagePools } from "@netmem/page-pool/api";
+import type { PagePool, PagePools } from "@netmem/page-pool/api";
 import type { Xdp } from "@netmem/xdp/api";
 import { ModelledNic } from "@netmem/driver";
 import type { DriverOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
@@ -14,6 +14,7 @@ export interface MachineParts {
   readonly mm: Mm;
   readonly xdp: Xdp;
   readonly pagePools: PagePools;
+  readonly systemPools: readonly PagePool[];
   readonly net: NetCore;
   readonly probes: MachineProbes | null;
 }
@@ -39,6 +40,8 @@ export class Machine {
   readonly mm: Mm;
   readonly xdp: Xdp;
   readonly pagePools: PagePools;
+  /** The stack's own, by CPU; none before 6.9. They live as long as the machine. */
+  readonly systemPools: readonly PagePool[];
   readonly net: NetCore;
   readonly #devices: Device[] = [];
   readonly #probes: MachineProbes | null;
@@ -49,6 +52,7 @@ export class Machine {
     this.mm = parts.mm;
     this.xdp = parts.xdp;
     this.pagePools = parts.pagePools;
+    this.systemPools = parts.systemPools;
     this.net = parts.net;
     this.#probes = parts.probes;
   }
@@ -95,7 +99,7 @@ export class Machine {
   shutdown(graceNs: number = 5 * NSEC_PER_SEC): void {
     for (const device of this.#devices) device.netif.stop();
     this.flushDeferred();
-    if (this.pagePools.pools().length > 0) this.kernel.scheduler.runFor(graceNs);
+    if (this.pagePools.pools().some((pool) => pool.destroyCnt > 0)) this.kernel.scheduler.runFor(graceNs);
     for (const device of this.#devices) device.dma.unbind();
     this.mm.slab.shrink();
   }

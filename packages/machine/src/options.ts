@@ -1,6 +1,7 @@
 import { UsageError, type ReportMode } from "@netmem/kernel/api";
 import type { MmOptions } from "@netmem/mm";
-import type { PayloadBacking } from "@netmem/mm/api";
+import { PP_SIGNATURE, PP_SIGNATURE_V3, type PayloadBacking } from "@netmem/mm/api";
+import type { PagePoolRules } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";
@@ -11,6 +12,8 @@ export interface MachineOptions {
   /** Overrides of the preset. */
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
+  /** A kernel with PREEMPT_RT: page_pool then takes no put for its consumer's that does not say so. Default false. */
+  readonly preemptRt?: boolean;
   /** Default 2. */
   readonly nrCpus?: number;
   /** Memory node of each CPU; default all on node 0. */
@@ -43,4 +46,17 @@ export function resolvePreset(options: Pick<MachineOptions, "preset" | "returnPa
   if (!RETURN_PATHS.includes(returnPath)) throw new UsageError("machine", "returnPath", returnPath, `choose ${RETURN_PATHS.join(", ")}`);
   if (!SHARED_RELEASES.includes(sharedRelease)) throw new UsageError("machine", "sharedRelease", sharedRelease, `choose ${SHARED_RELEASES.join(", ")}`);
   return { ...preset, returnPath, sharedRelease };
+}
+
+/** What the pools of a machine of this preset go by. */
+export function pagePoolRules(preset: Preset, preemptRt: boolean): PagePoolRules {
+  return {
+    ...preset.pagePool,
+    sharedRelease: preset.sharedRelease,
+    signature: preset.signature === "v3" ? PP_SIGNATURE_V3 : PP_SIGNATURE,
+    ownSignatureWord: preset.signature === "v3",
+    stampsOwnerAtAlloc: !preset.stampsOwnerAtMark,
+    preemptRt,
+    dmaAddrInPages: false,
+  };
 }

@@ -1,5 +1,6 @@
 import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
 import type { ReturnPathName } from "@netmem/xdp/api";
+import { PAGE_POOL_DATES_6_18, type PagePoolDates } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 
 /**
@@ -21,23 +22,14 @@ export interface Preset {
   readonly releaseClearsRecycle: boolean;
   /** From 5.19: packets read on another CPU are freed where they were built. */
   readonly defersFrees: boolean;
-  /**
-   * Newer kernels: the pool finds out itself whether a put runs in its consumer's softirq, and then uses the cache. From 6.4 until then it
-   * went by the freeing caller's word; before that, skb frees never did.
-   */
-  readonly napiLocal: boolean;
   /** From 6.3 (bf9f1baa279f): small skb heads come from a cache of their own. */
   readonly smallHeads: boolean;
   /** Page allocator, fragments and DMA; each rule says from when it holds. */
   readonly mm: MmRules;
-  /** From 6.8 (be0096676e23): no stall warning for pools that netlink lists. */
-  readonly mutesVisibleStalls: boolean;
+  /** page_pool; each rule says from when it holds. */
+  readonly pagePool: PagePoolDates;
   /** From 6.14 (56d95b0adfa2): frames follow the page's pointer instead of their mem id. */
   readonly framesFollowPointer: boolean;
-  /** From 6.16 (ee62ce7a1d90): destroy unmaps pages that are still out. */
-  readonly tracksDma: boolean;
-  /** Over-large rings are clamped instead of refused. */
-  readonly clampsRing: boolean;
 }
 
 const STOCK: Preset = {
@@ -48,7 +40,6 @@ const STOCK: Preset = {
   stampsOwnerAtMark: true,
   releaseClearsRecycle: false,
   defersFrees: false,
-  napiLocal: false,
   smallHeads: false,
   mm: {
     checksPoolSignature: false,
@@ -59,15 +50,48 @@ const STOCK: Preset = {
     coherentRefusesComp: false,
     skipsSyncs: false,
   },
-  mutesVisibleStalls: false,
+  pagePool: {
+    allocatesInBulk: false,
+    bulkOnPoolNode: false,
+    napiLocal: "nobody",
+    directNeedsSoftirq: true,
+    hasFragments: false,
+    fragsCountAsFast: false,
+    bulkMixesPools: false,
+    listsToUsers: false,
+    hasSystemPools: false,
+    stopsAtNegative: false,
+    dmaIndexBits: 0,
+    clampsRing: false,
+  },
   framesFollowPointer: false,
-  tracksDma: false,
-  clampsRing: false,
 };
 
 const V3_2021: Preset = { ...STOCK, recyclesSkbPages: true };
 
-const V5_14: Preset = { ...V3_2021, returnPath: "pool-pointer", signature: "exact", releaseClearsRecycle: true };
+const V5_14: Preset = {
+  ...V3_2021,
+  returnPath: "pool-pointer",
+  signature: "exact",
+  releaseClearsRecycle: true,
+  pagePool: { ...V3_2021.pagePool, allocatesInBulk: true },
+};
+
+const V6_1: Preset = {
+  ...V5_14,
+  signature: "masked",
+  stampsOwnerAtMark: false,
+  defersFrees: true,
+  pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
+};
+
+const V6_8: Preset = {
+  ...V6_1,
+  sharedRelease: "pp-ref-count",
+  smallHeads: true,
+  mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
+  pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true },
+};
 
 const V6_18: Preset = {
   returnPath: "pool-pointer",
@@ -77,26 +101,25 @@ const V6_18: Preset = {
   stampsOwnerAtMark: false,
   releaseClearsRecycle: true,
   defersFrees: true,
-  napiLocal: true,
   smallHeads: true,
   mm: MM_RULES_6_18,
-  mutesVisibleStalls: true,
+  pagePool: PAGE_POOL_DATES_6_18,
   framesFollowPointer: true,
-  tracksDma: true,
-  clampsRing: true,
 };
 
-export type PresetName = "stock" | "v3-2021" | "5.14" | "6.18";
+export type PresetName = "stock" | "v3-2021" | "5.14" | "6.1" | "6.8" | "6.18";
 
 export const PRESETS: Readonly<Record<PresetName, Preset>> = {
   stock: STOCK,
   "v3-2021": V3_2021,
   "5.14": V5_14,
+  "6.1": V6_1,
+  "6.8": V6_8,
   "6.18": V6_18,
 };
 
 /** In the order of history, which is the order tables print them in. */
-export const PRESET_NAMES: readonly PresetName[] = ["stock", "v3-2021", "5.14", "6.18"];
+export const PRESET_NAMES: readonly PresetName[] = ["stock", "v3-2021", "5.14", "6.1", "6.8", "6.18"];
 export const DEFAULT_PRESET: PresetName = "6.18";
 
 export const RETURN_PATHS: readonly ReturnPathName[] = ["mem-info", "pool-pointer", "skb-mem-info"];

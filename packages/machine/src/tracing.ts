@@ -1,5 +1,5 @@
 import type { TraceRing } from "@netmem/kernel/api";
-import { netmemPfnTrace, type DmaProbe, type Netmem } from "@netmem/mm/api";
+import type { DmaProbe, Netmem } from "@netmem/mm/api";
 import type { SkBuff, SkbProbe } from "@netmem/net-core/api";
 import type { PagePoolProbe, PagePoolView } from "@netmem/page-pool/api";
 import type { NicProbe } from "@netmem/driver/api";
@@ -12,10 +12,19 @@ export interface MachineProbes {
   readonly nic: NicProbe;
 }
 
+/** Bytes of a struct page, and of a net_iov. */
+const STRUCT_BYTES = 64;
+
+/** Where the netmem's struct would lie, counted from the start of its array; the lowest bit marks a net_iov, as in a netmem_ref. */
+function netmemAddress(netmem: Netmem): number {
+  return netmem.isNetIov ? netmem.region.base + netmem.index * STRUCT_BYTES + 1 : netmem.pfn * STRUCT_BYTES;
+}
+
 export function createTracingProbes(ring: TraceRing): MachineProbes {
-  const hold = ring.define("page_pool_state_hold", ["page_pool", "is_net_iov", "pfn", "hold"]).id;
-  const release = ring.define("page_pool_state_release", ["page_pool", "is_net_iov", "pfn", "release"]).id;
+  const hold = ring.define("page_pool_state_hold", ["page_pool", "netmem", "is_net_iov", "pfn", "hold"]).id;
+  const release = ring.define("page_pool_state_release", ["page_pool", "netmem", "is_net_iov", "pfn", "release"]).id;
   const poolRelease = ring.define("page_pool_release", ["page_pool", "inflight", "hold", "release", "cnt"]).id;
+  const updateNid = ring.define("page_pool_update_nid", ["page_pool", "pool_nid", "new_nid"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
   const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle"]).id;
@@ -23,9 +32,10 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
   const overrun = ring.define("nic_overrun", ["queue", "bytes"]).id;
   return {
     pagePool: {
-      stateHold: (pool: PagePoolView, netmem: Netmem, count: number): void => ring.record(hold, pool.id, netmem.isNetIov ? 1 : 0, netmemPfnTrace(netmem), count, 0),
-      stateRelease: (pool: PagePoolView, netmem: Netmem, count: number): void => ring.record(release, pool.id, netmem.isNetIov ? 1 : 0, netmemPfnTrace(netmem), count, 0),
+      stateHold: (pool: PagePoolView, netmem: Netmem, count: number, pfn: number): void => ring.record(hold, pool.id, netmemAddress(netmem), netmem.isNetIov ? 1 : 0, pfn, count),
+      stateRelease: (pool: PagePoolView, netmem: Netmem, count: number, pfn: number): void => ring.record(release, pool.id, netmemAddress(netmem), netmem.isNetIov ? 1 : 0, pfn, count),
       release: (pool: PagePoolView, inflight: number, h: number, r: number, cnt: number): void => ring.record(poolRelease, pool.id, inflight, h, r, cnt),
+      updateNid: (pool: PagePoolView, poolNid: number, newNid: number): void => ring.record(updateNid, pool.id, poolNid, newNid, 0, 0),
     },
     dma: {
       map: (_device: string, dmaAddr: number, pfn: number, direction: number): void => ring.record(map, pfn, dmaAddr, direction, 0, 0),

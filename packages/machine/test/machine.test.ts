@@ -15,7 +15,7 @@ test("the default is the newest kernel; overrides replace just what they name", 
 });
 
 test.each<[object, RegExp]>([
-  [{ preset: "4.4" }, /@netmem\/machine: preset = 4\.4: choose stock, v3-2021, 5\.14, 6\.18/],
+  [{ preset: "4.4" }, /@netmem\/machine: preset = 4\.4: choose stock, v3-2021, 5\.14, 6\.1, 6\.8, 6\.18/],
   [{ returnPath: "carrier-pigeon" }, /@netmem\/machine: returnPath = carrier-pigeon: choose mem-info/],
   [{ sharedRelease: "never" }, /@netmem\/machine: sharedRelease = never: choose leave-pool/],
   [{ nrCpus: 0 }, /@netmem\/kernel: nrCpus = 0/],

@@ -1,5 +1,5 @@
 import { UsageError } from "@netmem/kernel/api";
-import type { FaultAttr, FaultInjection, FaultPoint } from "./api/index.ts";
+import type { FaultAttr, FaultGate, FaultInjection, FaultPoint } from "./api/index.ts";
 
 const FOREVER = -1;
 /** Frames looked at for a call site. */
@@ -12,9 +12,8 @@ interface StackError {
 }
 
 /** @kernel should_fail_ex (lib/fault-inject.c) */
-export class Point implements FaultPoint {
+export class Point implements FaultPoint, FaultGate {
   readonly name: string;
-  /** Callers look here first: off, that is all a point costs. */
   armed = false;
   #attr: FaultAttr = {};
   #eligible = 0;
@@ -53,7 +52,6 @@ export class Point implements FaultPoint {
     return this.#injected;
   }
 
-  /** Asked only while armed. */
   shouldFail(order: number, bytes: number): boolean {
     const { probability = 100, interval = 1, nth, minOrder = 0, site } = this.#attr;
     if (order < minOrder || this.#left === 0) return false;
@@ -104,4 +102,13 @@ export class Faults implements FaultInjection {
   readonly failPageAlloc: Point = new Point("fail_page_alloc");
   readonly failSlab: Point = new Point("failslab");
   readonly failDmaMap: Point = new Point("fail_dma_map");
+  readonly #functions = new Map<string, Point>();
+
+  failFunction(name: string): Point {
+    const known = this.#functions.get(name);
+    if (known !== undefined) return known;
+    const point = new Point(name);
+    this.#functions.set(name, point);
+    return point;
+  }
 }

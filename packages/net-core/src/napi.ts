@@ -1,6 +1,6 @@
 import { NET_RX_SOFTIRQ, UsageError, type Kernel, type ReportSeverity } from "@netmem/kernel/api";
 import {
-  NAPIF_STATE_DISABLE, NAPIF_STATE_MISSED, NAPIF_STATE_SCHED,
+  MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_MISSED, NAPIF_STATE_SCHED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
 } from "@netmem/xdp/api";
 import { NETDEV_BUDGET, SKB_CONSUMED, type NapiScheduler, type NapiStats, type SkBuff } from "./api/index.ts";
@@ -15,6 +15,7 @@ export class NapiLists implements NapiScheduler {
   readonly #deferred: DeferredFree;
   readonly #freeDeferred: (skb: SkBuff) => void;
   readonly #pollLists: PollList[] = [];
+  #nextNapiId = MIN_NAPI_ID;
   /** Simulated cost of one received packet on its CPU. */
   readonly #packetCostNs: number;
 
@@ -33,6 +34,7 @@ export class NapiLists implements NapiScheduler {
     const napi = this.#structs.createNapi(dev, poller, weight);
     // Born disabled and held, as netif_napi_add leaves it: only napi_enable makes it schedulable.
     napi.state = NAPIF_STATE_SCHED | NAPIF_STATE_DISABLE;
+    napi.napiId = this.#nextNapiId++;
     return napi;
   }
 

@@ -1,12 +1,13 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { Mm } from "@netmem/mm/api";
-import type { NetDevice, NetmemReturn, XdpStructs } from "@netmem/xdp/api";
+import type { NetdeviceNotifiers, NetmemReturn, XdpStructs } from "@netmem/xdp/api";
 import type { NetCore, SkbProbe } from "./api/index.ts";
 import { DeferredFree } from "./defer.ts";
 import { SkbEdits } from "./edit.ts";
 import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { NapiLists } from "./napi.ts";
+import { NetDevices } from "./net-devices.ts";
 import { ReceivePath, createSockets } from "./receive.ts";
 import { RecycleMarks } from "./recycle.ts";
 import { SkbRelease } from "./release.ts";
@@ -17,6 +18,8 @@ export interface NetCoreDeps {
   readonly kernel: Kernel;
   readonly mm: Pick<Mm, "pages" | "slab" | "payload">;
   readonly structs: XdpStructs;
+  /** Told when a device goes. */
+  readonly notifiers: NetdeviceNotifiers;
   /** The one port through which frags and heads find their owner. */
   readonly netmemReturn: NetmemReturn;
   readonly rules: NetCoreRules;
@@ -32,7 +35,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const heads = new SkbHeads(mm.slab, rules.smallHeads);
   const deferred = new DeferredFree(kernel, rules.skbDeferMax);
   const lifetime = new SkbLives(cache, release, heads, kernel.context, deferred, rules);
-  let nextIfindex = 1;
+  const devices = new NetDevices(structs, deps.notifiers, kernel.reports);
   return {
     lifetime,
     recycle: new RecycleMarks(netmemReturn),
@@ -40,6 +43,8 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
     receive: new ReceivePath(lifetime),
     sockets: createSockets(lifetime),
-    registerNetdev: (name: string, rxQueueCount: number): NetDevice => structs.createNetDevice(name, nextIfindex++, rxQueueCount),
+    registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
+    unregisterNetdev: (dev) => devices.unregister(dev),
+    loopback: devices.loopback,
   };
 }

@@ -1,19 +1,44 @@
-import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, PAGE_SIZE, type Netmem } from "@netmem/mm/api";
+import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, PAGE_SIZE, netmemName, type Netmem, type Page } from "@netmem/mm/api";
+import { describe } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
 
 /** The pool syncs just what the device may touch, so the mapping itself does no cache work. */
 const POOL_ATTRS: number = DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_WEAK_ORDERING;
 
-/** Maps once for as long as the pool owns the netmem; false when the device has no room. @kernel page_pool_dma_map */
-export function mapForDevice(pool: Pool, netmem: Netmem): boolean {
-  const bytes = PAGE_SIZE << pool.params.order;
+/** Maps once for as long as the pool owns the page; false, and nothing done, when that or keeping track fails. @kernel page_pool_dma_map */
+export function mapForDevice(pool: Pool, page: Page): boolean {
   const dev = pool.dev!;
-  const dmaAddr = netmem.isNetIov ? dev.mapNetIov(netmem, bytes, pool.params.dmaDir, POOL_ATTRS) : dev.mapPage(netmem, 0, bytes, pool.params.dmaDir, POOL_ATTRS);
+  const bytes = PAGE_SIZE << pool.params.order;
+  const dmaAddr = dev.mapPage(page, 0, bytes, pool.params.dmaDir, POOL_ATTRS);
   if (dev.mappingError(dmaAddr)) return false;
-  netmem.dmaAddr = dmaAddr;
-  if (pool.dmaIndex !== null) pool.dmaIndex.add(netmem);
-  if (pool.dmaSync) syncForDevice(pool, netmem, pool.params.maxLen);
+  const tracked = !storeDmaAddr(pool, page, dmaAddr) && track(pool, page);
+  if (!tracked) {
+    page.dmaAddr = 0;
+    dev.unmapPage(dmaAddr, bytes, pool.params.dmaDir, POOL_ATTRS);
+    return false;
+  }
+  if (pool.dmaSync) syncForDevice(pool, page, pool.params.maxLen);
   return true;
+}
+
+/** True, with a report, if the word is too narrow for the address. @kernel page_pool_set_dma_addr_netmem (net/core/page_pool_priv.h) */
+export function storeDmaAddr(pool: Pool, netmem: Netmem, dmaAddr: number): boolean {
+  if (pool.rules.dmaAddrInPages && (dmaAddr & (PAGE_SIZE - 1)) !== 0) {
+    if (pool.registry.warnedOfTracking()) return true;
+    pool.kernel.reports.report("pp-dma-addr", "warn", netmemName(netmem), `page_pool ${pool.id}`, `device address 0x${dmaAddr.toString(16)} is not a page's, and does not fit`);
+    return true;
+  }
+  netmem.dmaAddr = dmaAddr;
+  return false;
+}
+
+/** @kernel page_pool_register_dma_index */
+function track(pool: Pool, page: Page): boolean {
+  if (pool.dmaIndex === null || pool.dmaIndex.add(page)) return true;
+  if (!pool.registry.warnedOfTracking()) {
+    pool.kernel.reports.report("pp-dma-untracked", "warn", netmemName(page), `page_pool ${pool.id}`, `no index left for its mapping: undone; ${describe(pool)}`);
+  }
+  return false;
 }
 
 /** At most `maxLen` bytes from `offset`; −1 means all of them. A device that needs no syncs may come to need them. @kernel page_pool_dma_sync_for_device */
@@ -24,13 +49,18 @@ export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): vo
   pool.dev!.syncForDevice(netmem.dmaAddr, offset, size, dmaDir);
 }
 
-/** Undone exactly once: a netmem that a scrub unmapped already is left alone. @kernel __page_pool_release_netmem_dma */
-export function unmapFromDevice(pool: Pool, netmem: Netmem): void {
-  if (!pool.dmaMap || (pool.dmaIndex !== null && !pool.dmaIndex.take(netmem))) return;
-  undoMapping(pool, netmem);
+/** @kernel __page_pool_dma_sync_for_cpu (include/net/page_pool/helpers.h) */
+export function syncForCpu(pool: Pool, netmem: Netmem, offset: number, sizeBytes: number): void {
+  pool.dev!.syncForCpu(netmem.dmaAddr, offset + pool.params.offset, sizeBytes, pool.params.dmaDir);
 }
 
-/** Leaves the netmem's fields alone: a scrub holds no reference, and whoever looks for a leak wants to see them. */
-export function undoMapping(pool: Pool, netmem: Netmem): void {
-  pool.dev!.unmapPage(netmem.dmaAddr, PAGE_SIZE << pool.params.order, pool.params.dmaDir, POOL_ATTRS);
+/** Undone exactly once: a page that a scrub unmapped already is left alone. @kernel __page_pool_release_netmem_dma */
+export function unmapFromDevice(pool: Pool, page: Page): void {
+  if (!pool.dmaMap || (pool.dmaIndex !== null && !pool.dmaIndex.take(page))) return;
+  undoMapping(pool, page);
+}
+
+/** Leaves the page's fields alone: a scrub holds no reference, and whoever looks for a leak wants to see them. */
+export function undoMapping(pool: Pool, page: Page): void {
+  pool.dev!.unmapPage(page.dmaAddr, PAGE_SIZE << pool.params.order, pool.params.dmaDir, POOL_ATTRS);
 }

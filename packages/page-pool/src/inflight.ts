@@ -1,3 +1,4 @@
+import { warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
 
 /**
@@ -8,6 +9,6 @@ export function inflight(pool: Pool, strict: boolean): number {
   const distance = (pool.holdCnt - pool.releaseCnt) | 0;
   if (!strict) return Math.max(0, distance);
   if (pool.probe !== null) pool.probe.release(pool, distance, pool.holdCnt >>> 0, pool.releaseCnt >>> 0, pool.destroyCnt);
-  if (distance < 0) pool.warn("pp-negative-inflight", `Negative(${distance}) inflight packet-pages`);
+  if (distance < 0) warn(pool, "pp-negative-inflight", `Negative(${distance}) inflight packet-pages`);
   return distance;
 }

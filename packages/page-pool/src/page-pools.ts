@@ -1,19 +1,44 @@
-import { E2BIG, EINVAL, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
-import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, MAX_PAGE_ORDER, PAGE_SIZE } from "@netmem/mm/api";
+import { ENOMEM, type Kernel } from "@netmem/kernel/api";
+import type { FaultInjection, PageAllocator, PageWords } from "@netmem/mm/api";
+import type { NetdeviceNotifiers } from "@netmem/xdp/api";
 import {
-  PP_DEFAULT_RING_SIZE, PP_FLAG_ALL, PP_FLAG_ALLOW_UNREADABLE_NETMEM, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_MAX_RING_SIZE, PP_MAX_RING_SIZE_OLD,
-  type PagePool, type PagePoolParams, type PagePools,
+  PagePoolFrag, PagePoolRecycleStats, PagePoolStats,
+  type MemoryProviders, type PagePool, type PagePoolNetlink, type PagePoolParams, type PagePoolProbe, type PagePools,
 } from "./api/index.ts";
-import { Pool, type PagePoolDeps } from "./pool.ts";
+import { checkTypes, lateRefusal, partsFail, queueProvider, refusal, ringSize, structFails, type Refusal } from "./create.ts";
+import { Pool, type PoolRegistry } from "./pool.ts";
+import type { PagePoolRules } from "./rules.ts";
+import { RxQueueProviders } from "./rx-queue.ts";
+import { PoolLists } from "./user.ts";
 
-/** Creates and lists the pools of one machine. */
-export class PagePoolFactory implements PagePools {
+export interface PagePoolDeps {
+  readonly kernel: Kernel;
+  readonly pages: PageAllocator;
+  readonly words: PageWords;
+  readonly faults: Pick<FaultInjection, "failSlab" | "failFunction">;
+  /** Tells of devices that go. */
+  readonly notifiers: NetdeviceNotifiers;
+  readonly probe: PagePoolProbe | null;
+  readonly rules: PagePoolRules;
+}
+
+/** Creates the pools of one machine. */
+class PagePoolFactory implements PagePools, PoolRegistry {
+  readonly netlink: PagePoolNetlink;
+  readonly providers: MemoryProviders;
+  readonly hasFragments: boolean;
   readonly #deps: PagePoolDeps;
-  readonly #pools = new Map<number, Pool>();
-  #nextId = 1;
+  readonly #lists: PoolLists;
+  readonly #systemRecycleStats = new PagePoolRecycleStats();
+  #warnedOfTracking = false;
 
   constructor(deps: PagePoolDeps) {
     this.#deps = deps;
+    this.hasFragments = deps.rules.hasFragments;
+    this.#lists = new PoolLists(deps.kernel.clock, deps.rules.listsToUsers);
+    this.netlink = this.#lists;
+    this.providers = new RxQueueProviders(this.#lists, deps.kernel.reports);
+    deps.notifiers.registerNetdeviceNotifier(this.#lists);
   }
 
   create(params: PagePoolParams): PagePool | number {
@@ -21,61 +46,65 @@ export class PagePoolFactory implements PagePools {
   }
 
   createPercpu(params: PagePoolParams, cpuid: number): PagePool | number {
-    const { nrCpus } = this.#deps.kernel;
-    if (!Number.isInteger(cpuid) || cpuid < -1 || cpuid >= nrCpus) throw new UsageError("page-pool", "cpuid", cpuid, `give -1 or a CPU from 0 to ${nrCpus - 1}`);
-    checkNumbers(params);
-    const ringSize = this.#ringSize(params.poolSize);
-    const refused = ringSize < 0 ? ringSize : refusal(params);
-    if (refused < 0) return this.#gaveUp(refused, params);
-    const pool = new Pool(this.#nextId, params, cpuid, ringSize, this.#deps, (freed) => this.#pools.delete(freed.id));
-    const providerError = pool.mp === null ? 0 : pool.mp.init(pool);
-    if (providerError < 0) return this.#gaveUp(providerError, params);
-    this.#nextId++;
-    this.#pools.set(pool.id, pool);
+    const { kernel, rules, faults, pages, words, probe } = this.#deps;
+    checkTypes(params, cpuid, kernel.nrCpus);
+    // Nothing is printed: the kernel has nothing yet to print about.
+    if (structFails(faults.failSlab)) return -ENOMEM;
+    const memoryProvider = queueProvider(params);
+    const refused = refusal(params, rules) ?? partsFail(params, rules, kernel.nrCpus, faults.failSlab) ?? lateRefusal(params, memoryProvider);
+    if (refused !== null) return this.#gaveUp(refused, params);
+    const pool = new Pool(this.#lists.nextId(), params, {
+      kernel, pages, words, probe, rules, cpuid, memoryProvider,
+      failAlloc: faults.failFunction("allocNetmems"),
+      ringSize: ringSize(params.poolSize, rules),
+      systemRecycleStats: this.#systemRecycleStats,
+      registry: this,
+    });
+    if (memoryProvider !== null) {
+      const errno = memoryProvider.init(pool);
+      if (errno !== 0) {
+        kernel.reports.report("mp-init-failed", "warn", "page_pool", params.netdev!.name, `page_pool_init() mem-provider init failed ${errno}`);
+        return this.#gaveUp({ errno, why: `the memory provider of queue ${params.queueIdx ?? 0} refused` }, params);
+      }
+    }
+    this.#lists.list(pool);
     return pool;
   }
 
   pools(): readonly PagePool[] {
-    return [...this.#pools.values()];
+    return this.#lists.all();
   }
 
-  #ringSize(poolSize: number): number {
-    if (poolSize === 0) return PP_DEFAULT_RING_SIZE;
-    if (this.#deps.rules.clampsRing) return Math.min(poolSize, PP_MAX_RING_SIZE);
-    return poolSize > PP_MAX_RING_SIZE_OLD ? -E2BIG : poolSize;
+  createFrag(): PagePoolFrag {
+    return new PagePoolFrag();
   }
 
-  #gaveUp(errno: number, params: PagePoolParams): number {
-    this.#deps.kernel.reports.report("pp-create-failed", "warn", "page_pool", params.netdev?.name ?? "no netdev", `page_pool_create_percpu() gave up with errno ${errno}`);
+  createStats(): PagePoolStats {
+    return new PagePoolStats();
+  }
+
+  find(id: number): Pool | null {
+    return this.#lists.find(id);
+  }
+
+  detached(pool: Pool): void {
+    this.#lists.detached(pool);
+  }
+
+  unlist(pool: Pool): void {
+    this.#lists.unlist(pool);
+  }
+
+  warnedOfTracking(): boolean {
+    const before = this.#warnedOfTracking;
+    this.#warnedOfTracking = true;
+    return before;
+  }
+
+  #gaveUp({ errno, why }: Refusal, params: PagePoolParams): number {
+    this.#deps.kernel.reports.report("pp-create-failed", "warn", "page_pool", params.netdev?.name ?? "no netdev", `page_pool_create_percpu() gave up with errno ${errno}: ${why}`);
     return errno;
   }
-}
-
-/** What C's types already rule out, and what lies outside a buffer. */
-function checkNumbers(params: PagePoolParams): void {
-  for (const name of ["flags", "order", "poolSize", "maxLen", "offset"] as const) {
-    const value = params[name];
-    if (!Number.isInteger(value) || value < 0) throw new UsageError("page-pool", name, value, "give a whole number, 0 or more");
-  }
-  const { offset, maxLen, order } = params;
-  if (order <= MAX_PAGE_ORDER && offset + maxLen > PAGE_SIZE << order) throw new UsageError("page-pool", "offset + maxLen", offset + maxLen, `stay within the ${PAGE_SIZE << order} bytes of a buffer`);
-}
-
-/** 0, or the errno of the first rule broken, in the kernel's order. @kernel page_pool_init (net/core/page_pool.c) */
-function refusal(params: PagePoolParams): number {
-  const { flags, dmaDir, dev } = params;
-  if ((flags & ~PP_FLAG_ALL) !== 0) return -EINVAL;
-  const map = (flags & PP_FLAG_DMA_MAP) !== 0;
-  const sync = (flags & PP_FLAG_DMA_SYNC_DEV) !== 0;
-  if (map && dmaDir !== DMA_FROM_DEVICE && dmaDir !== DMA_BIDIRECTIONAL) return -EINVAL;
-  if (map && dev === null) return -EINVAL;
-  if (sync && (!map || params.maxLen === 0)) return -EINVAL;
-  const provider = params.memoryProvider ?? null;
-  if (provider !== null) {
-    if ((flags & PP_FLAG_ALLOW_UNREADABLE_NETMEM) === 0) return -EINVAL;
-    return map && sync ? 0 : -EOPNOTSUPP;
-  }
-  return params.order > MAX_PAGE_ORDER ? -EINVAL : 0;
 }
 
 export function createPagePools(deps: PagePoolDeps): PagePools {

@@ -1,72 +1,88 @@
 import { inHardirq } from "@netmem/kernel/api";
-import { type Netmem, netmemIsPfmemalloc, netmemName } from "@netmem/mm/api";
-import { PP_ALLOC_CACHE_SIZE } from "./api/index.ts";
+import { netmemIsPfmemalloc, type Netmem } from "@netmem/mm/api";
+import { mayRecycleDirect } from "./direct.ts";
 import { syncForDevice } from "./dma.ts";
 import { returnNetmem } from "./leave.ts";
-import { napiLocal, type Pool } from "./pool.ts";
+import { refusePut, warn } from "./misuse.ts";
+import type { Pool } from "./pool.ts";
+import { unrefNetmem } from "./refs.ts";
 
 /** @kernel page_pool_put_netmem (include/net/page_pool/helpers.h) */
 export function putNetmem(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
-  if (pool.countsPoolRefs && netmem.ppRefCount !== 1 && !unrefAndTest(pool, netmem)) return;
-  putUnrefed(pool, netmem, syncSizeBytes, allowDirect);
+  if (netmem.poolState !== pool.outState) {
+    refusePut(pool, netmem, "put into the pool");
+    return;
+  }
+  if (netmem.ppRefCount !== 1 && unrefNetmem(pool, netmem, 1) !== 0) return;
+  recycle(pool, netmem, syncSizeBytes, allowDirect);
 }
 
-/** True for the last pool-aware holder, for whom the count is back at 1. @kernel page_pool_unref_and_test */
-function unrefAndTest(pool: Pool, netmem: Netmem): boolean {
-  const left = --netmem.ppRefCount;
-  if (left > 0) return false;
-  if (left < 0) {
-    pool.kernel.reports.report("pp-ref-underflow", "warn", netmemName(netmem), `page_pool ${pool.id}`, `pp_ref_count ${left} after a put`);
-    return false;
+/** @kernel page_pool_put_unrefed_netmem (net/core/page_pool.c) */
+export function putUnrefedNetmem(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
+  if (netmem.poolState !== pool.outState) {
+    refusePut(pool, netmem, "put into the pool");
+    return;
   }
-  netmem.ppRefCount = 1;
-  return true;
+  recycle(pool, netmem, syncSizeBytes, allowDirect);
 }
 
-/** The last holder's put: recycle if nobody else has a page reference. @kernel page_pool_put_unrefed_netmem */
-function putUnrefed(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
-  if (pool.dead) {
-    putToDeadPool(pool, netmem);
+function recycle(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
+  if (!keepOrRelease(pool, netmem, syncSizeBytes, mayRecycleDirect(pool, allowDirect))) return;
+  if (produce(pool, netmem)) {
+    pool.recycleStats.ring++;
     return;
   }
-  if (pool.waitsForLastReference && stepsBack(netmem)) return;
-  if (inHardirq(pool.context)) pool.warn("pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
-  if (!netmem.isNetIov && (netmem.refcount !== 1 || netmemIsPfmemalloc(netmem))) {
-    pool.stats.releasedRefcnt++;
-    returnNetmem(pool, netmem);
-    return;
-  }
-  if (pool.dmaSync) syncForDevice(pool, netmem, syncSizeBytes);
-  if (allowDirect || napiLocal(pool)) {
-    if (pool.cacheCount < PP_ALLOC_CACHE_SIZE) {
-      pool.cache[pool.cacheCount++] = netmem;
-      pool.stats.cached++;
-      return;
-    }
-    pool.stats.cacheFull++;
-  }
-  if (pool.ring.produce(netmem)) {
-    pool.stats.ring++;
-    return;
-  }
-  pool.stats.ringFull++;
+  pool.recycleStats.ringFull++;
   returnNetmem(pool, netmem);
 }
 
-/** The seed's proposal: a holder that is not the last drops its count, wherever that is kept, and the last one recycles. */
-function stepsBack(netmem: Netmem): boolean {
-  if (netmem.isNetIov) {
-    if (netmem.ppRefCount === 1) return false;
-    netmem.ppRefCount--;
-  } else {
-    if (netmem.refcount === 1) return false;
-    netmem.refcount--;
-  }
+/** Into the ring, where it lies idle; false when that is full. */
+export function produce(pool: Pool, netmem: Netmem): boolean {
+  if (!pool.ring.produce(netmem)) return false;
+  netmem.poolState = pool.outState + 1;
   return true;
 }
 
-/** Every page of a freed pool was counted back: this one came in by mistake, and the pool's ring is gone. */
-function putToDeadPool(pool: Pool, netmem: Netmem): void {
-  pool.kernel.reports.report("pp-use-after-destroy", "warn", netmemName(netmem), `page_pool ${pool.id}`, "put into a pool that was freed");
-  if (!netmem.isNetIov) pool.pages.putPage(netmem);
+/**
+ * The last holder's put, up to the ring. True: a candidate for that, synced. False: it is in the cache, or has left the pool because
+ * somebody else has a page reference or it came from the reserves. @kernel __page_pool_put_page (net/core/page_pool.c)
+ */
+export function keepOrRelease(pool: Pool, netmem: Netmem, syncSizeBytes: number, direct: boolean): boolean {
+  if (inHardirq(pool.context)) warn(pool, "pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
+  if (pool.waitsForLastReference && stepsBack(netmem)) return false;
+  if (!isRecyclable(netmem)) {
+    pool.recycleStats.releasedRefcnt++;
+    returnNetmem(pool, netmem);
+    return false;
+  }
+  if (pool.dmaSync) syncForDevice(pool, netmem, syncSizeBytes);
+  return !(direct && intoCache(pool, netmem));
+}
+
+/** @kernel __page_pool_page_can_be_recycled */
+export function isRecyclable(netmem: Netmem): boolean {
+  return netmem.isNetIov || (netmem.refcount === 1 && !netmemIsPfmemalloc(netmem));
+}
+
+/** @kernel page_pool_recycle_in_cache */
+function intoCache(pool: Pool, netmem: Netmem): boolean {
+  const count = pool.cacheCount;
+  if (count < pool.cacheLimit) {
+    pool.cache[count] = netmem;
+    pool.cacheCount = count + 1;
+    netmem.poolState = pool.outState + 1;
+    pool.recycleStats.cached++;
+    return true;
+  }
+  // The cache was emptied for good: what came in now would never leave, and the pool never be freed.
+  if (pool.destroyCnt > 0) warn(pool, "pp-direct-after-destroy", "a direct put into a pool under teardown: to the ring instead");
+  else pool.recycleStats.cacheFull++;
+  return false;
+}
+
+/** The seed's proposal: a holder that is not the last drops its page reference, and the last one recycles. */
+export function stepsBack(netmem: Netmem): boolean {
+  if (netmem.isNetIov || netmem.refcount === 1) return false;
+  netmem.refcount--;
+  return true;
 }

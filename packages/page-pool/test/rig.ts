@@ -2,13 +2,14 @@ import { createKernel } from "@netmem/kernel";
 import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, type ExecutionContext, type Kernel } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, PP_SIGNATURE, type DmaDevice, type Mm, type Netmem, type Page, type PageAllocator } from "@netmem/mm/api";
-import { NapiStruct, NetDevice } from "@netmem/xdp/api";
-import { createPagePools, type PagePoolRules } from "../src/index.ts";
+import { createXdp } from "@netmem/xdp";
+import { MIN_NAPI_ID, type MemRegistry, type NapiStruct, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
+import { PAGE_POOL_DATES_6_18, createPagePools, type PagePoolRules } from "../src/index.ts";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool, type PagePoolParams, type PagePoolProbe, type PagePools } from "../src/api/index.ts";
 
 export const RULES_6_18: PagePoolRules = {
-  sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true,
-  napiLocal: true, tracksDma: true, mutesVisibleStalls: true, clampsRing: true,
+  ...PAGE_POOL_DATES_6_18,
+  sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true, preemptRt: false, dmaAddrInPages: false,
 };
 
 /** page_pool over a real mm, with a page allocator that can be told to run short. */
@@ -17,7 +18,11 @@ export class PoolRig {
   readonly mm: Mm;
   readonly dma: DmaDevice;
   readonly pools: PagePools;
-  readonly dev = new NetDevice("rig0", 1);
+  readonly structs: XdpStructs;
+  readonly registry: MemRegistry;
+  readonly notifiers: NetdeviceNotifiers;
+  readonly dev: NetDevice;
+  /** Never added to its device. */
   readonly napi: NapiStruct;
   /** Pages a bulk request may get at most. */
   bulkLimit = Infinity;
@@ -28,7 +33,14 @@ export class PoolRig {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
     this.mm = createMm(this.kernel, { nrPages: options.nrPages ?? 512, minFreePages: options.minFreePages ?? 0 });
     this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
-    this.napi = new NapiStruct(this.dev, { poll: () => 0 }, 64);
+    const { structs, registry, notifiers } = createXdp(this.kernel, this.mm.pages, {
+      returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true,
+    });
+    this.structs = structs;
+    this.registry = registry;
+    this.notifiers = notifiers;
+    this.dev = structs.createNetDevice("rig0", 2, 1);
+    this.napi = structs.createNapi(this.dev, { poll: () => 0 }, 64);
     const { pages } = this.mm;
     const limited: PageAllocator = new Proxy(pages, {
       get: (target, name: keyof PageAllocator) => {
@@ -41,8 +53,9 @@ export class PoolRig {
       stateHold: (_pool, _netmem, hold) => void this.events.push(`hold ${hold}`),
       stateRelease: (_pool, _netmem, release) => void this.events.push(`release ${release}`),
       release: (_pool, inflight, hold, release, cnt) => void this.events.push(`pool ${inflight} ${hold} ${release} ${cnt}`),
+      updateNid: (_pool, poolNid, newNid) => void this.events.push(`nid ${poolNid} ${newNid}`),
     };
-    this.pools = createPagePools({ kernel: this.kernel, pages: limited, words: this.mm.words, probe, rules: { ...RULES_6_18, ...rules } });
+    this.pools = createPagePools({ kernel: this.kernel, pages: limited, words: this.mm.words, faults: this.mm.faults, notifiers: this.notifiers, probe, rules: { ...RULES_6_18, ...rules } });
   }
 
   params(overrides: Partial<PagePoolParams> = {}): PagePoolParams {
@@ -61,6 +74,11 @@ export class PoolRig {
   /** `n` pages taken out of the pool. */
   take(pool: PagePool, n: number): Page[] {
     return Array.from({ length: n }, () => pool.allocPages(GFP_ATOMIC)!);
+  }
+
+  /** An instance as netif_napi_add leaves it, but enabled. */
+  addNapi(): NapiStruct {
+    return Object.assign(this.structs.createNapi(this.dev, { poll: () => 0 }, 64), { napiId: MIN_NAPI_ID });
   }
 
   /** Runs `work` as softirq on `cpu`. */

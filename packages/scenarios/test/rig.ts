@@ -5,8 +5,11 @@ import type { SkBuff } from "@netmem/net-core/api";
 import {
   PP_FLAG_ALLOW_UNREADABLE_NETMEM, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type MemoryProvider, type PagePool, type PagePoolParams,
 } from "@netmem/page-pool/api";
-import { MEM_TYPE_PAGE_POOL, NAPI_POLL_WEIGHT, type MemInfo, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
-import { AreaProvider } from "@netmem/testkit";
+import {
+  ETHTOOL_TCP_DATA_SPLIT_ENABLED, MEM_TYPE_PAGE_POOL, NAPI_POLL_WEIGHT, type MemInfo, type NapiStruct, type NetDevice, type NetdevRxQueue,
+} from "@netmem/xdp/api";
+import { AreaProvider, type AreaProviderOptions } from "@netmem/testkit";
+import { QueuePools } from "./queue-pools.ts";
 
 /** A pool with its registration, ready to hand pages to skbs. */
 export interface RigPool {
@@ -41,32 +44,65 @@ export class Rig {
     net.napi.napiEnable(this.napi);
   }
 
-  createPool(overrides: Partial<PagePoolParams> = {}, provider: AreaProvider | null = null): RigPool {
-    const { pagePools, xdp } = this.machine;
-    const pool = pagePools.create({
-      flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | (provider === null ? 0 : PP_FLAG_ALLOW_UNREADABLE_NETMEM),
-      order: 0, poolSize: 256, nid: NUMA_NO_NODE, dev: this.dma, napi: this.napi, dmaDir: DMA_FROM_DEVICE,
-      maxLen: PAGE_SIZE, offset: 0, netdev: null, memoryProvider: provider as MemoryProvider | null,
-      ...overrides,
-    });
-    if (typeof pool === "number") throw new Error(`pool refused: ${pool}`);
-    const queue = this.dev.rxQueues.find((candidate) => candidate.xdpRxq.mem.id === 0)!;
-    xdp.rxqs.xdpRxqInfoReg(queue.xdpRxq, this.dev, queue.index);
-    if (xdp.rxqs.xdpRxqInfoRegMemModel(queue.xdpRxq, MEM_TYPE_PAGE_POOL, pool) !== 0) throw new Error("registration refused");
-    return { pool, mem: queue.xdpRxq.mem, provider };
+  params(overrides: Partial<PagePoolParams> = {}): PagePoolParams {
+    return {
+      flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, order: 0, poolSize: 256, nid: NUMA_NO_NODE, dev: this.dma, napi: this.napi,
+      dmaDir: DMA_FROM_DEVICE, maxLen: PAGE_SIZE, offset: 0, netdev: null, ...overrides,
+    };
   }
 
-  /** A pool of device memory, `count` net_iovs. */
-  createDevicePool(count: number): RigPool {
-    const area = this.machine.mm.createNetIovArea("device", NET_IOV_DMABUF, count, false);
-    return this.createPool({ napi: null }, new AreaProvider(area));
+  /** A pool without a registration: created, or refused with an errno. */
+  tryCreate(overrides: Partial<PagePoolParams> = {}, cpuid: number = -1): PagePool | number {
+    return this.machine.pagePools.createPercpu(this.params(overrides), cpuid);
+  }
+
+  createPool(overrides: Partial<PagePoolParams> = {}, cpuid: number = -1): RigPool {
+    const pool = this.tryCreate(overrides, cpuid);
+    if (typeof pool === "number") throw new Error(`pool refused: ${pool}`);
+    return { pool, mem: this.#register(pool, this.#freeQueue()), provider: null };
+  }
+
+  /** A pool of device memory, `count` net_iovs, on a queue bound to a provider. */
+  createDevicePool(count: number, options: AreaProviderOptions = {}): RigPool {
+    const provider = new AreaProvider(this.machine.mm.createNetIovArea("device", NET_IOV_DMABUF, count, false), options);
+    const queue = this.#freeQueue();
+    const pool = this.bind(provider, queue.index);
+    if (typeof pool === "number") throw new Error(`provider refused: ${pool}`);
+    return { pool, mem: this.#register(pool, queue), provider };
+  }
+
+  /** Binds a provider to a queue whose driver makes one pool for it: that pool, or why not. */
+  bind(provider: MemoryProvider, queueIndex: number, overrides: Partial<PagePoolParams> = {}): PagePool | number {
+    const { dev, machine } = this;
+    dev.up = true;
+    dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+    const queues = new QueuePools(machine.pagePools, (queueIdx) => this.params({
+      flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM, napi: null, netdev: dev, queueIdx, ...overrides,
+    }));
+    dev.queueMgmtOps = queues;
+    const errno = machine.pagePools.providers.openRxq(dev, queueIndex, provider);
+    return errno === 0 ? queues.running(queueIndex)! : errno;
+  }
+
+  #freeQueue(): NetdevRxQueue {
+    return this.dev.rxQueues.find(({ xdpRxq }) => xdpRxq.mem.id === 0)!;
+  }
+
+  #register(pool: PagePool, { xdpRxq, index }: NetdevRxQueue): MemInfo {
+    const { rxqs } = this.machine.xdp;
+    rxqs.xdpRxqInfoReg(xdpRxq, this.dev, index);
+    if (rxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool) !== 0) throw new Error("registration refused");
+    return xdpRxq.mem;
   }
 
   /** Drops both users of a pool: the creator and the registration. */
   destroyPool({ pool }: RigPool): void {
+    // As a driver does: its poll is off before its pool goes.
+    this.machine.net.napi.napiDisable(this.napi);
     const queue = this.dev.rxQueues.find((candidate) => candidate.xdpRxq.mem.id === pool.memId)!;
     this.machine.xdp.rxqs.xdpRxqInfoUnreg(queue.xdpRxq);
     pool.destroy();
+    this.machine.net.napi.napiEnable(this.napi);
   }
 
   page(from: RigPool): Page {

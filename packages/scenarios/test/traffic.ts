@@ -64,7 +64,7 @@ export function traffic(sent: readonly WireFrame[], options: TrafficOptions = {}
   });
   const device = machine.attach(options.driver ?? mvneta, { rxRingSize: options.rxRingSize ?? 64, earlyDrop: options.earlyDrop ?? false, cpu: options.nicCpu ?? 0, ...options.attach });
   if (device.netif.open() !== 0) throw new Error("open failed");
-  const pool = machine.pagePools.pools()[0]!;
+  const pool = machine.pagePools.pools().find(({ system }) => !system)!;
   const idle = (each?: () => void): void => {
     while (kernel.scheduler.step()) each?.();
   };

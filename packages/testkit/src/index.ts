@@ -1,4 +1,4 @@
 export { pcapFile, type PacketToWrite } from "./captures.ts";
 export { conservationFaults } from "./conservation.ts";
 export { testFrame } from "./frames.ts";
-export { AreaProvider } from "./provider.ts";
+export { AreaProvider, type AreaProviderOptions } from "./provider.ts";

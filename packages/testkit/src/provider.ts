@@ -1,32 +1,136 @@
-import type { NetIov, NetIovArea, Netmem } from "@netmem/mm/api";
-import type { MemoryProvider, PagePool } from "@netmem/page-pool/api";
+import { E2BIG, ENOMEM, EOPNOTSUPP } from "@netmem/kernel/api";
+import { DMA_FROM_DEVICE, PAGE_SIZE, type NetIov, type NetIovArea, type Netmem } from "@netmem/mm/api";
+import type { MemoryProvider, ProviderPool } from "@netmem/page-pool/api";
+import type { MemoryProviderInfo, NetdevRxQueue } from "@netmem/xdp/api";
 
-/** The smallest memory provider: an area's net_iovs on a free list. */
+export interface AreaProviderOptions {
+  /** Device memory is never synced: false clears the pool's bits. Default true. @kernel mp_dmabuf_devmem_init */
+  readonly syncs?: boolean;
+  /** The binding's id that netlink shows. */
+  readonly dmabuf?: number;
+}
+
+/**
+ * A memory provider to try things with: an area's net_iovs, a free list, and a user who may hold some of them and gives them back
+ * through a refill ring, as with io_uring's zcrx. One netmem of the area is in one place: free, a pool's, or gone with a user.
+ * @kernel struct io_zcrx_ifq, io_pp_zc_ops (io_uring/zcrx.c); dmabuf_devmem_ops (net/core/devmem.c)
+ */
 export class AreaProvider implements MemoryProvider {
-  /** Net_iovs that no pool has. */
+  readonly area: NetIovArea;
+  /** Net_iovs that no pool has; the last goes first. */
   readonly free: NetIov[];
+  /** Given back by the user, not yet looked at. */
+  readonly refillRing: NetIov[] = [];
   /** Pools that use it. */
-  users = 0;
+  readonly pools: ProviderPool[] = [];
+  /** By index: how many times the user holds it. */
+  readonly userRefs: number[];
+  readonly #options: AreaProviderOptions;
+  readonly #dmaAddrs: number[] = [];
 
-  constructor(area: NetIovArea) {
+  constructor(area: NetIovArea, options: AreaProviderOptions = {}) {
+    this.area = area;
     this.free = [...area.niovs];
+    this.userRefs = area.niovs.map(() => 0);
+    this.#options = options;
   }
 
-  init(_pool: PagePool): number {
-    this.users++;
+  /** -E2BIG for large pages, -EOPNOTSUPP for another direction, -ENOMEM if the device has no room for the area. */
+  init(pool: ProviderPool): number {
+    if (pool.params.order !== 0) return -E2BIG;
+    if (pool.params.dmaDir !== DMA_FROM_DEVICE) return -EOPNOTSUPP;
+    if (this.pools.length === 0 && !this.#map(pool)) return -ENOMEM;
+    if (this.#options.syncs === false) {
+      pool.dmaSync = false;
+      pool.dmaSyncCpu = false;
+    }
+    this.pools.push(pool);
     return 0;
   }
 
-  allocNetmem(_pool: PagePool, _gfp: number): Netmem | null {
-    return this.free.pop() ?? null;
+  allocNetmems(pool: ProviderPool, _gfp: number): Netmem | null {
+    return this.#reclaim(pool) ?? this.#takeFree(pool);
   }
 
-  releaseNetmem(_pool: PagePool, netmem: Netmem): boolean {
-    if (netmem.isNetIov) this.free.push(netmem);
-    return !netmem.isNetIov;
+  releaseNetmem(pool: ProviderPool, netmem: Netmem): boolean {
+    if (!netmem.isNetIov) return true;
+    pool.niovClearPagePool(netmem);
+    this.free.push(netmem);
+    return false;
   }
 
-  destroy(_pool: PagePool): void {
-    this.users--;
+  destroy(pool: ProviderPool): void {
+    this.pools.splice(this.pools.indexOf(pool), 1);
+    if (this.pools.length === 0) this.#unmap(pool, this.#dmaAddrs.length);
+  }
+
+  nlFill(_queue: NetdevRxQueue | null): MemoryProviderInfo {
+    return this.#options.dmabuf === undefined ? { ioUring: {} } : { dmabuf: this.#options.dmabuf };
+  }
+
+  uninstall(queue: NetdevRxQueue): void {
+    queue.memoryProvider = null;
+  }
+
+  /** The user gets a reference of its own, beside whoever holds the netmem now. Shares. @kernel io_zcrx_recv_frag */
+  giveToUser(niov: NetIov): void {
+    niov.ppRefCount++;
+    this.userRefs[niov.index]!++;
+  }
+
+  /** The user is done with it. Consumes one of its references. @kernel a refill queue entry, struct io_uring_zcrx_rqe */
+  userReturns(niov: NetIov): void {
+    this.refillRing.push(niov);
+  }
+
+  /** What the user gave back goes to the cache: it never left the pool, so it is not counted anew. @kernel io_zcrx_ring_refill */
+  #reclaim(pool: ProviderPool): Netmem | null {
+    let first: NetIov | null = null;
+    while (this.refillRing.length > 0 && pool.cacheRoom() > 0) {
+      const niov = this.refillRing.shift()!;
+      if (this.userRefs[niov.index] === 0) continue;
+      this.userRefs[niov.index]!--;
+      const owner = this.pools.find((candidate) => candidate.hasOut(niov));
+      if (owner === undefined || owner.unrefNetmem(niov, 1) !== 0) continue;
+      if (owner !== pool) owner.putUnrefedNetmem(niov, -1, false);
+      else {
+        if (pool.dmaSync) pool.dmaSyncForDevice(niov, -1);
+        if (first === null) first = niov;
+        else pool.netmemPlaceInCache(niov);
+      }
+    }
+    return first;
+  }
+
+  /** Up to a refill of free ones, each counted. @kernel io_zcrx_refill_slow */
+  #takeFree(pool: ProviderPool): Netmem | null {
+    let first: NetIov | null = null;
+    while (this.free.length > 0 && pool.cacheRoom() > 0) {
+      const niov = this.free.pop()!;
+      pool.niovSetPagePool(niov);
+      if (pool.dmaSync) pool.dmaSyncForDevice(niov, -1);
+      if (first === null) first = niov;
+      else pool.netmemPlaceInCache(niov);
+    }
+    return first;
+  }
+
+  #map(pool: ProviderPool): boolean {
+    const dev = pool.params.dev!;
+    for (const niov of this.area.niovs) {
+      const dmaAddr = dev.mapNetIov(niov, PAGE_SIZE, pool.params.dmaDir, 0);
+      if (dev.mappingError(dmaAddr) || pool.niovSetDmaAddr(niov, dmaAddr)) {
+        this.#unmap(pool, this.#dmaAddrs.length);
+        return false;
+      }
+      this.#dmaAddrs.push(dmaAddr);
+    }
+    return true;
+  }
+
+  #unmap(pool: ProviderPool, count: number): void {
+    const { dev, dmaDir } = pool.params;
+    for (const dmaAddr of this.#dmaAddrs.splice(0, count)) dev!.unmapPage(dmaAddr, PAGE_SIZE, dmaDir, 0);
+    for (const niov of this.area.niovs) niov.dmaAddr = 0;
   }
 }

@@ -21,7 +21,7 @@ export class PlainPageModel implements MemModel {
     this.#reports = reports;
   }
 
-  returnNetmem(netmem: Netmem, _napiDirect: boolean): void {
+  returnNetmem(netmem: Netmem, _napiDirect: boolean, _napiSafe: boolean): void {
     if (netmem.isNetIov) {
       this.#reports.report("xdp-wrong-memory-type", "warn", netmemName(netmem), `mem type ${this.memType}`, "a net_iov returned as a plain page: it is lost to its provider");
       return;

@@ -68,7 +68,7 @@ export class MemInfoInPage implements NetmemReturn {
     return true;
   }
 
-  tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
+  tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
     const model = head.memId === 0 ? null : this.#table.lookup(head.memType, head.memId);
@@ -80,7 +80,7 @@ export class MemInfoInPage implements NetmemReturn {
       head.memType = 0;
       head.memId = 0;
     }
-    model.returnNetmem(head, false);
+    model.returnNetmem(head, false, napiSafe);
     return true;
   }
 
@@ -100,11 +100,10 @@ export class PoolPointer implements NetmemReturn {
     return true;
   }
 
-  tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
+  tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
-    // Whether this is the pool's own context, the pool finds out itself.
-    (head.pp as MemModel).returnNetmem(head, false);
+    (head.pp as MemModel).returnNetmem(head, false, napiSafe);
     return true;
   }
 
@@ -136,7 +135,7 @@ export class PoolPointerAtMark implements NetmemReturn {
     return true;
   }
 
-  tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
+  tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
     const owner = head.pp as MemModel | null;
@@ -145,7 +144,7 @@ export class PoolPointerAtMark implements NetmemReturn {
       return false;
     }
     if (this.#clearsOnReturn) head.pp = null;
-    owner.returnNetmem(head, false);
+    owner.returnNetmem(head, false, napiSafe);
     return true;
   }
 
@@ -174,7 +173,7 @@ export class MemInfoInSkb implements NetmemReturn {
     return true;
   }
 
-  tryReturn(netmem: Netmem, _napiSafe: boolean): boolean {
+  tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
     const model = this.#table.lookup(this.#memType, this.#memId);
@@ -182,7 +181,7 @@ export class MemInfoInSkb implements NetmemReturn {
     if (head.pp !== null && head.pp !== model) {
       this.#reports.report("wrong-memory-model", "warn", netmemName(head), `mem type ${head.pp.memType} id ${head.pp.memId}`, `returned to mem type ${this.#memType} id ${this.#memId}, which the skb names`);
     }
-    model.returnNetmem(head, false);
+    model.returnNetmem(head, false, napiSafe);
     return true;
   }
 

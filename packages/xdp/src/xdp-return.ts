@@ -43,7 +43,7 @@ export class FrameReturn implements XdpReturn {
         const head = netmemCompoundHead(netmem);
         const pool = this.#followsPointer ? (head.pp as MemModel | null) : this.#table.lookup(memType, memId);
         if (pool !== null) {
-          pool.returnNetmem(head, napiDirect);
+          pool.returnNetmem(head, napiDirect, false);
           return;
         }
         break;
@@ -51,7 +51,7 @@ export class FrameReturn implements XdpReturn {
       default: {
         const model = this.#table.lookup(memType, memId);
         if (model !== null) {
-          model.returnNetmem(netmem, napiDirect);
+          model.returnNetmem(netmem, napiDirect, false);
           return;
         }
       }

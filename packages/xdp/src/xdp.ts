@@ -5,6 +5,7 @@ import {
   type NetmemReturn, type ReturnPathName, type Xdp,
 } from "./api/index.ts";
 import { PlainPageModel } from "./page-models.ts";
+import { NetdevChain } from "./notifier.ts";
 import { MemModelTable } from "./registry.ts";
 import {
   MemInfoInPage, MemInfoInSkb, PoolPointer, PoolPointerAtMark, ReleaseOnMark, SIGNATURE_EXACT, SIGNATURE_MASKED, SIGNATURE_V3,
@@ -39,6 +40,7 @@ export function createXdp(kernel: Pick<Kernel, "reports">, pages: PageAllocator,
   return {
     structs,
     registry,
+    notifiers: new NetdevChain(),
     rxqs: new RxQueueRegistration(registry, reports),
     netmemReturn: createReturnPath(registry, options, kernel),
     xdpReturn: new FrameReturn(registry, options.framesFollowPointer, reports),

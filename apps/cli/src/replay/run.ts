@@ -91,7 +91,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0, ...reach });
   const opened = device.netif.open();
   if (opened < 0) throw new CliError(`${design}: the interface did not come up (${errnoName(opened)})`);
-  const pool = machine.pagePools.pools()[0]!;
+  const pool = machine.pagePools.pools().find(({ netdev }) => netdev === device.netif.dev)!;
   watcher.started?.(machine, pool);
 
   const began = process.hrtime.bigint();
@@ -103,8 +103,9 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   if (!wire.finished()) throw new CliError(`${design}: stalled after ${wire.sent()} of ${frames.length} frames, ${mm.pages.freePages()} pages free: this is a bug of the model`);
   const elapsedNs = Number(process.hrtime.bigint() - began - hashingNs);
   // What the traffic recycled; the posted buffers that teardown puts back are no recycling.
-  const { cached, ring, releasedRefcnt, ringFull } = pool.stats;
-  const percent = recyclingPercent(pool.stats);
+  const stats = pool.getStats(machine.pagePools.createStats());
+  const { cached, ring, releasedRefcnt, ringFull } = stats.recycleStats;
+  const percent = recyclingPercent(stats);
   reader.close();
   machine.shutdown();
   watcher.step?.();
@@ -153,9 +154,9 @@ function stepUntilIdle(machine: Machine, wire: Wire, reader: Reader, watcher: Ru
  * Recycled over handed out, in percent with one decimal: what the kernel's `ynl` page-pool tool prints, with the
  * allocations that a refill served counted too.
  */
-function recyclingPercent(stats: PagePoolStats): number {
-  const allocs = stats.fast + stats.slow + stats.refill;
-  return allocs === 0 ? 0 : Math.round(((stats.cached + stats.ring) / allocs) * 1000) / 10;
+function recyclingPercent({ allocStats, recycleStats }: PagePoolStats): number {
+  const allocs = allocStats.fast + allocStats.slow + allocStats.refill;
+  return allocs === 0 ? 0 : Math.round(((recycleStats.cached + recycleStats.ring) / allocs) * 1000) / 10;
 }
 
 /** Memory for the packets a reader may leave waiting, wherever in the traffic they need most, on top of what always circulates. */

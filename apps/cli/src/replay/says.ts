@@ -11,7 +11,7 @@ function memorySentence(runs: readonly DesignRun[]): string {
   const most = Math.max(...runs.map((run) => run.pageAllocs));
   const least = Math.min(...runs.map((run) => run.pageAllocs));
   const frugal = runs.filter((run) => run.pageAllocs === least);
-  const back = listed(runs.map((run) => `${run.recycled.percent.toFixed(1)} %${runs.length > 1 ? ` (${run.design})` : ""}`));
+  const back = listed(alike(runs, (run) => `${run.recycled.percent.toFixed(1)} %`).map(([percent, group]) => `${percent}${runs.length > 1 ? ` (${names(group)})` : ""}`));
   const recycled = `of the pages handed out, ${back} came back to the pool to be used again`;
   if (most === least) return `${runs.length > 1 ? "Every design" : runs[0]!.design} took ${counted(most, "page")} from the page allocator and mapped each once; ${recycled}.`;
   const lavish = runs.filter((run) => run.pageAllocs === most);
@@ -37,7 +37,7 @@ function wherePagesWent(recycling: readonly DesignRun[]): string {
   const ring = recycling.filter((run) => run.recycled.cached === 0);
   const cache = recycling.filter((run) => run.recycled.cached > 0);
   if (cache.length === 0) return "all recycled pages went back through the ring";
-  const direct = cache.map((run) => (run.recycled.ring === 0 ? `${run.design} put every recycled page straight into the cache` : `${run.design} put ${share(run)} of its recycled pages straight into the cache and the rest into the ring`));
+  const direct = alike(cache, share).map(([part, group]) => (part === "" ? `${names(group)} put every recycled page straight into the cache` : `${names(group)} put ${part} of ${group.length > 1 ? "their" : "its"} recycled pages straight into the cache and the rest into the ring`));
   return `${listed(direct)}${ring.length === 0 ? "" : `, ${names(ring)} all into the ring`}`;
 }
 
@@ -54,6 +54,12 @@ function listed(parts: readonly string[]): string {
   return parts.length === 1 ? parts[0]! : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }
 
+/** Runs of which the same is said, together, in order of the first of each. */
+function alike(runs: readonly DesignRun[], say: (run: DesignRun) => string): (readonly [string, readonly DesignRun[]])[] {
+  return [...new Set(runs.map(say))].map((said) => [said, runs.filter((run) => say(run) === said)]);
+}
+
+/** Part that went to the cache; "" for all. */
 function share(run: DesignRun): string {
-  return `${((100 * run.recycled.cached) / (run.recycled.cached + run.recycled.ring)).toFixed(1)} %`;
+  return run.recycled.ring === 0 ? "" : `${((100 * run.recycled.cached) / (run.recycled.cached + run.recycled.ring)).toFixed(1)} %`;
 }

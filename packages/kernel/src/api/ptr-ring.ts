@@ -18,6 +18,8 @@ export interface PtrRing<T> {
   readonly isFull: () => boolean;
   /** Items produced and not consumed. Walks the ring: for inspection, not for the packet path. */
   readonly count: () => number;
+  /** The same items, oldest first; they stay in the ring. For inspection. */
+  readonly items: () => T[];
 }
 
 export interface PtrRings {

@@ -35,12 +35,22 @@ export interface FaultPoint {
   readonly injected: () => number;
 }
 
+/** The other end of a fault point, for the layer whose calls it makes fail. */
+export interface FaultGate {
+  /** Looked at first: off, that is all a point costs. */
+  readonly armed: boolean;
+  /** Asked only while armed, once a call: whether it is to fail. `order` and `bytes` of the request, 0 where there is none. */
+  readonly shouldFail: (order: number, bytes: number) => boolean;
+}
+
 /** Failures on demand, of what may always fail. Off, a point costs one comparison. */
 export interface FaultInjection {
   /** `allocPages` and `allocPagesBulk`. @kernel fail_page_alloc (mm/fail_page_alloc.c) */
   readonly failPageAlloc: FaultPoint;
   /** `kmalloc` and the caches. @kernel failslab (mm/failslab.c) */
-  readonly failSlab: FaultPoint;
+  readonly failSlab: FaultPoint & FaultGate;
   /** Streaming and coherent mappings of any device. */
   readonly failDmaMap: FaultPoint;
+  /** A function of a layer above that says it can be made to fail, by our name for it; the same point for the same name. @kernel ALLOW_ERROR_INJECTION, fail_function (kernel/fail_function.c) */
+  readonly failFunction: (name: string) => FaultPoint & FaultGate;
 }

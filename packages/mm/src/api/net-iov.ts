@@ -39,6 +39,11 @@ export class NetIov {
   ppRefCount: number;
   memType: number;
   memId: number;
+  /**
+   * What a page pool knows of it, beside the kernel's words: 0, no pool has it; 2 × the pool's id, its pool handed it out;
+   * one more, it lies idle in the pool's cache or ring. So a pool sees at once what is not its own, or comes back twice.
+   */
+  poolState: number;
 
   constructor(type: number, area: NetIovArea, index: number, base: number) {
     this.isNetIov = true;
@@ -55,5 +60,6 @@ export class NetIov {
     this.ppRefCount = 0;
     this.memType = 0;
     this.memId = 0;
+    this.poolState = 0;
   }
 }

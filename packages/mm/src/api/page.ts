@@ -58,6 +58,8 @@ export class Page {
   /** `xdp_mem_info` in `private`, as v3 of the 2021 series stores it. */
   memType: number;
   memId: number;
+  /** No word of the kernel's: see `NetIov.poolState`. */
+  poolState: number;
   /** Links of the free list it is on: words 1 and 2. */
   next: Page | null;
   prev: Page | null;
@@ -82,6 +84,7 @@ export class Page {
     this.ppRefCount = 0;
     this.memType = 0;
     this.memId = 0;
+    this.poolState = 0;
     this.next = null;
     this.prev = null;
   }

@@ -20,4 +20,8 @@ export interface NetCore {
   readonly sockets: Sockets;
   /** A device of this machine; `rxQueueCount` queues. Process context. @kernel alloc_netdev_mqs, register_netdev */
   readonly registerNetdev: (name: string, rxQueueCount: number) => NetDevice;
+  /** The device is gone: memory providers of its queues are uninstalled and everyone is told. Again: report `netdev-unregistered`. Process context. @kernel unregister_netdev, dev_memory_provider_uninstall (net/core/dev.c) */
+  readonly unregisterNetdev: (dev: NetDevice) => void;
+  /** The device of ifindex 1, which inherits pools whose own is gone. @kernel net.loopback_dev */
+  readonly loopback: NetDevice;
 }

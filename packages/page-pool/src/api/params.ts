@@ -1,6 +1,5 @@
-import type { DmaDevice } from "@netmem/mm/api";
+import type { DmaDevice, Netmem } from "@netmem/mm/api";
 import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
-import type { MemoryProvider } from "./memory-provider.ts";
 
 /** Pages a pool keeps for its consumer without any lock. @kernel PP_ALLOC_CACHE_SIZE (include/net/page_pool/types.h) */
 export const PP_ALLOC_CACHE_SIZE = 128;
@@ -14,13 +13,21 @@ export const PP_DEFAULT_RING_SIZE = 1024;
 export const PP_MAX_RING_SIZE = 16_384;
 /** Larger requests failed with -E2BIG before clamping came. */
 export const PP_MAX_RING_SIZE_OLD = 32_768;
+/** Entries that a bulk put may have at most. @kernel XDP_BULK_QUEUE_SIZE (include/net/xdp.h) */
+export const XDP_BULK_QUEUE_SIZE = 16;
+/** Bytes of pages that a CPU's system pool may keep in its ring. @kernel SYSTEM_PERCPU_PAGE_POOL_SIZE (net/core/dev.c) */
+export const SYSTEM_PERCPU_PAGE_POOL_BYTES: number = 1 << 20;
 
-/** @kernel PP_FLAG_DMA_MAP … (include/net/page_pool/types.h) */
+/** Map each netmem once, for as long as the pool owns it. @kernel PP_FLAG_DMA_MAP (include/net/page_pool/types.h) */
 export const PP_FLAG_DMA_MAP: number = 1 << 0;
+/** Sync for the device whatever comes back and is kept. @kernel PP_FLAG_DMA_SYNC_DEV */
 export const PP_FLAG_DMA_SYNC_DEV: number = 1 << 1;
+/** A pool of the stack's own, one a CPU; from 6.9. @kernel PP_FLAG_SYSTEM_POOL */
+export const PP_FLAG_SYSTEM_POOL: number = 1 << 2;
+/** Take the memory provider that is bound to queue `queueIdx` of `netdev`, if there is one. @kernel PP_FLAG_ALLOW_UNREADABLE_NETMEM */
 export const PP_FLAG_ALLOW_UNREADABLE_NETMEM: number = 1 << 3;
-/** Bit 2, PP_FLAG_SYSTEM_POOL, is refused until system pools are modelled. */
-export const PP_FLAG_ALL: number = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
+/** @kernel PP_FLAG_ALL */
+export const PP_FLAG_ALL: number = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_SYSTEM_POOL | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
 
 /** First retry of a pool that could not be freed, and each after it. @kernel DEFER_TIME (net/core/page_pool.c) */
 export const DEFER_TIME_NS = 1_000_000_000;
@@ -42,7 +49,7 @@ export interface PagePoolParams {
   readonly order: number;
   /** Ring entries; 0 for the default. */
   readonly poolSize: number;
-  /** Preferred memory node, or NUMA_NO_NODE. */
+  /** Preferred memory node, or NUMA_NO_NODE. `updateNid` changes the pool's. */
   readonly nid: number;
   /** The device that pages are mapped for; null without DMA_MAP. */
   readonly dev: DmaDevice | null;
@@ -56,6 +63,8 @@ export interface PagePoolParams {
   readonly offset: number;
   /** Makes the pool visible to users by this device; null for none. */
   readonly netdev: NetDevice | null;
-  /** What memory comes from instead of the page allocator. Needs PP_FLAG_ALLOW_UNREADABLE_NETMEM. */
-  readonly memoryProvider?: MemoryProvider | null;
+  /** The queue of `netdev` whose memory provider this pool may use; default 0. */
+  readonly queueIdx?: number;
+  /** Called with each netmem the pool takes from its backing allocator, once; it stays the pool's. For tests. */
+  readonly initCallback?: (netmem: Netmem) => void;
 }

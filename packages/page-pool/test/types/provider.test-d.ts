@@ -1,18 +1,18 @@
 import type { Page } from "@netmem/mm/api";
 import type { MemModel } from "@netmem/xdp/api";
-import type { MemoryProvider, PagePool } from "../../src/api/index.ts";
+import type { MemoryProvider, PagePool, ProviderPool } from "../../src/api/index.ts";
 
 // Checked by `tsc -p tsconfig.test.json`: each directive fails the build should its line compile.
 
-const whole: MemoryProvider = { init: () => 0, allocNetmem: () => null, releaseNetmem: () => true, destroy: () => {} };
+const whole: MemoryProvider = { init: () => 0, allocNetmems: () => null, releaseNetmem: () => true, destroy: () => {}, nlFill: () => ({}), uninstall: () => {} };
 
 /** A provider that can only take pages back. */
-const takesPages = (_pool: PagePool, _page: Page): boolean => true;
+const takesPages = (_pool: ProviderPool, _page: Page): boolean => true;
 // @ts-expect-error a page-only provider must not pass where Netmem is required
 export const pageOnlyProvider: MemoryProvider = { ...whole, releaseNetmem: takesPages };
 
 // @ts-expect-error the same for a memory model's return
-export const pageOnlyReturn: MemModel["returnNetmem"] = (_page: Page, _direct: boolean): void => {};
+export const pageOnlyReturn: MemModel["returnNetmem"] = (_page: Page, _direct: boolean, _napiSafe: boolean): void => {};
 
 declare const pool: PagePool;
 const netmem = pool.allocNetmems(0);

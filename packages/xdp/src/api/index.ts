@@ -2,6 +2,7 @@ export * from "./buff.ts";
 export * from "./mem-info.ts";
 export * from "./mem-model.ts";
 export * from "./net-device.ts";
+export * from "./notifier.ts";
 export * from "./return.ts";
 export * from "./rxq.ts";
 export * from "./structs.ts";

@@ -3,6 +3,9 @@ import type { XdpRxqInfo } from "./rxq.ts";
 /** Packets a NAPI instance polls for at a time. @kernel NAPI_POLL_WEIGHT (include/linux/netdevice.h) */
 export const NAPI_POLL_WEIGHT = 64;
 
+/** Lower numbers name CPUs, of which there are at most 64. @kernel MIN_NAPI_ID (include/net/busy_poll.h) */
+export const MIN_NAPI_ID = 65;
+
 /** @kernel NAPI_STATE_SCHED, NAPI_STATE_MISSED, NAPI_STATE_DISABLE (include/linux/netdevice.h) */
 export const NAPIF_STATE_SCHED: number = 1 << 0;
 export const NAPIF_STATE_MISSED: number = 1 << 1;
@@ -23,6 +26,8 @@ export class NapiStruct {
   readonly dev: NetDevice;
   readonly poller: NapiPoller;
   readonly weight: number;
+  /** By which users name it; 0 until it is added to its device. @kernel napi_id */
+  napiId: number;
   /** Bits of `NAPIF_STATE_*`. */
   state: number;
   /** CPU on whose poll list it is, from schedule to complete; else −1. */
@@ -35,12 +40,61 @@ export class NapiStruct {
     this.dev = dev;
     this.poller = poller;
     this.weight = weight;
+    this.napiId = 0;
     this.state = 0;
     this.listOwner = -1;
     this.next = null;
     this.queued = false;
   }
 }
+
+/** What a provider adds to the description of its queue or pool. @kernel attributes dmabuf, io-uring (Documentation/netlink/specs/netdev.yaml) */
+export interface MemoryProviderInfo {
+  /** The dma-buf binding's id. */
+  readonly dmabuf?: number;
+  /** An empty nest in the kernel. */
+  readonly ioUring?: Readonly<Record<string, never>>;
+}
+
+/**
+ * A queue's memory provider as device code sees it, a forward declaration as in the kernel: what else it can do, page_pool
+ * declares, which alone calls it.
+ * @kernel struct pp_memory_provider_params (include/net/page_pool/types.h)
+ */
+export interface QueueMemoryProvider {
+  /** Of the queue, or of a pool (null). @kernel memory_provider_ops.nl_fill */
+  readonly nlFill: (queue: NetdevRxQueue | null) => MemoryProviderInfo;
+  /** The device goes away while bound: forget it, and clear `queue.memoryProvider`. @kernel memory_provider_ops.uninstall */
+  readonly uninstall: (queue: NetdevRxQueue) => void;
+}
+
+/** The memory behind one queue as its driver lays it out: pools, posted buffers. Only the driver looks inside. */
+export interface QueueMemory {
+  readonly queueIndex: number;
+}
+
+/**
+ * What a driver offers so that one queue can be restarted while the others run. Process context.
+ * @kernel struct netdev_queue_mgmt_ops (include/net/netdev_queues.h)
+ */
+export interface QueueMgmtOps {
+  /** Pools and buffers for the queue, not used yet; or a negative errno. @kernel ndo_queue_mem_alloc */
+  readonly queueMemAlloc: (queue: NetdevRxQueue) => QueueMemory | number;
+  /** Gives all of it back. Consumes. @kernel ndo_queue_mem_free */
+  readonly queueMemFree: (queue: NetdevRxQueue, memory: QueueMemory) => void;
+  /** The queue runs on `memory` from now on; 0 or a negative errno, and then it does not run. Keeps the memory, or leaves it the caller's. @kernel ndo_queue_start */
+  readonly queueStart: (queue: NetdevRxQueue, memory: QueueMemory) => number;
+  /** Stops it: what it ran on, the caller's; or a negative errno, and then it still runs. @kernel ndo_queue_stop */
+  readonly queueStop: (queue: NetdevRxQueue) => QueueMemory | number;
+}
+
+/** Whether headers and payload of TCP are received into different buffers. @kernel ETHTOOL_TCP_DATA_SPLIT_* (include/uapi/linux/ethtool.h) */
+export const ETHTOOL_TCP_DATA_SPLIT_UNKNOWN = 0;
+export const ETHTOOL_TCP_DATA_SPLIT_DISABLED = 1;
+export const ETHTOOL_TCP_DATA_SPLIT_ENABLED = 2;
+
+/** ifindex of the device that every namespace has. @kernel LOOPBACK_IFINDEX (include/net/net_namespace.h) */
+export const LOOPBACK_IFINDEX = 1;
 
 /** @kernel struct netdev_rx_queue (include/net/netdev_rx_queue.h) */
 export class NetdevRxQueue {
@@ -49,12 +103,21 @@ export class NetdevRxQueue {
   readonly index: number;
   readonly xdpRxq: XdpRxqInfo;
   napi: NapiStruct | null;
+  /** Bound to it, or null. Only the binding code writes it. @kernel mp_params */
+  memoryProvider: QueueMemoryProvider | null;
+  /** An AF_XDP socket has its memory here. @kernel netdev_rx_queue.pool */
+  xskBound: boolean;
+  /** Lent to another device, or standing for another's queue. */
+  leased: boolean;
 
   constructor(dev: NetDevice, index: number, xdpRxq: XdpRxqInfo) {
     this.dev = dev;
     this.index = index;
     this.xdpRxq = xdpRxq;
     this.napi = null;
+    this.memoryProvider = null;
+    this.xskBound = false;
+    this.leased = false;
   }
 }
 
@@ -64,7 +127,19 @@ export class NetDevice {
   readonly name: string;
   readonly ifindex: number;
   readonly rxQueues: NetdevRxQueue[];
+  /** Loopback of its namespace; null for that itself. @kernel dev_net(dev)->loopback_dev */
+  loopback: NetDevice | null;
   up: boolean;
+  /** From unregistration on. @kernel reg_state > NETREG_REGISTERED */
+  unregistered: boolean;
+  /** Null: queues cannot be restarted one by one. The driver sets it. */
+  queueMgmtOps: QueueMgmtOps | null;
+  /** One of `ETHTOOL_TCP_DATA_SPLIT_*`. @kernel ethtool_netdev_state.hds_config */
+  hdsConfig: number;
+  /** Bytes above which a packet is split. @kernel hds_thresh */
+  hdsThresh: number;
+  /** XDP programs attached. @kernel dev_xdp_prog_count */
+  xdpProgCount: number;
   rxPackets: number;
   rxBytes: number;
   /** Frames the driver or the stack gave up. */
@@ -74,7 +149,13 @@ export class NetDevice {
     this.name = name;
     this.ifindex = ifindex;
     this.rxQueues = [];
+    this.loopback = null;
     this.up = false;
+    this.unregistered = false;
+    this.queueMgmtOps = null;
+    this.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_UNKNOWN;
+    this.hdsThresh = 0;
+    this.xdpProgCount = 0;
     this.rxPackets = 0;
     this.rxBytes = 0;
     this.rxDropped = 0;

@@ -20,8 +20,7 @@ export interface NetmemReturn {
   readonly storeMemInfo: (netmem: Netmem, mem: MemInfo) => boolean;
   /**
    * A recycling skb lets go of a buffer. True: consumes it, its owner has it. False: not an owner's, it stays the
-   * caller's, who does a plain put. `napiSafe`: the caller knows that it runs in a NAPI poll; kernels from 6.4 until the pool found that out
-   * itself went by it, so none of today's return paths looks at it. Not in hardirq.
+   * caller's, who does a plain put. `napiSafe`: the caller knows that it runs in a NAPI poll; handed on to the owner. Not in hardirq.
    * @kernel napi_pp_put_page (net/core/skbuff.c); page_pool_return_skb_page up to 6.1
    */
   readonly tryReturn: (netmem: Netmem, napiSafe: boolean) => boolean;

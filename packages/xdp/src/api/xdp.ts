@@ -1,3 +1,4 @@
+import type { NetdeviceNotifiers } from "./notifier.ts";
 import type { MemRegistry, NetmemReturn, XdpReturn } from "./return.ts";
 import type { XdpRxQueues } from "./rxq.ts";
 import type { XdpStructs } from "./structs.ts";
@@ -7,6 +8,7 @@ export interface Xdp {
   readonly structs: XdpStructs;
   readonly rxqs: XdpRxQueues;
   readonly registry: MemRegistry;
+  readonly notifiers: NetdeviceNotifiers;
   readonly netmemReturn: NetmemReturn;
   readonly xdpReturn: XdpReturn;
 }

@@ -1,0 +1,36 @@
+import type { ReportSink } from "@netmem/kernel/api";
+import { LOOPBACK_IFINDEX, NETDEV_UNREGISTER, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
+
+/** Registration of devices, loopback first. @kernel net/core/dev.c */
+export class NetDevices {
+  readonly loopback: NetDevice;
+  readonly #structs: XdpStructs;
+  readonly #notifiers: NetdeviceNotifiers;
+  readonly #reports: ReportSink;
+  #nextIfindex: number = LOOPBACK_IFINDEX + 1;
+
+  constructor(structs: XdpStructs, notifiers: NetdeviceNotifiers, reports: ReportSink) {
+    this.#structs = structs;
+    this.#notifiers = notifiers;
+    this.#reports = reports;
+    this.loopback = structs.createNetDevice("lo", LOOPBACK_IFINDEX, 1);
+    this.loopback.up = true;
+  }
+
+  register(name: string, rxQueueCount: number): NetDevice {
+    const dev = this.#structs.createNetDevice(name, this.#nextIfindex++, rxQueueCount);
+    dev.loopback = this.loopback;
+    return dev;
+  }
+
+  unregister(dev: NetDevice): void {
+    if (dev.unregistered) {
+      this.#reports.report("netdev-unregistered", "warn", `netdev ${dev.name}`, dev.name, "unregistered again");
+      return;
+    }
+    dev.unregistered = true;
+    dev.up = false;
+    this.#notifiers.callNetdeviceNotifiers(NETDEV_UNREGISTER, dev);
+    for (const queue of dev.rxQueues) if (queue.memoryProvider !== null) queue.memoryProvider.uninstall(queue);
+  }
+}

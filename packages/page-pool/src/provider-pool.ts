@@ -1,0 +1,27 @@
+import { netmemName, type Netmem } from "@netmem/mm/api";
+import { PP_ALLOC_CACHE_SIZE, type MemoryProvider } from "./api/index.ts";
+import { describe, warn } from "./misuse.ts";
+import type { Pool } from "./pool.ts";
+
+/** What a provider hands out must be counted as this pool's; what is not goes back to it. @kernel mp_ops->alloc_netmems */
+export function allocFromProvider(pool: Pool, provider: MemoryProvider, gfp: number): Netmem | null {
+  const netmem = provider.allocNetmems(pool, gfp);
+  if (netmem === null || netmem.poolState >> 1 === pool.id) return netmem;
+  pool.kernel.reports.report("mp-not-counted", "warn", netmemName(netmem), `page_pool ${pool.id}`, `handed out by the pool's memory provider without niovSetPagePool: not taken; ${describe(pool)}`);
+  return null;
+}
+
+/** @kernel net_mp_netmem_place_in_cache */
+export function placeInCache(pool: Pool, netmem: Netmem): boolean {
+  if (pool.cacheCount === PP_ALLOC_CACHE_SIZE) {
+    warn(pool, "mp-cache-full", "its memory provider put a buffer into a full cache");
+    return false;
+  }
+  if (netmem.poolState !== pool.outState) {
+    warn(pool, "mp-not-counted", `its memory provider put ${netmemName(netmem)} into the cache without niovSetPagePool, or twice`);
+    return false;
+  }
+  netmem.poolState = pool.outState + 1;
+  pool.cache[pool.cacheCount++] = netmem;
+  return true;
+}

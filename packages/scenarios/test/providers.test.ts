@@ -1,0 +1,239 @@
+import { describe, expect, test } from "vitest";
+import { EBUSY, EEXIST, EINVAL, ENODATA, ENOENT, ENOMEM, EOPNOTSUPP, ERANGE, NSEC_PER_SEC } from "@netmem/kernel/api";
+import { GFP_ATOMIC, type NetIov } from "@netmem/mm/api";
+import type { PagePool, ProviderPool } from "@netmem/page-pool/api";
+import { ETHTOOL_TCP_DATA_SPLIT_DISABLED, ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice } from "@netmem/xdp/api";
+import { QueuePools } from "./queue-pools.ts";
+import { PoolBench } from "./pp-rows/pool-bench.ts";
+import { PP_FLAG_ALLOW_UNREADABLE_NETMEM, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV } from "@netmem/page-pool/api";
+
+const UNREADABLE = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
+
+/** A device that is up, splits headers, and whose four queues can be restarted. */
+function queues(preset: "6.18" | "5.14" = "6.18") {
+  const bench = new PoolBench(preset);
+  const { dev } = bench;
+  dev.up = true;
+  dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+  const ops = new QueuePools(bench.pagePools, (queueIdx) => bench.params({ flags: UNREADABLE, napi: null, netdev: dev, queueIdx }));
+  dev.queueMgmtOps = ops;
+  return { bench, dev, ops, providers: bench.pagePools.providers };
+}
+
+describe("binding a provider to a queue", () => {
+  const faults: readonly [string, number, (dev: NetDevice) => void][] = [
+    ["no queue management", -EOPNOTSUPP, (dev) => void (dev.queueMgmtOps = null)],
+    ["leased", -EBUSY, (dev) => void (dev.rxQueues[1]!.leased = true)],
+    ["tcp-data-split off", -EINVAL, (dev) => void (dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_DISABLED)],
+    ["hds-thresh", -EINVAL, (dev) => void (dev.hdsThresh = 1)],
+    ["XDP program", -EEXIST, (dev) => void (dev.xdpProgCount = 1)],
+    ["another provider", -EEXIST, (dev) => void (dev.rxQueues[1]!.memoryProvider = { nlFill: () => ({}), uninstall: () => {} })],
+    ["AF_XDP", -EBUSY, (dev) => void (dev.rxQueues[1]!.xskBound = true)],
+  ];
+
+  test.each(faults)("%s: %i, nothing bound, the queue left alone", (_what, errno, make) => {
+    const { bench, dev, ops, providers } = queues();
+    make(dev);
+    const before = dev.rxQueues[1]!.memoryProvider;
+    expect([providers.openRxq(dev, 1, bench.provider(2)), dev.rxQueues[1]!.memoryProvider === before, ops.calls]).toEqual([errno, true, []]);
+  });
+
+  test("a queue that is not there: -ERANGE", () => {
+    const { bench, dev, providers } = queues();
+    expect([providers.openRxq(dev, 4, bench.provider(2)), providers.openRxq(dev, -1, bench.provider(2)), providers.restartRxq(dev, 9)]).toEqual([-ERANGE, -ERANGE, -ERANGE]);
+  });
+
+  test("of several refusals the first in the kernel's order answers", () => {
+    for (let first = 0; first < faults.length; first++) {
+      const { bench, dev, providers } = queues();
+      for (const [, , make] of faults.slice(first)) make(dev);
+      expect(providers.openRxq(dev, 1, bench.provider(2))).toBe(faults[first]![1]);
+    }
+  });
+
+  test("the queue is rebuilt with a pool of the provider's, stopped, started, and the old memory freed; closed, it has pages again", () => {
+    const { bench, dev, ops, providers } = queues();
+    providers.restartRxq(dev, 1);
+    const ordinary = ops.running(1)!;
+    ops.calls.length = 0;
+    const provider = bench.provider(4);
+    expect([providers.openRxq(dev, 1, provider), ops.calls, ordinary.dead, providers.count()]).toEqual([0, ["alloc", "stop", "start", "free"], true, 1]);
+    const pool = ops.running(1)!;
+    expect([pool.memoryProvider === provider, provider.pools.length, providers.check(dev.rxQueues[1]!)]).toEqual([true, 1, 0]);
+    providers.closeRxq(dev, 1, provider);
+    expect([pool.dead, provider.pools.length, provider.free.length, ops.running(1)!.memoryProvider, bench.kinds(), bench.dma.liveMappings()]).toEqual([true, 0, 4, null, [], 0]);
+  });
+
+  test("a driver that makes no pool for the provider: -ENODATA, and what it made is freed", () => {
+    const { bench, dev, providers } = queues();
+    const deaf = new QueuePools(bench.pagePools, () => bench.params({ netdev: dev }));
+    dev.queueMgmtOps = deaf;
+    const pools = bench.pagePools.pools().length;
+    expect([providers.openRxq(dev, 1, bench.provider(2)), deaf.calls, dev.rxQueues[1]!.memoryProvider, bench.pagePools.pools().length]).toEqual([-ENODATA, ["alloc", "free"], null, pools]);
+  });
+
+  test.each<[string, number, string[], boolean]>([
+    ["alloc", 1, ["alloc"], true], ["stop", 1, ["alloc", "stop", "free"], true], ["start", 1, ["alloc", "stop", "start", "start", "free"], true],
+    ["start", 2, ["alloc", "stop", "start", "start", "free", "free"], false],
+  ])("the driver fails at %s (%i times): -ENOMEM, nothing bound, and the old memory runs again if it can", (call, times, calls, runs) => {
+    const { bench, dev, ops, providers } = queues();
+    providers.restartRxq(dev, 1);
+    const old = ops.running(1)!;
+    ops.calls.length = 0;
+    ops.failures.set(call, { errno: -ENOMEM, from: 1, times });
+    expect([providers.openRxq(dev, 1, bench.provider(2)), ops.calls, dev.rxQueues[1]!.memoryProvider, ops.running(1) === old, old.dead]).toEqual([-ENOMEM, calls, null, runs, !runs]);
+    expect(bench.kinds()).toEqual(runs ? [] : ["rxq-restart-failed"]);
+  });
+
+  test("while the interface is down nothing is stopped or started", () => {
+    const { bench, dev, ops, providers } = queues();
+    dev.up = false;
+    expect([providers.openRxq(dev, 1, bench.provider(2)), ops.calls, dev.rxQueues[1]!.memoryProvider === null]).toEqual([0, ["alloc", "free"], false]);
+  });
+
+  test("closed for another than is bound: a report, and the binding stays", () => {
+    const { bench, dev, providers } = queues();
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 1, provider);
+    providers.closeRxq(dev, 1, bench.provider(2));
+    providers.closeRxq(dev, 7, provider);
+    expect([bench.kinds(), dev.rxQueues[1]!.memoryProvider === provider]).toEqual([["mp-close-mismatch", "mp-close-mismatch"], true]);
+  });
+
+  test("the device is unregistered while bound: the provider forgets it, and closing later says nothing", () => {
+    const { bench, dev, providers } = queues();
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 1, provider);
+    bench.machine.net.unregisterNetdev(dev);
+    expect([dev.rxQueues[1]!.memoryProvider, dev.up]).toEqual([null, false]);
+    providers.closeRxq(dev, 1, provider);
+    expect(bench.kinds()).toEqual([]);
+    bench.machine.net.unregisterNetdev(dev);
+    expect(bench.kinds()).toEqual(["netdev-unregistered"]);
+  });
+
+  test("netlink shows whose memory it is", () => {
+    const { bench, dev, ops, providers } = queues();
+    providers.openRxq(dev, 1, bench.provider(2, { dmabuf: 17 }));
+    providers.openRxq(dev, 2, bench.provider(2));
+    const { netlink } = bench.pagePools;
+    expect([netlink.get(ops.running(1)!.id), netlink.get(ops.running(2)!.id)]).toMatchObject([{ ifindex: dev.ifindex, dmabuf: 17 }, { ioUring: {} }]);
+    expect(netlink.get(99)).toBe(-ENOENT);
+  });
+});
+
+describe("the reference provider", () => {
+  test("refuses large pages, another direction and a device without room for its area", () => {
+    const { bench } = queues();
+    expect(bench.bind(bench.provider(2), { order: 1 })).toBe(-7);
+    const other = new PoolBench("6.18");
+    expect(other.bind(other.provider(2), { dmaDir: 0 })).toBe(-EOPNOTSUPP);
+    const full = new PoolBench("6.18");
+    full.machine.mm.faults.failDmaMap.arm({ nth: 2 });
+    expect([full.bind(full.provider(3)), full.dma.liveMappings()]).toEqual([-ENOMEM, 0]);
+  });
+
+  test("what the user holds is in flight after its queue has closed, and the pool dies with the last one back", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(3);
+    providers.openRxq(dev, 0, provider);
+    const pool = ops.running(0)!;
+    const niov = bench.takeNiov(pool);
+    provider.giveToUser(niov);
+    pool.putFullNetmem(niov, false);
+    providers.closeRxq(dev, 0, provider);
+    expect([pool.dead, pool.inflight(), provider.free.length, niov.ppRefCount]).toEqual([false, 1, 2, 1]);
+    // The user's last reference, without a pool left that would ask for it: as io_uring scrubs at its end.
+    provider.userRefs[niov.index] = 0;
+    pool.putFullNetmem(niov, false);
+    bench.machine.kernel.scheduler.runFor(NSEC_PER_SEC);
+    expect([pool.dead, provider.free.length, bench.kinds()]).toEqual([true, 3, []]);
+  });
+
+  test("two pools of one area: what comes back from the wrong one's user goes to its own", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 0, provider);
+    const first = ops.running(0)!;
+    const [a, b] = [bench.takeNiov(first), bench.takeNiov(first)];
+    provider.giveToUser(a);
+    first.putFullNetmem(a, false);
+    provider.userReturns(a);
+    providers.openRxq(dev, 1, provider);
+    const second = ops.running(1)!;
+    expect(bench.softirq(0, () => second.allocNetmems(GFP_ATOMIC))).toBeNull();
+    expect([first.ringItems().map((netmem) => (netmem as NetIov).index), second.inflight()]).toEqual([[a.index], 0]);
+    first.putFullNetmem(b, false);
+    expect(bench.kinds()).toEqual([]);
+  });
+
+  test("malformed returns, of what the user never had or had given back already, are skipped", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(1);
+    providers.openRxq(dev, 0, provider);
+    const pool = ops.running(0)!;
+    const niov = bench.takeNiov(pool);
+    provider.userReturns(niov);
+    expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), provider.refillRing.length, pool.inflight()]).toEqual([null, 0, 1]);
+    pool.putFullNetmem(niov, false);
+    expect(pool.ringCount()).toBe(1);
+  });
+
+  test("fragments of device memory", () => {
+    const { bench, dev, ops, providers } = queues();
+    providers.openRxq(dev, 0, bench.provider(2));
+    const pool = ops.running(0)!;
+    const frag = bench.pagePools.createFrag();
+    const cut = (): readonly [NetIov, number] => {
+      const netmem = bench.softirq(0, () => pool.allocFragNetmem(frag, 2048, GFP_ATOMIC)) as NetIov;
+      return [netmem, frag.offset];
+    };
+    const [a, b, c] = [cut(), cut(), cut()];
+    expect([a[0] === b[0], b[1], c[0] === a[0], c[1]]).toEqual([true, 2048, false, 0]);
+    for (const [netmem] of [a, b, c]) pool.putFullNetmem(netmem, false);
+    expect([pool.ringItems().length, pool.inflight()]).toEqual([1, 2]);
+    pool.destroy();
+    expect([pool.dead, bench.kinds()]).toEqual([true, []]);
+  });
+});
+
+describe("a provider that breaks its contract is reported, and the pool goes on", () => {
+  test.each<[string, (provider: ReturnType<PoolBench["provider"]>) => object, string[]]>([
+    ["hands out what it did not count", (provider) => ({ allocNetmems: () => provider.free.pop() ?? null }), ["mp-not-counted"]],
+    ["hands out another pool's", (provider) => ({ allocNetmems: () => provider.area.niovs.find(({ poolState }) => poolState > 0) ?? provider.free.pop() ?? null }), ["mp-not-counted"]],
+    ["puts what it did not count into the cache", (provider) => ({ allocNetmems: (pool: ProviderPool) => {
+      pool.netmemPlaceInCache(provider.free[0]!);
+      return null;
+    } }), ["mp-not-counted"]],
+  ])("it %s", (_what, broken, kinds) => {
+    const bench = new PoolBench("6.18");
+    const provider = bench.provider(4);
+    const pool = bench.bind(Object.assign(provider, broken(provider))) as PagePool;
+    expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight(), pool.cacheCount]).toEqual([null, kinds, 0, 0]);
+  });
+
+  test("it fills the cache beyond its end: the rest stays its own", () => {
+    const bench = new PoolBench("6.18", { extraBytes: 200 * 4096 });
+    const provider = bench.provider(140);
+    let refused = 0;
+    const pool = bench.bind(Object.assign(provider, { allocNetmems: (of: ProviderPool) => {
+      for (const niov of provider.area.niovs) {
+        of.niovSetPagePool(niov);
+        if (!of.netmemPlaceInCache(niov)) refused++;
+      }
+      return null;
+    } })) as PagePool;
+    bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC));
+    expect([pool.cacheCount, refused, new Set(bench.kinds()).size, bench.kinds()[0]]).toEqual([128, 12, 1, "mp-cache-full"]);
+  });
+
+  test("it takes a buffer back and leaves the pool's mark on: taken off for it", () => {
+    const bench = new PoolBench("6.18");
+    const provider = bench.provider(1);
+    const pool = bench.bind(Object.assign(provider, { releaseNetmem: () => false })) as PagePool;
+    const niov = bench.takeNiov(pool);
+    pool.putFullNetmem(niov, false);
+    pool.destroy();
+    expect([bench.kinds(), niov.pp, niov.poolState, pool.dead]).toEqual([["mp-mark-left"], null, 0, true]);
+  });
+});
