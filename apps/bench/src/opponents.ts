@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -43,10 +43,12 @@ const FOLDER = fileURLToPath(new URL("../", import.meta.url));
 
 /** Builds the reference if it changed; the binary, or why there is none. */
 export function buildReference(compiler: string): { readonly binary: string } | { readonly missing: string } {
-  const source = join(FOLDER, "reference/mm.c");
-  const hash = createHash("sha256").update(compiler).update(readFileSync(source)).digest("hex").slice(0, 16);
+  const sources = join(FOLDER, "reference");
+  const source = join(sources, "bench.c");
+  const hash = createHash("sha256").update(compiler);
+  for (const file of readdirSync(sources).toSorted()) hash.update(readFileSync(join(sources, file)));
   const folder = join(FOLDER, "node_modules/.cache/netmem-bench");
-  const binary = join(folder, `mm-${hash}`);
+  const binary = join(folder, `bench-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(binary)) return { binary };
   mkdirSync(folder, { recursive: true });
   const unfinished = `${binary}-${process.pid}`;
@@ -54,7 +56,7 @@ export function buildReference(compiler: string): { readonly binary: string } | 
   if (built.error !== undefined) return { missing: `no C compiler: cannot run ${compiler} (install gcc, or set CC)` };
   if (built.status !== 0) {
     rmSync(unfinished, { force: true });
-    return { missing: `${compiler} does not build reference/mm.c: ${(built.stderr.split("\n").find((line) => line.includes("error")) ?? built.stderr).trim()}` };
+    return { missing: `${compiler} does not build reference/bench.c: ${(built.stderr.split("\n").find((line) => line.includes("error")) ?? built.stderr).trim()}` };
   }
   renameSync(unfinished, binary);
   return { binary };

@@ -34,6 +34,11 @@ export class UnionWords implements PageWords {
   }
 
   release(page: Page, view: number): void {
+    const mask = this.masks[view]!;
+    if ((page.claims & mask) === this.values[view]!) {
+      page.claims &= ~mask;
+      return;
+    }
     for (let word = 1; word <= UNION_WORDS; word++) {
       if (this.ownerOf(page, word) === view) page.claims &= ~(0xf << (BITS * (word - 1)));
     }

@@ -5,7 +5,6 @@ import { disableDirectRecycling } from "./direct.ts";
 import { undoMapping } from "./dma.ts";
 import { freeFrag } from "./frag.ts";
 import { inflight } from "./inflight.ts";
-import { returnNetmem } from "./leave.ts";
 import { warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
 
@@ -52,7 +51,7 @@ function release(pool: Pool): number {
 /** @kernel page_pool_scrub */
 function scrub(pool: Pool): void {
   if (pool.destroyCnt === 0) {
-    while (pool.cacheCount > 0) returnNetmem(pool, pool.cache[--pool.cacheCount]!);
+    while (pool.cacheCount > 0) pool.giveBack(pool.cache[--pool.cacheCount]!);
     pool.cacheLimit = 0;
   }
   pool.destroyCnt++;
@@ -69,7 +68,7 @@ function emptyRingEntry(pool: Pool, netmem: Netmem): void {
   if (references !== 1) {
     pool.kernel.reports.report("pp-ring-refcnt", "warn", netmemName(netmem), `page_pool ${pool.id}`, `page_pool_empty_ring() page_pool refcnt ${references} violation`);
   }
-  returnNetmem(pool, netmem);
+  pool.giveBack(netmem);
 }
 
 /** Each second until the last netmem is home. @kernel page_pool_release_retry */

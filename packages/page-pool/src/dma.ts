@@ -56,7 +56,7 @@ export function syncForCpu(pool: Pool, netmem: Netmem, offset: number, sizeBytes
 
 /** Undone exactly once: a page that a scrub unmapped already is left alone. @kernel __page_pool_release_netmem_dma */
 export function unmapFromDevice(pool: Pool, page: Page): void {
-  if (!pool.dmaMap || (pool.dmaIndex !== null && !pool.dmaIndex.take(page))) return;
+  if (pool.dmaIndex !== null && !pool.dmaIndex.take(page)) return;
   undoMapping(pool, page);
 }
 

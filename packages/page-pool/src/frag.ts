@@ -1,11 +1,8 @@
 import { L1_CACHE_BYTES, PAGE_SIZE, type Netmem } from "@netmem/mm/api";
-import { allocNetmems } from "./alloc.ts";
 import { PP_FRAG_BIAS, type PagePoolFrag } from "./api/index.ts";
 import { syncForDevice } from "./dma.ts";
-import { returnNetmem } from "./leave.ts";
 import { warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
-import { isRecyclable, stepsBack } from "./put.ts";
 import { unrefNetmem } from "./refs.ts";
 
 /**
@@ -37,7 +34,7 @@ export function allocFragNetmem(pool: Pool, frag: PagePoolFrag, sizeBytes: numbe
       if (!pool.rules.fragsCountAsFast) pool.recycleStats.cached++;
     }
   }
-  netmem ??= allocNetmems(pool, gfp);
+  netmem ??= pool.allocNetmems(gfp);
   pool.fragPage = netmem;
   if (netmem === null) return null;
   pool.fragUsers = 1;
@@ -50,12 +47,12 @@ export function allocFragNetmem(pool: Pool, frag: PagePoolFrag, sizeBytes: numbe
 /** The page is full: null, and whoever has its fragments has it now; or the page, to be used again. @kernel page_pool_drain_frag */
 function drainFrag(pool: Pool, netmem: Netmem): Netmem | null {
   if (unrefNetmem(pool, netmem, PP_FRAG_BIAS - pool.fragUsers) !== 0) return null;
-  if (pool.waitsForLastReference && stepsBack(netmem)) return null;
-  if (isRecyclable(netmem)) {
+  if (pool.waitsForLastReference && pool.stepsBack(netmem)) return null;
+  if (pool.isRecyclable(netmem)) {
     if (pool.dmaSync) syncForDevice(pool, netmem, -1);
     return netmem;
   }
-  returnNetmem(pool, netmem);
+  pool.giveBack(netmem);
   return null;
 }
 
@@ -64,8 +61,8 @@ export function freeFrag(pool: Pool): void {
   const netmem = pool.fragPage;
   pool.fragPage = null;
   if (netmem === null || unrefNetmem(pool, netmem, PP_FRAG_BIAS - pool.fragUsers) !== 0) return;
-  if (pool.waitsForLastReference && stepsBack(netmem)) return;
-  returnNetmem(pool, netmem);
+  if (pool.waitsForLastReference && pool.stepsBack(netmem)) return;
+  pool.giveBack(netmem);
 }
 
 /** @kernel page_pool_alloc_netmem (include/net/page_pool/helpers.h) */
@@ -75,7 +72,7 @@ export function allocNetmem(pool: Pool, frag: PagePoolFrag, gfp: number): Netmem
   if (size * 2 > maxBytes) {
     frag.sizeBytes = maxBytes;
     frag.offset = 0;
-    return allocNetmems(pool, gfp);
+    return pool.allocNetmems(gfp);
   }
   const netmem = allocFragNetmem(pool, frag, size, gfp);
   if (netmem !== null && pool.fragOffset + size > maxBytes) {

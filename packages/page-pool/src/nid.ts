@@ -1,4 +1,3 @@
-import { returnNetmem } from "./leave.ts";
 import type { Pool } from "./pool.ts";
 
 /** @kernel page_pool_update_nid (net/core/page_pool.c) */
@@ -6,5 +5,5 @@ export function updateNid(pool: Pool, nid: number): void {
   if (pool.probe !== null) pool.probe.updateNid(pool, pool.nid, nid);
   pool.nid = nid;
   // A refill looks at nodes, a pop from the cache does not.
-  while (pool.cacheCount > 0) returnNetmem(pool, pool.cache[--pool.cacheCount]!);
+  while (pool.cacheCount > 0) pool.giveBack(pool.cache[--pool.cacheCount]!);
 }

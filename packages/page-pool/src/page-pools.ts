@@ -6,9 +6,10 @@ import {
   type MemoryProviders, type PagePool, type PagePoolNetlink, type PagePoolParams, type PagePoolProbe, type PagePools,
 } from "./api/index.ts";
 import { checkTypes, lateRefusal, partsFail, queueProvider, refusal, ringSize, structFails, type Refusal } from "./create.ts";
-import { Pool, type PoolRegistry } from "./pool.ts";
+import { Pool } from "./pool.ts";
 import type { PagePoolRules } from "./rules.ts";
 import { RxQueueProviders } from "./rx-queue.ts";
+import type { PoolRegistry } from "./state.ts";
 import { PoolLists } from "./user.ts";
 
 export interface PagePoolDeps {

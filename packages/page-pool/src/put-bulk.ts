@@ -1,11 +1,9 @@
 import { netmemCompoundHead, type Netmem } from "@netmem/mm/api";
 import { XDP_BULK_QUEUE_SIZE } from "./api/index.ts";
-import { napiLocal } from "./direct.ts";
-import { returnNetmem } from "./leave.ts";
 import { refusePut, warn } from "./misuse.ts";
-import type { Pool, PoolRegistry } from "./pool.ts";
-import { keepOrRelease, produce } from "./put.ts";
+import type { Pool } from "./pool.ts";
 import { unrefNetmem } from "./refs.ts";
+import type { PoolRegistry } from "./state.ts";
 
 /**
  * Every entry loses a holder; those without any further one go home, pool by pool, each pool's in one batch.
@@ -34,6 +32,7 @@ function dropHolders(pool: Pool, netmems: (Netmem | null)[], count: number): num
       refusePut(owner ?? pool, netmem, "put in bulk");
       continue;
     }
+    if (owner.waitsForLastReference && owner.stepsBack(netmem)) continue;
     if (netmem.ppRefCount !== 1 && unrefNetmem(owner, netmem, 1) !== 0) continue;
     netmems[left++] = netmem;
   }
@@ -49,14 +48,14 @@ function ownerOf(pool: Pool, netmem: Netmem): Pool | null {
 function putRound(netmems: (Netmem | null)[], count: number, registry: PoolRegistry): number {
   // It has this netmem out, so it is alive.
   const pool = registry.find(netmems[0]!.poolState >> 1)!;
-  const direct = pool.findsLocalPuts && napiLocal(pool);
+  const direct = pool.isLocal();
   const { candidates } = pool;
   let foreign = 0;
   let bulk = 0;
   for (let i = 0; i < count; i++) {
     const netmem = netmems[i]!;
     if (netmem.poolState === pool.outState) {
-      if (keepOrRelease(pool, netmem, -1, direct)) {
+      if (pool.keepOrRelease(netmem, -1, direct)) {
         candidates[bulk++] = netmem;
         // Until it is in the ring: the same one a second time is a double put.
         netmem.poolState = pool.outState + 1;
@@ -72,9 +71,9 @@ function putRound(netmems: (Netmem | null)[], count: number, registry: PoolRegis
 function produceBulk(pool: Pool, count: number): void {
   const { candidates, recycleStats } = pool;
   let i = 0;
-  while (i < count && produce(pool, candidates[i]!)) i++;
+  while (i < count && pool.produce(candidates[i]!)) i++;
   recycleStats.ring += i;
   if (i === count) return;
   recycleStats.ringFull++;
-  for (; i < count; i++) returnNetmem(pool, candidates[i]!);
+  for (; i < count; i++) pool.giveBack(candidates[i]!);
 }

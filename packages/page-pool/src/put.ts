@@ -1,88 +1,102 @@
-import { inHardirq } from "@netmem/kernel/api";
-import { netmemIsPfmemalloc, type Netmem } from "@netmem/mm/api";
-import { mayRecycleDirect } from "./direct.ts";
+import { CONTEXT_HARDIRQ, CONTEXT_SOFTIRQ } from "@netmem/kernel/api";
+import { PAGE_PFMEMALLOC_BIT, type Netmem } from "@netmem/mm/api";
 import { syncForDevice } from "./dma.ts";
-import { returnNetmem } from "./leave.ts";
+import { PoolMarks } from "./marks.ts";
 import { refusePut, warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
 import { unrefNetmem } from "./refs.ts";
 
-/** @kernel page_pool_put_netmem (include/net/page_pool/helpers.h) */
-export function putNetmem(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
-  if (netmem.poolState !== pool.outState) {
-    refusePut(pool, netmem, "put into the pool");
-    return;
+/** How a netmem comes home: to the cache, to the ring, or out of the pool. */
+export class PoolPut extends PoolMarks {
+  /** @kernel page_pool_put_netmem (include/net/page_pool/helpers.h) */
+  putNetmem(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, allowDirect: boolean): void {
+    if (netmem.poolState !== this.outState) {
+      refusePut(this, netmem, "put into the pool");
+      return;
+    }
+    // First of all: a page's further holders are counted in its references, and its fragments apart from them.
+    if (this.waitsForLastReference === true && this.stepsBack(netmem) === true) return;
+    if (netmem.ppRefCount !== 1 && unrefNetmem(this, netmem, 1) !== 0) return;
+    this.recycle(netmem, dmaSyncSizeBytes, allowDirect);
   }
-  if (netmem.ppRefCount !== 1 && unrefNetmem(pool, netmem, 1) !== 0) return;
-  recycle(pool, netmem, syncSizeBytes, allowDirect);
-}
 
-/** @kernel page_pool_put_unrefed_netmem (net/core/page_pool.c) */
-export function putUnrefedNetmem(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
-  if (netmem.poolState !== pool.outState) {
-    refusePut(pool, netmem, "put into the pool");
-    return;
+  /** @kernel page_pool_put_unrefed_netmem (net/core/page_pool.c) */
+  putUnrefedNetmem(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, allowDirect: boolean): void {
+    if (netmem.poolState !== this.outState) refusePut(this, netmem, "put into the pool");
+    else if (this.waitsForLastReference === false || this.stepsBack(netmem) === false) this.recycle(netmem, dmaSyncSizeBytes, allowDirect);
   }
-  recycle(pool, netmem, syncSizeBytes, allowDirect);
-}
 
-function recycle(pool: Pool, netmem: Netmem, syncSizeBytes: number, allowDirect: boolean): void {
-  if (!keepOrRelease(pool, netmem, syncSizeBytes, mayRecycleDirect(pool, allowDirect))) return;
-  if (produce(pool, netmem)) {
-    pool.recycleStats.ring++;
-    return;
+  private recycle(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, allowDirect: boolean): void {
+    const direct = allowDirect === true ? this.isBelieved() : this.isLocal();
+    if (this.keepOrRelease(netmem, dmaSyncSizeBytes, direct) === false) return;
+    if (this.produce(netmem) === true) {
+      this.recycleStats.ring++;
+      return;
+    }
+    this.recycleStats.ringFull++;
+    this.giveBack(netmem);
   }
-  pool.recycleStats.ringFull++;
-  returnNetmem(pool, netmem);
-}
 
-/** Into the ring, where it lies idle; false when that is full. */
-export function produce(pool: Pool, netmem: Netmem): boolean {
-  if (!pool.ring.produce(netmem)) return false;
-  netmem.poolState = pool.outState + 1;
-  return true;
-}
-
-/**
- * The last holder's put, up to the ring. True: a candidate for that, synced. False: it is in the cache, or has left the pool because
- * somebody else has a page reference or it came from the reserves. @kernel __page_pool_put_page (net/core/page_pool.c)
- */
-export function keepOrRelease(pool: Pool, netmem: Netmem, syncSizeBytes: number, direct: boolean): boolean {
-  if (inHardirq(pool.context)) warn(pool, "pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
-  if (pool.waitsForLastReference && stepsBack(netmem)) return false;
-  if (!isRecyclable(netmem)) {
-    pool.recycleStats.releasedRefcnt++;
-    returnNetmem(pool, netmem);
-    return false;
+  /** Whether a caller's word that it is the consumer counts. */
+  private isBelieved(): boolean {
+    return this.directNeedsSoftirq === false || this.context.level === CONTEXT_SOFTIRQ;
   }
-  if (pool.dmaSync) syncForDevice(pool, netmem, syncSizeBytes);
-  return !(direct && intoCache(pool, netmem));
-}
 
-/** @kernel __page_pool_page_can_be_recycled */
-export function isRecyclable(netmem: Netmem): boolean {
-  return netmem.isNetIov || (netmem.refcount === 1 && !netmemIsPfmemalloc(netmem));
-}
+  /** Whether this very context is found to be the pool's consumer, so that its cache may be used without a lock. @kernel page_pool_napi_local */
+  isLocal(): boolean {
+    const { context } = this;
+    if (this.findsLocalPuts === false || context.level !== CONTEXT_SOFTIRQ) return false;
+    if (this.cpuid === context.cpu) return true;
+    return this.napi !== null && this.napi.listOwner === context.cpu;
+  }
 
-/** @kernel page_pool_recycle_in_cache */
-function intoCache(pool: Pool, netmem: Netmem): boolean {
-  const count = pool.cacheCount;
-  if (count < pool.cacheLimit) {
-    pool.cache[count] = netmem;
-    pool.cacheCount = count + 1;
-    netmem.poolState = pool.outState + 1;
-    pool.recycleStats.cached++;
+  /**
+   * The last holder's put, up to the ring. True: a candidate for that, synced. False: it is in the cache, or has left the pool because
+   * somebody else has a page reference or it came from the reserves. @kernel __page_pool_put_page
+   */
+  keepOrRelease(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, direct: boolean): boolean {
+    if (this.context.level === CONTEXT_HARDIRQ) warn(this, "pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
+    if (this.isRecyclable(netmem) === false) {
+      this.recycleStats.releasedRefcnt++;
+      this.giveBack(netmem);
+      return false;
+    }
+    if (this.dmaSync === true) syncForDevice(this, netmem, dmaSyncSizeBytes);
+    return direct === false || this.intoCache(netmem) === false;
+  }
+
+  /** @kernel __page_pool_page_can_be_recycled */
+  isRecyclable(netmem: Netmem): boolean {
+    return netmem.isNetIov === true || (netmem.refcount === 1 && (netmem.ppMagic & PAGE_PFMEMALLOC_BIT) === 0);
+  }
+
+  /** The seed's proposal: a holder that is not the last drops its page reference, and the last one recycles. */
+  stepsBack(netmem: Netmem): boolean {
+    if (netmem.isNetIov === true || netmem.refcount === 1) return false;
+    netmem.refcount--;
     return true;
   }
-  // The cache was emptied for good: what came in now would never leave, and the pool never be freed.
-  if (pool.destroyCnt > 0) warn(pool, "pp-direct-after-destroy", "a direct put into a pool under teardown: to the ring instead");
-  else pool.recycleStats.cacheFull++;
-  return false;
-}
 
-/** The seed's proposal: a holder that is not the last drops its page reference, and the last one recycles. */
-export function stepsBack(netmem: Netmem): boolean {
-  if (netmem.isNetIov || netmem.refcount === 1) return false;
-  netmem.refcount--;
-  return true;
+  /** @kernel page_pool_recycle_in_cache */
+  private intoCache(this: Pool, netmem: Netmem): boolean {
+    const count = this.cacheCount;
+    if (count < this.cacheLimit) {
+      this.cache[count] = netmem;
+      this.cacheCount = count + 1;
+      netmem.poolState = this.outState + 1;
+      this.recycleStats.cached++;
+      return true;
+    }
+    // The cache was emptied for good: what came in now would never leave, and the pool never be freed.
+    if (this.destroyCnt > 0) warn(this, "pp-direct-after-destroy", "a direct put into a pool under teardown: to the ring instead");
+    else this.recycleStats.cacheFull++;
+    return false;
+  }
+
+  /** Into the ring, where it lies idle; false when that is full. @kernel page_pool_recycle_in_ring */
+  produce(netmem: Netmem): boolean {
+    if (this.ring.produce(netmem) === false) return false;
+    netmem.poolState = this.outState + 1;
+    return true;
+  }
 }

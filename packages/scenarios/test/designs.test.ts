@@ -54,17 +54,6 @@ describe("what the designs of the seed thread do on the same traffic", () => {
     expect([machine.net.lifetime.stats.live, pool.inflight()]).toEqual([0, 0]);
   });
 
-  test("mem_info and pool pointer recycle alike on the same traffic; only the look-ups differ", () => {
-    const results = (["mem-info", "pool-pointer"] as const).map((returnPath) => {
-      const { run, pool, machine, device } = traffic(SMALL, { rxRingSize: 512, preset: "6.18", returnPath, tap: true, expand: true, freeOrder: "alternate" });
-      run();
-      return { stats: pool.getStats(machine.pagePools.createStats()), dma: { ...device.dma.stats }, lookups: machine.xdp.registry.stats.lookups };
-    });
-    expect(results[0]!.stats).toEqual(results[1]!.stats);
-    expect(results[0]!.dma).toEqual(results[1]!.dma);
-    expect(results.map((result) => result.lookups)).toEqual([400, 0]);
-  });
-
   test("mem_info in the skb gives one pool's page to the other: the wrong allocator is reached, and reported", () => {
     const rig = new Rig({ preset: "6.18", returnPath: "skb-mem-info" });
     const [headers, payload] = [rig.createPool(), rig.createPool()];

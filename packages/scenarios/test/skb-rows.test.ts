@@ -26,10 +26,13 @@ function expectIdle({ pool }: RigPool, page: Page): void {
   expect(page.dmaAddr).toBeGreaterThan(0);
 }
 
-describe.each(POLICIES)("rows of skb-mm 4.3 on clone, expand and last reference under %s", (policy) => {
-  const row = (n: number, title: string): string => `skb-mm row ${n} [${policy}]: ${title}`;
+/** Every row holds by either way home: through the pointer in the page, or through the registry. */
+const DESIGNS = POLICIES.flatMap((policy) => (["pool-pointer", "mem-info"] as const).map((returnPath) => ({ policy, returnPath })));
+
+describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference under $policy, by $returnPath", ({ policy, returnPath }) => {
+  const row = (n: number, title: string): string => `skb-mm row ${n} [${policy}${returnPath === "mem-info" ? ", mem-info" : ""}]: ${title}`;
   const lastReference = policy === "last-reference";
-  const newRig = (): Rig => new Rig({ preset: "6.18", sharedRelease: policy });
+  const newRig = (): Rig => new Rig({ preset: "6.18", sharedRelease: policy, returnPath });
 
   test(row(39, "a clone raises dataref to 2, marks both as cloned, shares the head, and leaves page counters alone"), () => {
     const rig = newRig();

@@ -1,12 +1,4 @@
-// The hot paths of netmem's mm in C, for comparison: the same steps, checks and data, gcc -O2. Not a kernel: one zone, one CPU.
-// For each line "ops" on stdin it runs the workload named by the first argument and answers the nanoseconds it took.
-#define _POSIX_C_SOURCE 200809L
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+// The page allocator and an I/O page table: one zone, one CPU.
 
 enum { NR_PAGES = 65536, MAX_ORDER = 10, BATCH = 63, HIGH = 512, SCALE_MAX = 5, FIRST_PFN = 1024 };
 enum { IN_USE, BUDDY, PART, BAD, SLAB, PCP };
@@ -18,7 +10,9 @@ struct page {
   uint8_t state, order;
   int refcount;
   struct page *head, *next, *prev;
-  uint32_t claims, pp_magic, pp_ref_count, pp_dma_index;
+  uint32_t claims, pp_magic, pp_dma_index, mem_type, mem_id, pool_state;
+  long pp_ref_count;
+  int nid;
   void *pp;
   uint64_t dma_addr;
 };
@@ -285,55 +279,11 @@ static __attribute__((noinline)) void dma_unmap(int64_t addr, int size) {
   unmaps++;
 }
 
-static void set_up(void) {
+static void mm_set_up(void) {
   for (int i = 0; i < NR_PAGES; i++) mem_map[i] = (struct page){.pfn = FIRST_PFN + i, .state = PART, .head = &mem_map[i]};
   for (int i = 0; i < NR_PAGES; i += 1 << MAX_ORDER) add_free(&mem_map[i], MAX_ORDER, true);
   zone.mark_low = 640;
   zone.mark_high = 768;
   zone.high = HIGH;
   for (int i = 1; i < MULTI; i++) singles[singles_count++] = i;
-}
-
-static void run(const char *name, long ops) {
-  if (!strcmp(name, "mm-pcp")) {
-    for (long i = 0; i < ops; i++) put_page(alloc_page(GFP_HIGH | GFP_KSWAPD));
-  } else if (!strcmp(name, "mm-bulk64")) {
-    static struct page *out[64];
-    for (long i = 0; i < ops; i += 64) {
-      alloc_bulk(GFP_HIGH | GFP_KSWAPD, 64, out);
-      for (int j = 0; j < 64; j++) {
-        put_page(out[j]);
-        out[j] = NULL;
-      }
-    }
-  } else if (!strcmp(name, "mm-map")) {
-    static struct page *pages[256];
-    for (int i = 0; i < 256; i++) if (!pages[i]) pages[i] = alloc_page(GFP_HIGH | GFP_KSWAPD);
-    for (long i = 0; i < ops; i++) {
-      int64_t addr = dma_map(pages[i & 255], 0, 4096, 2);
-      if (addr == -1) abort();
-      dma_unmap(addr, 4096);
-    }
-  } else {
-    fprintf(stderr, "mm: no workload %s\n", name);
-    exit(2);
-  }
-}
-
-int main(int argc, char **argv) {
-  if (argc != 2) {
-    fprintf(stderr, "mm: give the name of a workload\n");
-    return 2;
-  }
-  set_up();
-  long ops;
-  while (scanf("%ld", &ops) == 1) {
-    struct timespec begin, end;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    run(argv[1], ops);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    printf("%lld\n", (end.tv_sec - begin.tv_sec) * 1000000000LL + (end.tv_nsec - begin.tv_nsec));
-    fflush(stdout);
-  }
-  return 0;
 }
