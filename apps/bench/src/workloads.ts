@@ -1,8 +1,9 @@
 import { createKernel } from "@netmem/kernel";
-import { createMachine } from "@netmem/machine";
+import { createMachine, type Machine, type MachineOptions } from "@netmem/machine";
 import { createMm } from "@netmem/mm";
-import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, type Mm, type Page, type PageAllocator } from "@netmem/mm/api";
+import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
 import type { PagePool } from "@netmem/page-pool/api";
+import type { ReturnPathName } from "@netmem/xdp/api";
 
 export interface Workload {
   readonly name: string;
@@ -56,43 +57,71 @@ function mapUnmap(dmaDebug: "on" | "off"): (ops: number) => void {
   };
 }
 
-/** As the kernel's bench_page_pool_simple has it: default ring, no device, 64 pages in the ring; all of it in one softirq. */
-function pool(trip: (pool: PagePool, pages: PageAllocator) => void): () => (ops: number) => void {
-  return () => {
-    const machine = createMachine({ nrCpus: 1, reports: "panic", nrPages: 65_536, memory: { pcp: { batch: 63, high: 512 }, dmaDebug: "off" } });
-    const { kernel, mm, pagePools } = machine;
-    const created = pagePools.create({
-      flags: 0, order: 0, poolSize: 1024, nid: NUMA_NO_NODE, dev: null, napi: null, dmaDir: DMA_BIDIRECTIONAL, maxLen: 0, offset: 0, netdev: null,
-    });
-    if (typeof created === "number") throw new Error(`no pool: errno ${created}`);
-    for (const page of Array.from({ length: 64 }, () => created.allocPages(GFP_ATOMIC)!)) created.putFullNetmem(page, false);
-    let left = 0;
-    const softirq = kernel.timers.timerSetup(() => {
-      for (let i = 0; i < left; i++) trip(created, mm.pages);
-    }, 0);
-    return (ops) => {
-      left = ops;
-      kernel.timers.modTimer(softirq, 0);
-      kernel.scheduler.runFor(0);
-    };
+/** One CPU, and a pool as the kernel's bench_page_pool_simple has it: default ring, no device, 64 pages in the ring. */
+function poolMachine(options: MachineOptions = {}): { readonly machine: Machine; readonly pool: PagePool } {
+  const machine = createMachine({ nrCpus: 1, reports: "panic", nrPages: 65_536, memory: { pcp: { batch: 63, high: 512 }, dmaDebug: "off" }, ...options });
+  const pool = machine.pagePools.create({
+    flags: 0, order: 0, poolSize: 1024, nid: NUMA_NO_NODE, dev: null, napi: null, dmaDir: DMA_BIDIRECTIONAL, maxLen: 0, offset: 0, netdev: null,
+  });
+  if (typeof pool === "number") throw new Error(`no pool: errno ${pool}`);
+  for (const page of Array.from({ length: 64 }, () => pool.allocPages(GFP_ATOMIC)!)) pool.putFullNetmem(page, false);
+  return { machine, pool };
+}
+
+/** All of a round in one softirq. */
+function inSoftirq({ kernel }: Machine, trip: () => void): (ops: number) => void {
+  let left = 0;
+  const softirq = kernel.timers.timerSetup(() => {
+    for (let i = 0; i < left; i++) trip();
+  }, 0);
+  return (ops) => {
+    left = ops;
+    kernel.timers.modTimer(softirq, 0);
+    kernel.scheduler.runFor(0);
   };
 }
 
-const fastPath = pool((from) => from.recycleDirect(from.allocPages(GFP_ATOMIC)!));
+function fastPath(): (ops: number) => void {
+  const { machine, pool } = poolMachine();
+  return inSoftirq(machine, () => pool.recycleDirect(pool.allocPages(GFP_ATOMIC)!));
+}
 
-const ptrRing = pool((from) => from.putFullNetmem(from.allocPages(GFP_ATOMIC)!, false));
+function ptrRing(): (ops: number) => void {
+  const { machine, pool } = poolMachine();
+  return inSoftirq(machine, () => pool.putFullNetmem(pool.allocPages(GFP_ATOMIC)!, false));
+}
 
-const slowPath = pool((from, pages) => {
-  const page = from.allocPages(GFP_ATOMIC)!;
-  pages.getPage(page);
-  from.putFullNetmem(page, false);
-  pages.putPage(page);
-});
+function slowPath(): (ops: number) => void {
+  const { machine, pool } = poolMachine();
+  const { pages } = machine.mm;
+  return inSoftirq(machine, () => {
+    const page = pool.allocPages(GFP_ATOMIC)!;
+    pages.getPage(page);
+    pool.putFullNetmem(page, false);
+    pages.putPage(page);
+  });
+}
+
+/** What an skb's free does with one page: finds its owner, who puts it into the ring. */
+function returnPath(path: ReturnPathName): (ops: number) => void {
+  const { machine, pool } = poolMachine({ returnPath: path });
+  const { registry, netmemReturn } = machine.xdp;
+  const { xdpRxq } = machine.net.registerNetdev("eth0", 1).rxQueues[0]!;
+  xdpRxq.mem.type = pool.memType;
+  xdpRxq.mem.id = registry.registerMemModel(pool.memType, pool);
+  return inSoftirq(machine, () => {
+    const page = pool.allocPages(GFP_ATOMIC)!;
+    netmemReturn.storeMemInfo(page, xdpRxq.mem);
+    netmemReturn.tryReturn(page, false);
+  });
+}
 
 export const WORKLOADS: readonly Workload[] = [
   { name: "w1", operation: "pool page taken and put direct", inC: true, opsPerRound: 20_000_000, prepare: fastPath },
   { name: "w2", operation: "pool page taken and put through the ring", inC: true, opsPerRound: 10_000_000, prepare: ptrRing },
   { name: "w3", operation: "pool page taken, and lost to the page allocator", inC: true, opsPerRound: 5_000_000, prepare: slowPath },
+  { name: "pp-return-pointer", operation: "pool page taken, marked, and returned by its pointer", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("pool-pointer") },
+  { name: "pp-return-mem-info", operation: "pool page taken, marked, and returned through the registry", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("mem-info") },
   { name: "mm-pcp", operation: "order-0 page through the per-CPU list", inC: true, opsPerRound: 8_000_000, prepare: pcp },
   { name: "mm-bulk64", operation: "page of a bulk request for 64", inC: true, opsPerRound: 6_400_000, prepare: bulk64 },
   { name: "mm-map", operation: "map and unmap, strict IOMMU, unrecorded", inC: true, opsPerRound: 4_000_000, prepare: () => mapUnmap("off") },

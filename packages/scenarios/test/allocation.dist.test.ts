@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { mvneta } from "@netmem/driver-mvneta";
-import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes } from "@netmem/machine";
+import { createMachine, PRESET_NAMES, Reader, USER_BUFFER_BYTES, Wire, wireBytes } from "@netmem/machine";
 
 /**
  * Bytes of garbage that a packet may leave behind: less than the smallest object literal or closure. Optimised code leaves
@@ -8,7 +8,7 @@ import { createMachine, Reader, USER_BUFFER_BYTES, Wire, wireBytes } from "@netm
  */
 const BYTES_PER_PACKET = 24;
 
-test.each(["stock", "v3-2021", "5.14", "6.18"] as const)("receiving, cloning to a tap, reading and freeing a packet allocates nothing under %s", (preset) => {
+test.each(PRESET_NAMES)("receiving, cloning to a tap, reading and freeing a packet allocates nothing under %s", (preset) => {
   const frame = { bytes: new Uint8Array(64), offset: 0, lengthBytes: 64, arrivalNs: 0 };
   const frames = Array.from({ length: 400_000 }, () => frame);
   const machine = createMachine({ preset, extraBytes: wireBytes(frames) + USER_BUFFER_BYTES });

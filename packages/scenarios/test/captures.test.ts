@@ -1,29 +1,15 @@
-import { readFileSync, readdirSync } from "node:fs";
 import { expect, test } from "vitest";
-import { readCapture } from "@netmem/pcap";
 import { conservationFaults } from "@netmem/testkit";
-import type { WireFrame } from "@netmem/machine";
+import { CAPTURES, capture, captureBytes } from "./captured.ts";
 import { DESIGNS, concatenated, traffic } from "./traffic.ts";
 
-const FOLDER = new URL("../../../examples/captures/", import.meta.url);
-const FILES = readdirSync(FOLDER).filter((name) => /\.pcap(ng)?$/.test(name));
-
-function framesOf(name: string): WireFrame[] {
-  const { bytes, packets } = readCapture(name, readFileSync(new URL(name, FOLDER)));
-  const first = packets[0]!;
-  return packets.map((packet) => ({
-    bytes, offset: packet.dataOffset, lengthBytes: packet.capturedBytes,
-    arrivalNs: Math.max(0, (packet.timeSeconds - first.timeSeconds) * 1e9 + packet.timeNanoseconds - first.timeNanoseconds),
-  }));
-}
-
 test("the shipped captures are there, each at most 2 MB", () => {
-  expect(FILES.length).toBeGreaterThanOrEqual(3);
-  for (const name of FILES) expect(readFileSync(new URL(name, FOLDER)).length).toBeLessThanOrEqual(2 * 1024 * 1024);
+  expect(CAPTURES.length).toBeGreaterThanOrEqual(3);
+  for (const name of CAPTURES) expect(captureBytes(name).length).toBeLessThanOrEqual(2 * 1024 * 1024);
 });
 
-test.each(DESIGNS.flatMap((preset) => FILES.map((name) => ({ preset, name }))))("$name under $preset: every byte arrives in order, conservation holds, every page comes home", ({ preset, name }) => {
-  const sent = framesOf(name);
+test.each(DESIGNS.flatMap((preset) => CAPTURES.map((name) => ({ preset, name }))))("$name under $preset: every byte arrives in order, conservation holds, every page comes home", ({ preset, name }) => {
+  const sent = capture(name);
   const { machine, pool, run, received } = traffic(sent, { preset, rxRingSize: 512, tap: true });
   let steps = 0;
   run(() => {

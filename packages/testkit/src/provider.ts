@@ -78,7 +78,7 @@ export class AreaProvider implements MemoryProvider {
     this.userRefs[niov.index]!++;
   }
 
-  /** The user is done with it. Consumes one of its references. @kernel a refill queue entry, struct io_uring_zcrx_rqe */
+  /** The user is done with it. Consumes one of its references. @kernel io_uring_zcrx_rqe */
   userReturns(niov: NetIov): void {
     this.refillRing.push(niov);
   }

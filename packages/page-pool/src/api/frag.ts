@@ -1,6 +1,6 @@
 import type { Netmem } from "@netmem/mm/api";
 
-/** Holders a fragment page is given in advance: no page has room for as many fragments. @kernel BIAS_MAX (net/core/page_pool.c), LONG_MAX >> 1 */
+/** Holders a fragment page is given in advance, half of what a long can count: no page has room for as many fragments. @kernel BIAS_MAX (net/core/page_pool.c) */
 export const BIAS_MAX: bigint = (1n << 62n) - 1n;
 /** What `ppRefCount` holds in its place, so that it stays a small integer. */
 export const PP_FRAG_BIAS: number = 1 << 29;

@@ -24,7 +24,7 @@ export interface PagePoolStatsInfo {
   readonly stats: PagePoolStats;
 }
 
-/** @kernel NETDEV_CMD_PAGE_POOL_ADD_NTF, _DEL_NTF, _CHANGE_NTF */
+/** @kernel NETDEV_CMD_PAGE_POOL_ADD_NTF, NETDEV_CMD_PAGE_POOL_DEL_NTF, NETDEV_CMD_PAGE_POOL_CHANGE_NTF */
 export type PagePoolEvent = "page-pool-add-ntf" | "page-pool-del-ntf" | "page-pool-change-ntf";
 
 export interface PagePoolListener {
@@ -35,7 +35,7 @@ export interface PagePoolListener {
 export interface PagePoolNetlink {
   /** -ENOENT for a pool that is gone or invisible. @kernel page-pool-get */
   readonly get: (id: number) => PagePoolInfo | number;
-  /** Devices by ifindex, the newest pool of each first. @kernel page-pool-get, dump */
+  /** All of them: devices by ifindex, the newest pool of each first. @kernel page-pool-get */
   readonly dump: () => PagePoolInfo[];
   /** -ENOENT for a pool that is gone or invisible. @kernel page-pool-stats-get */
   readonly statsGet: (id: number) => PagePoolStatsInfo | number;

@@ -23,19 +23,20 @@ export interface PagePoolAlloc {
    * A fragment of a page that several share: `sizeBytes`, 1 … the page, rounded up to the CPU's cache line; `frag.offset` says where.
    * The caller's, one of the netmem's pool-aware references, until put with a sync size of −1. A fragment larger than the page:
    * report `pp-frag-size` and null. Kernels before 5.15 have no fragments: report `pp-no-fragments` and null.
+   * C's `…_dev_alloc_…` are these with GFP_ATOMIC and __GFP_NOWARN.
    * @kernel page_pool_alloc_frag_netmem (net/core/page_pool.c)
    */
   readonly allocFragNetmem: (frag: PagePoolFrag, sizeBytes: number, gfp: number) => Netmem | null;
-  /** The same for pools of pages. @kernel page_pool_alloc_frag */
+  /** The same for pools of pages. @kernel page_pool_alloc_frag, page_pool_dev_alloc_frag */
   readonly allocFrag: (frag: PagePoolFrag, sizeBytes: number, gfp: number) => Page | null;
   /**
    * A fragment of `frag.sizeBytes`, or a whole page if two such do not fit into one. What is left of a page that has no room for a
-   * further one is given with the last: `frag` then says so. The caller's, as above. @kernel page_pool_alloc_netmem (include/net/page_pool/helpers.h)
+   * further one is given with the last: `frag` then says so. The caller's, as above. @kernel page_pool_alloc_netmem, page_pool_dev_alloc_netmem (include/net/page_pool/helpers.h)
    */
   readonly allocNetmem: (frag: PagePoolFrag, gfp: number) => Netmem | null;
-  /** The same for pools of pages. @kernel page_pool_alloc */
+  /** The same for pools of pages. @kernel page_pool_alloc, page_pool_dev_alloc */
   readonly alloc: (frag: PagePoolFrag, gfp: number) => Page | null;
-  /** The same, of memory the CPU can address: at `page.base + frag.offset` of `page.region`. @kernel page_pool_alloc_va */
+  /** The same, of memory the CPU can address: at `page.base + frag.offset` of `page.region`. @kernel page_pool_alloc_va, page_pool_dev_alloc_va */
   readonly allocVa: (frag: PagePoolFrag, gfp: number) => Page | null;
   /** Moves the pool to another memory node: its cache is given up, the ring sheds its pages one a refill. @kernel page_pool_update_nid (net/core/page_pool.c) */
   readonly updateNid: (nid: number) => void;

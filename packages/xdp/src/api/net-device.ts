@@ -48,7 +48,7 @@ export class NapiStruct {
   }
 }
 
-/** What a provider adds to the description of its queue or pool. @kernel attributes dmabuf, io-uring (Documentation/netlink/specs/netdev.yaml) */
+/** What a provider adds to the description of its queue or pool: attributes of Documentation/netlink/specs/netdev.yaml. @kernel nl_fill */
 export interface MemoryProviderInfo {
   /** The dma-buf binding's id. */
   readonly dmabuf?: number;
