@@ -30,7 +30,8 @@ export class NetDevices {
     }
     dev.unregistered = true;
     dev.up = false;
-    this.#notifiers.callNetdeviceNotifiers(NETDEV_UNREGISTER, dev);
+    // Before anyone is told: whoever looks then finds no binding to a device that is gone.
     for (const queue of dev.rxQueues) if (queue.memoryProvider !== null) queue.memoryProvider.uninstall(queue);
+    this.#notifiers.callNetdeviceNotifiers(NETDEV_UNREGISTER, dev);
   }
 }

@@ -26,12 +26,16 @@ export function checkTypes(params: PagePoolParams, cpuid: number, nrCpus: number
     if (!Number.isInteger(value) || value < 0) throw new UsageError("page-pool", name, value, "give a whole number, 0 or more");
   }
   const { offset, maxLen, order, nid, queueIdx = 0 } = params;
-  if (!Number.isInteger(nid) || nid < NUMA_NO_NODE) throw new UsageError("page-pool", "nid", nid, "give a memory node, or NUMA_NO_NODE");
+  checkNid(nid);
   if (order <= MAX_PAGE_ORDER && offset + maxLen > PAGE_SIZE << order) throw new UsageError("page-pool", "offset + maxLen", offset + maxLen, `stay within the ${PAGE_SIZE << order} bytes of a buffer`);
   if ((params.flags & PP_FLAG_DMA_MAP) !== 0 && params.dev === null) throw new UsageError("page-pool", "dev", null, "PP_FLAG_DMA_MAP needs the device to map for");
   if ((params.flags & PP_FLAG_ALLOW_UNREADABLE_NETMEM) === 0) return;
   if (params.netdev === null) throw new UsageError("page-pool", "netdev", null, "PP_FLAG_ALLOW_UNREADABLE_NETMEM needs the device whose queue may have a provider");
   if (params.netdev.rxQueues[queueIdx] === undefined) throw new UsageError("page-pool", "queueIdx", queueIdx, `${params.netdev.name} has queues 0 to ${params.netdev.rxQueues.length - 1}`);
+}
+
+export function checkNid(nid: number): void {
+  if (!Number.isInteger(nid) || nid < NUMA_NO_NODE) throw new UsageError("page-pool", "nid", nid, "give a memory node, or NUMA_NO_NODE");
 }
 
 /** The first rule broken, in the kernel's order, up to what needs memory; null for none. @kernel page_pool_init (net/core/page_pool.c) */

@@ -1,3 +1,4 @@
+import { UsageError } from "@netmem/kernel/api";
 import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, PAGE_SIZE, netmemName, type Netmem, type Page } from "@netmem/mm/api";
 import { describe } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
@@ -51,6 +52,7 @@ export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): vo
 
 /** @kernel __page_pool_dma_sync_for_cpu (include/net/page_pool/helpers.h) */
 export function syncForCpu(pool: Pool, netmem: Netmem, offset: number, sizeBytes: number): void {
+  if (!pool.dmaMap) throw new UsageError("page-pool", "flags", pool.params.flags, "syncing needs a pool with PP_FLAG_DMA_MAP");
   pool.dev!.syncForCpu(netmem.dmaAddr, offset + pool.params.offset, sizeBytes, pool.params.dmaDir);
 }
 

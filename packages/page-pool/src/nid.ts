@@ -1,7 +1,9 @@
+import { checkNid } from "./create.ts";
 import type { Pool } from "./pool.ts";
 
 /** @kernel page_pool_update_nid (net/core/page_pool.c) */
 export function updateNid(pool: Pool, nid: number): void {
+  checkNid(nid);
   if (pool.probe !== null) pool.probe.updateNid(pool, pool.nid, nid);
   pool.nid = nid;
   // A refill looks at nodes, a pop from the cache does not.

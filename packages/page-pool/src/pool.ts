@@ -11,7 +11,7 @@ import { asPage, warn } from "./misuse.ts";
 import { updateNid } from "./nid.ts";
 import { placeInCache } from "./provider-pool.ts";
 import { putNetmemBulk } from "./put-bulk.ts";
-import { unrefNetmem } from "./refs.ts";
+import { fragmentNetmem, unrefNetmem } from "./refs.ts";
 import { releaseToSkb } from "./release-to-skb.ts";
 import { getStats } from "./stats.ts";
 
@@ -89,7 +89,7 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
   }
 
   fragmentNetmem(netmem: Netmem, n: number): void {
-    netmem.ppRefCount = n;
+    fragmentNetmem(netmem, n);
   }
 
   dmaSyncForCpu(page: Page, offset: number, sizeBytes: number): void {

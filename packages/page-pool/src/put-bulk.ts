@@ -1,3 +1,4 @@
+import { UsageError } from "@netmem/kernel/api";
 import { netmemCompoundHead, type Netmem } from "@netmem/mm/api";
 import { XDP_BULK_QUEUE_SIZE } from "./api/index.ts";
 import { refusePut, warn } from "./misuse.ts";
@@ -10,6 +11,9 @@ import type { PoolRegistry } from "./state.ts";
  * @kernel page_pool_put_netmem_bulk (net/core/page_pool.c)
  */
 export function putNetmemBulk(pool: Pool, netmems: (Netmem | null)[], count: number): void {
+  if (!Number.isInteger(count) || count < 0 || count > netmems.length) throw new UsageError("page-pool", "count of a bulk put", count, `give 0 to ${netmems.length}, the entries there are`);
+  // Before anything is dropped: a bulk is refused as a whole.
+  for (let i = 0; i < count; i++) if (netmems[i] === null) throw new UsageError("page-pool", `entry ${i} of a bulk put`, null, "give netmems");
   if (count > XDP_BULK_QUEUE_SIZE) {
     warn(pool, "pp-bulk-size", `a bulk put of ${count}, with room for ${XDP_BULK_QUEUE_SIZE}: put in parts`);
     for (let start = 0; start < count; start += XDP_BULK_QUEUE_SIZE) {

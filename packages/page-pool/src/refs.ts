@@ -1,4 +1,6 @@
+import { UsageError } from "@netmem/kernel/api";
 import { netmemName, type Netmem } from "@netmem/mm/api";
+import { PP_FRAG_BIAS } from "./api/index.ts";
 import { describe } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
 
@@ -7,6 +9,7 @@ import type { Pool } from "./pool.ts";
  * one holder. @kernel page_pool_unref_netmem (include/net/page_pool/helpers.h)
  */
 export function unrefNetmem(pool: Pool, netmem: Netmem, n: number): number {
+  if (!(n >= 1)) throw new UsageError("page-pool", "holders to drop", n, "give 1 or more");
   const left = netmem.ppRefCount - n;
   if (left === 0) {
     netmem.ppRefCount = 1;
@@ -15,4 +18,10 @@ export function unrefNetmem(pool: Pool, netmem: Netmem, n: number): number {
   netmem.ppRefCount = left;
   if (left < 0) pool.kernel.reports.report("pp-ref-underflow", "warn", netmemName(netmem), `page_pool ${pool.id}`, `pp_ref_count ${left} after ${n} holders let go; ${describe(pool)}`);
   return left;
+}
+
+/** @kernel page_pool_fragment_netmem */
+export function fragmentNetmem(netmem: Netmem, n: number): void {
+  if (!Number.isInteger(n) || n < 1 || n > PP_FRAG_BIAS) throw new UsageError("page-pool", "holders", n, `give 1 to ${PP_FRAG_BIAS}`);
+  netmem.ppRefCount = n;
 }

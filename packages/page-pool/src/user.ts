@@ -14,11 +14,11 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   readonly #clock: Clock;
   /** Up to 6.7 there is nothing to ask. */
   readonly #hasNetlink: boolean;
-  readonly #pools = new Map<number, Pool>();
+  /** By id; null for one that is gone. A bulk put looks here on the packet path. */
+  readonly #pools: (Pool | null)[] = [null];
   /** By device, the newest pool first. */
   readonly #visible = new Map<NetDevice, Pool[]>();
   readonly #listeners: PagePoolListener[] = [];
-  #lastId = 0;
 
   constructor(clock: Clock, hasNetlink: boolean) {
     this.#clock = clock;
@@ -27,15 +27,15 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
 
   /** The id of the pool that is listed next. */
   nextId(): number {
-    return this.#lastId + 1;
+    return this.#pools.length;
   }
 
   find(id: number): Pool | null {
-    return this.#pools.get(id) ?? null;
+    return this.#pools[id] ?? null;
   }
 
   all(): Pool[] {
-    return [...this.#pools.values()];
+    return this.#pools.filter((pool) => pool !== null);
   }
 
   /** Pools linked to this device, the newest first. */
@@ -45,8 +45,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
 
   /** @kernel page_pool_list */
   list(pool: Pool): void {
-    this.#lastId = pool.id;
-    this.#pools.set(pool.id, pool);
+    this.#pools.push(pool);
     if (pool.netdev === null) return;
     this.#visible.set(pool.netdev, [pool, ...this.of(pool.netdev)]);
     this.#event("page-pool-add-ntf", pool);
@@ -61,7 +60,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   /** @kernel page_pool_unlist */
   unlist(pool: Pool): void {
     this.#event("page-pool-del-ntf", pool);
-    this.#pools.delete(pool.id);
+    this.#pools[pool.id] = null;
     if (pool.netdev !== null) this.#visible.set(pool.netdev, this.of(pool.netdev).filter((other) => other !== pool));
   }
 

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
-import { GFP_ATOMIC } from "@netmem/mm/api";
+import { GFP_ATOMIC, type Page } from "@netmem/mm/api";
 import { NAPIF_STATE_SCHED } from "@netmem/xdp/api";
 import type { PagePool } from "../src/api/index.ts";
-import { PoolRig } from "./rig.ts";
+import { PoolRig, refs } from "./rig.ts";
 
 /** What the pool says of itself in a report. */
 const STATE = /page_pool 1: hold 64, release 0, in flight 64, cache 62, ring 1, 1 users$/;
@@ -162,4 +162,37 @@ test("direct recycling: switched off while its NAPI may run, or is on a list, is
   const bare = new PoolRig();
   bare.create().disableDirectRecycling();
   expect(bare.kinds()).toEqual([]);
+});
+
+test.each<[string, (pool: PagePool, page: Page) => void, RegExp]>([
+  ["updateNid", (pool) => pool.updateNid(0.5), /page-pool: nid = 0\.5: give a memory node/],
+  ["nidChanged", (pool) => pool.nidChanged(-7), /nid = -7/],
+  ["unrefNetmem", (pool, page) => pool.unrefNetmem(page, 0), /holders to drop = 0: give 1 or more/],
+  ["fragmentNetmem", (pool, page) => pool.fragmentNetmem(page, 0), /holders = 0: give 1 to 536870912/],
+  ["putNetmemBulk", (pool, page) => pool.putNetmemBulk([page], 2), /count of a bulk put = 2: give 0 to 1, the entries there are/],
+  ["putNetmemBulk", (pool, page) => pool.putNetmemBulk([page, null], 2), /entry 1 of a bulk put = null: give netmems/],
+])("%s with a value that makes no sense names it, and nothing is changed", (_name, call, message) => {
+  const { rig, pool, out } = withTwo();
+  expect(() => call(pool, out)).toThrow(message);
+  expect([refs(out), pool.cacheCount, pool.ringCount(), rig.kinds()]).toEqual(["1/1", 62, 1, []]);
+});
+
+test("syncing for the CPU what is not mapped is misuse", () => {
+  const rig = new PoolRig();
+  const pool = rig.create({ flags: 0 });
+  expect(() => pool.dmaSyncForCpu(rig.take(pool, 1)[0]!, 0, 100)).toThrow(/flags = 0: syncing needs a pool with PP_FLAG_DMA_MAP/);
+});
+
+test("[last-reference] a fragment with two holders: each drops a page reference before it counts as a fragment", () => {
+  const rig = new PoolRig({ sharedRelease: "last-reference" });
+  const pool = rig.create();
+  const frag = rig.pools.createFrag();
+  const page = pool.allocFrag(frag, 3000, GFP_ATOMIC)!;
+  pool.refNetmem(page);
+  pool.putFullNetmem(page, false);
+  expect([refs(page), pool.fragUsers]).toEqual([`1/${2 ** 29}`, 1]);
+  pool.allocFrag(frag, 3000, GFP_ATOMIC);
+  expect([refs(page), pool.ringCount()]).toEqual(["1/1", 0]);
+  pool.putFullNetmem(page, false);
+  expect([rig.kinds(), pool.ringItems().includes(page)]).toEqual([[], true]);
 });

@@ -104,8 +104,10 @@ describe("binding a provider to a queue", () => {
     const { bench, dev, providers } = queues();
     const provider = bench.provider(2);
     providers.openRxq(dev, 1, provider);
+    const boundWhenTold: unknown[] = [];
+    bench.machine.xdp.notifiers.registerNetdeviceNotifier({ netdeviceEvent: () => void boundWhenTold.push(dev.rxQueues[1]!.memoryProvider) });
     bench.machine.net.unregisterNetdev(dev);
-    expect([dev.rxQueues[1]!.memoryProvider, dev.up]).toEqual([null, false]);
+    expect([dev.rxQueues[1]!.memoryProvider, dev.up, boundWhenTold]).toEqual([null, false, [null]]);
     providers.closeRxq(dev, 1, provider);
     expect(bench.kinds()).toEqual([]);
     bench.machine.net.unregisterNetdev(dev);
