@@ -1,6 +1,6 @@
 import { createKernel } from "@netmem/kernel";
 import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, type ExecutionContext, type Kernel } from "@netmem/kernel/api";
-import { createMm } from "@netmem/mm";
+import { createMm, type MmOptions } from "@netmem/mm";
 import { DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, PP_SIGNATURE, type DmaDevice, type Mm, type Netmem, type Page, type PageAllocator } from "@netmem/mm/api";
 import { createXdp } from "@netmem/xdp";
 import { MIN_NAPI_ID, type MemRegistry, type NapiStruct, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
@@ -28,10 +28,12 @@ export class PoolRig {
   bulkLimit = Infinity;
   /** Trace of the probe, `hold 5`, `release 1`, `pool 0 64 64 1`. */
   readonly events: string[] = [];
+  /** By release: whether the pool's mark was still on. */
+  readonly markedAtRelease: boolean[] = [];
 
-  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly minFreePages?: number; readonly aperturePages?: number; readonly coherent?: boolean } = {}) {
-    this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
-    this.mm = createMm(this.kernel, { nrPages: options.nrPages ?? 512, minFreePages: options.minFreePages ?? 0 });
+  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly minFreePages?: number; readonly aperturePages?: number; readonly coherent?: boolean; readonly nodes?: NonNullable<MmOptions["nodes"]> } = {}) {
+    this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect", ...(options.nodes === undefined ? {} : { cpuNodes: [0, 1] }) });
+    this.mm = createMm(this.kernel, { ...(options.nodes === undefined ? { nrPages: options.nrPages ?? 512 } : { nodes: options.nodes }), minFreePages: options.minFreePages ?? 0 });
     this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
     const { structs, registry, notifiers } = createXdp(this.kernel, this.mm.pages, {
       returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true,
@@ -51,7 +53,10 @@ export class PoolRig {
     });
     const probe: PagePoolProbe = {
       stateHold: (_pool, _netmem, hold) => void this.events.push(`hold ${hold}`),
-      stateRelease: (_pool, _netmem, release) => void this.events.push(`release ${release}`),
+      stateRelease: (_pool, netmem, release) => {
+        this.events.push(`release ${release}`);
+        this.markedAtRelease.push(netmem.poolState !== 0);
+      },
       release: (_pool, inflight, hold, release, cnt) => void this.events.push(`pool ${inflight} ${hold} ${release} ${cnt}`),
       updateNid: (_pool, poolNid, newNid) => void this.events.push(`nid ${poolNid} ${newNid}`),
     };
@@ -85,9 +90,11 @@ export class PoolRig {
   softirq<T>(cpu: number, work: () => T): T {
     const context: ExecutionContext = this.kernel.context;
     context.cpu = cpu;
+    context.node = this.kernel.cpuNodes[cpu]!;
     context.level = CONTEXT_SOFTIRQ;
     const result = work();
     context.cpu = 0;
+    context.node = this.kernel.cpuNodes[0]!;
     context.level = CONTEXT_PROCESS;
     return result;
   }
