@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { GFP_ATOMIC, PP_MAGIC_32, ppDmaIndexBits, type DmaDevice, type Page } from "@netmem/mm/api";
+import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, DMA_FROM_DEVICE, GFP_ATOMIC, PP_MAGIC_32, ppDmaIndexBits, type DmaDevice, type Page } from "@netmem/mm/api";
+import { PP_FLAG_DMA_MAP } from "../src/api/index.ts";
 import { DmaIndexTable } from "../src/dma-index.ts";
 import { PoolRig } from "./rig.ts";
 
@@ -83,13 +84,44 @@ test("an address that does not fit into the word is undone and said once: 32 bit
   expect(rig.take(rig.create(), 1)[0]!.dmaAddr).toBeGreaterThan(0);
 });
 
+/** The device, and what it was asked: name of the call, then its numbers. */
+function listening(rig: PoolRig): { readonly dev: DmaDevice; readonly calls: (readonly [string, ...number[]])[] } {
+  const calls: (readonly [string, ...number[]])[] = [];
+  const dev = new Proxy(rig.dma, {
+    get: (target, name: keyof DmaDevice) => {
+      const member = target[name];
+      if (typeof member !== "function") return member;
+      return (...args: unknown[]) => {
+        if (/^(map|unmap|sync)[A-Z]/.test(name)) calls.push([name, ...args.filter((arg) => typeof arg === "number")]);
+        return (member as (...args: unknown[]) => unknown).apply(target, args);
+      };
+    },
+  });
+  return { dev, calls };
+}
+
+test("a block is mapped whole, without cache work, and unmapped the same way; synced from the offset for max_len", () => {
+  const rig = new PoolRig();
+  const { dev, calls } = listening(rig);
+  const pool = rig.create({ dev, order: 1, offset: 64, maxLen: 1000 });
+  const page = rig.take(pool, 1)[0]!;
+  const { dmaAddr } = page;
+  rig.mm.pages.getPage(page);
+  pool.putFullNetmem(page, false);
+  const attrs = DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_WEAK_ORDERING;
+  expect(calls).toEqual([
+    ["mapPage", 0, 8192, DMA_FROM_DEVICE, attrs], ["syncForDevice", dmaAddr, 64, 1000, DMA_FROM_DEVICE], ["unmapPage", dmaAddr, 8192, DMA_FROM_DEVICE, attrs],
+  ]);
+});
+
 test("sync for the CPU: from the pool's offset, whatever its flags", () => {
   const rig = new PoolRig();
-  const pool = rig.create({ flags: 1, offset: 64, maxLen: 1000 });
+  const { dev, calls } = listening(rig);
+  const pool = rig.create({ dev, flags: PP_FLAG_DMA_MAP, offset: 64, maxLen: 1000 });
   const page = rig.take(pool, 1)[0]!;
-  const { syncs } = rig.dma.stats;
-  pool.dmaSyncForCpu(page, 0, 100);
-  pool.dmaSyncNetmemForCpu(page, 0, 100);
-  expect(rig.dma.stats.syncs - syncs).toBe(2);
+  calls.length = 0;
+  pool.dmaSyncForCpu(page, 8, 100);
+  pool.dmaSyncNetmemForCpu(page, 16, 200);
+  expect(calls).toEqual([["syncForCpu", page.dmaAddr, 72, 100, DMA_FROM_DEVICE], ["syncForCpu", page.dmaAddr, 80, 200, DMA_FROM_DEVICE]]);
 });
 

@@ -162,6 +162,10 @@ test("direct recycling: switched off while its NAPI may run, or is on a list, is
   const bare = new PoolRig();
   bare.create().disableDirectRecycling();
   expect(bare.kinds()).toEqual([]);
+  // Up to 6.3 nobody goes by the NAPI, and nobody asks.
+  const old = new PoolRig({ napiLocal: "nobody" });
+  old.create({ napi: Object.assign(old.addNapi(), { listOwner: 1 }) }).disableDirectRecycling();
+  expect(old.kinds()).toEqual([]);
 });
 
 test.each<[string, (pool: PagePool, page: Page) => void, RegExp]>([

@@ -98,3 +98,36 @@ test("[last-reference] each way of putting drops one reference while there is an
     expect([refs(page), pool.ringCount(), pool.releaseCnt]).toEqual(["1/1", 1, 0]);
   }
 });
+
+test("a bulk in the consumer's own softirq goes to its cache, where the pool finds that out", () => {
+  for (const [napiLocal, cached] of [["pool", 3], ["skb-free", 0], ["nobody", 0]] as const) {
+    const rig = new PoolRig({ napiLocal });
+    const pool = rig.create({}, 1);
+    const pages = rig.take(pool, 3);
+    rig.softirq(1, () => pool.putNetmemBulk(pages, 3));
+    expect([pool.recycleStats.cached, pool.recycleStats.ring]).toEqual([cached, 3 - cached]);
+  }
+});
+
+test("a bulk takes as many as it is told, and no more, in parts too", () => {
+  const rig = new PoolRig();
+  const pool = rig.create({ poolSize: 64 });
+  pool.putNetmemBulk(rig.take(pool, 40), 20);
+  expect([rig.kinds(), pool.ringCount()]).toEqual([["pp-bulk-size"], 20]);
+  pool.putNetmemBulk(rig.take(pool, 4), 0);
+  expect(pool.ringCount()).toBe(20);
+});
+
+test("skb frees from 6.4 to 6.9: the caller's word of a NAPI counts outside softirq, and without it softirq does; only on the CPU whose list has the NAPI", () => {
+  const cached = (napiSafe: boolean, softirq: boolean, owner: number): number => {
+    const rig = new PoolRig({ napiLocal: "skb-free" });
+    const pool = rig.create();
+    const page = rig.take(pool, 1)[0]!;
+    rig.napi.listOwner = owner;
+    const free = (): void => pool.returnNetmem(page, false, napiSafe);
+    if (softirq) rig.softirq(0, free);
+    else free();
+    return pool.recycleStats.cached;
+  };
+  expect([cached(true, false, 0), cached(false, false, 0), cached(false, true, 0), cached(true, true, 1)]).toEqual([1, 0, 1, 0]);
+});

@@ -33,7 +33,7 @@ row(43, "all pages back: destroy frees at once, in the order disconnect, unlist,
   pool.recycleDirect(bench.takeNiov(pool));
   pool.destroy();
   pool.unuseXdpMem();
-  expect([steps, pool.dead]).toEqual([["disconnect, listed true", "uninit, listed false, in flight 0"], true]);
+  expect([steps, pool.dead, pool.memId]).toEqual([["disconnect, listed true", "uninit, listed false, in flight 0"], true, 0]);
 });
 
 row(44, "one page held: destroy waits, unmaps it now; its late put does not unmap it again", (bench) => {
