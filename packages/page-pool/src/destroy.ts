@@ -78,7 +78,7 @@ function releaseRetry(pool: Pool): void {
   // It will never get better.
   if (out < 0 && pool.rules.stopsAtNegative) return;
   const now = pool.kernel.clock.nowNs;
-  const visible = pool.rules.listsToUsers && pool.netdev !== null && !pool.poisoned;
+  const visible = pool.rules.listsToUsers && pool.netdev !== null;
   if (now >= pool.deferWarnNs && !visible) {
     const seconds = Math.floor((now - pool.deferStartNs) / NSEC_PER_SEC);
     const which = pool.rules.listsToUsers ? `: id ${pool.id}, ${out}` : ` ${out}`;

@@ -71,8 +71,6 @@ export class PoolState {
   nid: number;
   napi: NapiStruct | null;
   netdev: NetDevice | null;
-  /** Its device is gone, and so is loopback: nobody will find it. @kernel NET_PTR_POISON */
-  poisoned: boolean;
   readonly dev: DmaDevice | null;
   readonly dmaMap: boolean;
   /** Cleared by the first scrub: from then on the device is nobody's business. */
@@ -138,7 +136,6 @@ export class PoolState {
     this.nid = params.nid;
     this.napi = params.napi;
     this.netdev = params.netdev;
-    this.poisoned = false;
     this.dev = params.dev;
     this.dmaMap = (params.flags & PP_FLAG_DMA_MAP) !== 0;
     this.dmaSync = (params.flags & PP_FLAG_DMA_SYNC_DEV) !== 0;

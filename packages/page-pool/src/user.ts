@@ -70,10 +70,8 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
     const pools = this.of(dev);
     this.#visible.delete(dev);
     const heir = dev.loopback;
-    for (const pool of pools) {
-      pool.netdev = heir;
-      pool.poisoned = heir === null;
-    }
+    // Null stands for both: no device ever, and NET_PTR_POISON.
+    for (const pool of pools) pool.netdev = heir;
     if (heir === null || pools.length === 0) return;
     this.#visible.set(heir, [...pools, ...this.of(heir)]);
     for (const pool of pools) this.#event("page-pool-change-ntf", pool);

@@ -57,6 +57,24 @@ test("memory fails for the pool itself in silence, for counters and ring with a 
   ]);
 });
 
+test("memory is asked for before orders and providers are looked at, as in the kernel", () => {
+  const rig = new PoolRig();
+  rig.mm.faults.failSlab.arm({ nth: 3 });
+  expect(rig.pools.create(rig.params({ order: 11 }))).toBe(-ENOMEM);
+  rig.mm.faults.failSlab.disarm();
+  expect([rig.pools.create(rig.params({ order: 11 })), typeof rig.pools.create(rig.params({ order: 10 }))]).toEqual([-EINVAL, "object"]);
+});
+
+test("the counters are a set a CPU, the ring a pointer a slot: that is what a fault point weighs", () => {
+  const least = (bytes: number): unknown => {
+    const rig = new PoolRig();
+    rig.mm.faults.failSlab.arm({ space: bytes });
+    return typeof rig.pools.create(rig.params({ poolSize: 16 }));
+  };
+  // Struct 2048, counters 2 × 40, ring 16 × 8: with room for all but one byte of the last, that fails.
+  expect([least(2048 + 80 + 128), least(2048 + 80 + 127)]).toEqual(["object", "number"]);
+});
+
 test("any allocation can be made to fail, as error injection does, one from a full cache too", () => {
   const rig = new PoolRig();
   const pool = rig.create();

@@ -17,6 +17,8 @@ export class PoolBench {
   /** What the pools come from: the machine's own, or `overPages`. */
   pagePools: PagePools;
   #queues: QueuePools | null = null;
+  /** What the pool of each queue is asked for beside the usual. */
+  readonly #overrides: Partial<PagePoolParams>[] = [];
 
   constructor(preset: PresetName, options: MachineOptions = {}, coherent: boolean = false) {
     const zone = { name: "Normal", pages: 1024 } as const;
@@ -66,8 +68,9 @@ export class PoolBench {
     const { dev } = this;
     dev.up = true;
     dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+    this.#overrides[queueIndex] = overrides;
     this.#queues ??= new QueuePools(this.pagePools, (queueIdx) => this.params({
-      flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM, napi: null, netdev: dev, queueIdx, ...overrides,
+      flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM, napi: null, netdev: dev, queueIdx, ...this.#overrides[queueIdx],
     }));
     dev.queueMgmtOps = this.#queues;
     const errno = this.pagePools.providers.openRxq(dev, queueIndex, provider);
