@@ -20,13 +20,13 @@ export function describe(pool: Pool): string {
 export function refusePut(pool: Pool, netmem: Netmem, what: string): void {
   const { kernel } = pool;
   const owner = netmem.poolState >> 1;
-  const theirs = owner === 0 || owner === pool.id ? null : pool.registry.find(owner);
   let kind = "pp-unowned-put";
   let message = `${what}, but no pool has it`;
   if (owner === pool.id) {
     kind = "pp-double-put";
     message = `${what}, but it lies in the pool's cache or ring already`;
   } else if (owner !== 0) {
+    const theirs = pool.registry.find(owner);
     kind = "pp-foreign-put";
     message = `${what}, but it is page_pool ${owner}'s${theirs === null ? "" : ` (${describe(theirs)})`}`;
   } else if (pool.dead) {

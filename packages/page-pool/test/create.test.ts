@@ -113,6 +113,13 @@ test("system pools: when one cannot be had, those before it are given back", () 
   expect([rig.pools.pools(), rig.registry.registerMemModel(2, rig.create())]).toEqual([[], 2]);
 });
 
+test("system pools: when one cannot be registered, it is given back like those before it", () => {
+  const rig = new PoolRig();
+  let registered = 0;
+  const refusing = { registerMemModel: (...args: Parameters<typeof rig.registry.registerMemModel>) => (registered++ === 1 ? -ENOMEM : rig.registry.registerMemModel(...args)) };
+  expect([createSystemPools(rig.kernel, rig.pools, { ...rig.registry, ...refusing }), rig.pools.pools()]).toEqual([-ENOMEM, []]);
+});
+
 test("up to 6.8 PP_FLAG_SYSTEM_POOL is unknown", () => {
   const rig = new PoolRig({ hasSystemPools: false });
   expect(rig.pools.create(rig.params({ flags: PP_FLAG_SYSTEM_POOL }))).toBe(-EINVAL);

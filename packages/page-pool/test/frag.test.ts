@@ -3,6 +3,14 @@ import { GFP_ATOMIC, PAGE_PFMEMALLOC_BIT, type Page } from "@netmem/mm/api";
 import { PP_FRAG_BIAS } from "../src/api/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
+test("the last of several holders leaves the count at 1, where the page's next trip starts", () => {
+  const rig = new PoolRig();
+  const pool = rig.create();
+  const page = rig.take(pool, 1)[0]!;
+  pool.fragmentNetmem(page, 3);
+  expect([pool.unrefNetmem(page, 2), page.ppRefCount, pool.unrefNetmem(page, 1), page.ppRefCount]).toEqual([1, 1, 0, 1]);
+});
+
 test("a whole page is given at offset 0, whatever the last fragment's was", () => {
   const rig = new PoolRig();
   const pool = rig.create();

@@ -99,6 +99,7 @@ test("a pool under teardown: allocations and direct puts are reports; what comes
   expect(pool.allocPages(0)).toBeNull();
   expect([rig.kinds(), pool.cacheCount, pool.ringCount(), pool.recycleStats.cacheFull]).toEqual([["pp-direct-after-destroy", "pp-use-after-destroy"], 0, 1, 0]);
   expect(rig.kernel.reports.reports[1]!.message).toContain("under teardown, attempt 1");
+  expect(rig.events.filter((event) => event.startsWith("pool "))).toEqual(["pool 2 64 62 1"]);
   pool.putFullNetmem(b!, false);
   rig.kernel.scheduler.runFor(NSEC_PER_SEC);
   expect([pool.dead, rig.mm.pages.freePages()]).toEqual([true, rig.mm.pages.nrPages]);

@@ -97,6 +97,21 @@ test("the device goes: loopback has its pools, without an ifindex, each with an 
   expect([events, rig.pools.pools()]).toEqual([[], [own]]);
 });
 
+test("devices are listed by ifindex, whatever their first pools' order; other events than UNREGISTER change nothing", () => {
+  const { rig } = listed();
+  const later = rig.create({ netdev: rig.structs.createNetDevice("rig1", 5, 1) });
+  const pool = rig.create({ netdev: rig.dev });
+  rig.notifiers.callNetdeviceNotifiers(NETDEV_UNREGISTER - 1, rig.dev);
+  expect([rig.pools.netlink.dump().map(({ id }) => id), pool.netdev === rig.dev]).toEqual([[pool.id, later.id], true]);
+});
+
+test("users never see a negative count, and showing it is no report", () => {
+  const { rig } = listed();
+  const pool = rig.create({ netdev: rig.dev });
+  Object.assign(pool, { releaseCnt: 3 });
+  expect([rig.pools.netlink.get(pool.id), rig.kinds()]).toMatchObject([{ inflight: 0, inflightMem: 0 }, []]);
+});
+
 test("up to 6.7 there is no such family", () => {
   const { rig, events } = listed({ listsToUsers: false });
   const pool = rig.create({ netdev: rig.dev });

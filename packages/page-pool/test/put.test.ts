@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { PAGE_VIEW_MAPPING, PAGE_VIEW_PAGE_POOL, type Page } from "@netmem/mm/api";
+import { PAGE_VIEW_MAPPING, PAGE_VIEW_PAGE_POOL, PAGE_VIEW_PAGE_POOL_V3, type Page } from "@netmem/mm/api";
 import { PoolRig, refs } from "./rig.ts";
 
 test("skb-mm row 36: a page that leaves its pool is unmapped once, its dma_addr 0, its words free, and counted as released", () => {
@@ -15,6 +15,14 @@ test("skb-mm row 36: a page that leaves its pool is unmapped once, its dma_addr 
   expect([rig.dma.stats.unmaps, page.dmaAddr, page.claims, pool.releaseCnt, rig.events.filter((event) => event === "release 1")]).toEqual([1, 0, 0, 1, ["release 1"]]);
   expect([page.ppDmaIndex, page.memType, page.memId, page.ppRefCount, page.ppMagic, page.pp]).toEqual([0, 0, 0, 0, 0, null]);
   expect([dmaAddr > 0, page.refcount, rig.kinds()]).toEqual([true, 1, []]);
+});
+
+test("a pool with a signature word of its own claims the words of that layout, and frees them", () => {
+  const rig = new PoolRig({ ownSignatureWord: true });
+  const page = rig.take(rig.create(), 1)[0]!;
+  expect([1, 4, 5].map((word) => rig.mm.words.ownerOf(page, word))).toEqual([0, PAGE_VIEW_PAGE_POOL_V3, PAGE_VIEW_PAGE_POOL_V3]);
+  rig.pools.pools()[0]!.releaseNetmem(page);
+  expect([page.claims, rig.kinds()]).toEqual([0, []]);
 });
 
 test("a pool that is given a page whose words are another's is reported by word", () => {

@@ -100,14 +100,39 @@ describe("binding a provider to a queue", () => {
     expect([bench.kinds(), dev.rxQueues[1]!.memoryProvider === provider]).toEqual([["mp-close-mismatch", "mp-close-mismatch"], true]);
   });
 
+  test("closed while nothing is bound: a report too, as long as the device is there", () => {
+    const { bench, dev, providers } = queues();
+    providers.closeRxq(dev, 1, bench.provider(2));
+    expect(bench.kinds()).toEqual(["mp-close-mismatch"]);
+  });
+
+  test("a driver that cannot restart the queue as it is closed: a report with the errno, and nothing is bound any more", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 1, provider);
+    ops.failures.set("alloc", { errno: -ENOMEM, from: 2, times: 1 });
+    providers.closeRxq(dev, 1, provider);
+    const { reports } = bench.machine.kernel.reports;
+    expect([bench.kinds(), dev.rxQueues[1]!.memoryProvider]).toEqual([["mp-close-failed"], null]);
+    expect(reports[0]!.message).toContain("errno -12");
+  });
+
+  test("a driver that makes its pool for another queue of the same provider: -ENODATA", () => {
+    const { bench, dev, providers } = queues();
+    const provider = bench.provider(4);
+    dev.queueMgmtOps = new QueuePools(bench.pagePools, () => bench.params({ flags: UNREADABLE, napi: null, netdev: dev, queueIdx: 1 }));
+    expect([providers.openRxq(dev, 1, provider), providers.openRxq(dev, 2, provider), dev.rxQueues[2]!.memoryProvider]).toEqual([0, -ENODATA, null]);
+  });
+
   test("the device is unregistered while bound: the provider forgets it, and closing later says nothing", () => {
     const { bench, dev, providers } = queues();
     const provider = bench.provider(2);
     providers.openRxq(dev, 1, provider);
     const boundWhenTold: unknown[] = [];
     bench.machine.xdp.notifiers.registerNetdeviceNotifier({ netdeviceEvent: () => void boundWhenTold.push(dev.rxQueues[1]!.memoryProvider) });
+    providers.openRxq(dev, 3, provider);
     bench.machine.net.unregisterNetdev(dev);
-    expect([dev.rxQueues[1]!.memoryProvider, dev.up, boundWhenTold]).toEqual([null, false, [null]]);
+    expect([dev.rxQueues.map(({ memoryProvider }) => memoryProvider), dev.up, boundWhenTold, dev.loopback!.up]).toEqual([[null, null, null, null], false, [null], true]);
     providers.closeRxq(dev, 1, provider);
     expect(bench.kinds()).toEqual([]);
     bench.machine.net.unregisterNetdev(dev);
@@ -169,6 +194,53 @@ describe("the reference provider", () => {
     expect(bench.kinds()).toEqual([]);
   });
 
+  test("an area is mapped once for all its pools, until the last of them is gone", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(3);
+    const before = bench.dma.liveMappings();
+    const mapped = (): number => bench.dma.liveMappings() - before;
+    providers.openRxq(dev, 0, provider);
+    providers.openRxq(dev, 1, provider);
+    expect(mapped()).toBe(3);
+    providers.closeRxq(dev, 0, provider);
+    expect([mapped(), ops.running(1)!.memoryProvider === provider, provider.area.niovs.every(({ dmaAddr }) => dmaAddr > 0)]).toEqual([3, true, true]);
+    providers.closeRxq(dev, 1, provider);
+    expect([mapped(), provider.area.niovs.map(({ dmaAddr }) => dmaAddr)]).toEqual([0, [0, 0, 0]]);
+  });
+
+  test("what the user gives back goes first, synced for the device, and is one reference less; the rest follows into the cache", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(8);
+    providers.openRxq(dev, 0, provider);
+    const pool = ops.running(0)!;
+    const [a, b] = [bench.takeNiov(pool), bench.takeNiov(pool)];
+    while (pool.cacheCount > 0) bench.takeNiov(pool);
+    for (const niov of [a, b]) {
+      provider.giveToUser(niov);
+      pool.putFullNetmem(niov, false);
+      provider.userReturns(niov);
+    }
+    provider.free.push(bench.provider(1).area.niovs[0]!);
+    const { syncs } = bench.dma.stats;
+    expect(bench.takeNiov(pool) === a).toBe(true);
+    expect([provider.userRefs[a.index], provider.userRefs[b.index], pool.cacheCount, provider.free.length, bench.dma.stats.syncs - syncs]).toEqual([0, 0, 1, 1, 2]);
+  });
+
+  test("it never asks for more room than the cache has: what is left over stays where it was", () => {
+    const bench = new PoolBench("6.18", { extraBytes: 300 * 4096 });
+    const provider = bench.provider(200);
+    const pool = bench.bind(provider) as PagePool;
+    const niovs = Array.from({ length: 200 }, () => bench.takeNiov(pool));
+    expect(bench.kinds()).toEqual([]);
+    for (const niov of niovs) {
+      provider.giveToUser(niov);
+      pool.putFullNetmem(niov, false);
+      provider.userReturns(niov);
+    }
+    bench.takeNiov(pool);
+    expect([bench.kinds(), 200 - provider.refillRing.length - pool.cacheCount]).toEqual([[], 1]);
+  });
+
   test("malformed returns, of what the user never had or had given back already, are skipped", () => {
     const { bench, dev, ops, providers } = queues();
     const provider = bench.provider(1);
@@ -202,7 +274,6 @@ describe("the reference provider", () => {
 describe("a provider that breaks its contract is reported, and the pool goes on", () => {
   test.each<[string, (provider: ReturnType<PoolBench["provider"]>) => object, string[]]>([
     ["hands out what it did not count", (provider) => ({ allocNetmems: () => provider.free.pop() ?? null }), ["mp-not-counted"]],
-    ["hands out another pool's", (provider) => ({ allocNetmems: () => provider.area.niovs.find(({ poolState }) => poolState > 0) ?? provider.free.pop() ?? null }), ["mp-not-counted"]],
     ["puts what it did not count into the cache", (provider) => ({ allocNetmems: (pool: ProviderPool) => {
       pool.netmemPlaceInCache(provider.free[0]!);
       return null;
@@ -212,6 +283,34 @@ describe("a provider that breaks its contract is reported, and the pool goes on"
     const provider = bench.provider(4);
     const pool = bench.bind(Object.assign(provider, broken(provider))) as PagePool;
     expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight(), pool.cacheCount]).toEqual([null, kinds, 0, 0]);
+  });
+
+  test("it hands out another pool's, or puts its own into the cache a second time", () => {
+    const { bench, dev, ops, providers } = queues();
+    providers.openRxq(dev, 0, bench.provider(1));
+    const theirs = bench.takeNiov(ops.running(0)!);
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 1, provider);
+    const pool = ops.running(1)!;
+    provider.allocNetmems = () => theirs;
+    expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight()]).toEqual([null, ["mp-not-counted"], 0]);
+    provider.allocNetmems = (of) => {
+      const own = provider.free.pop()!;
+      of.niovSetPagePool(own);
+      of.netmemPlaceInCache(own);
+      of.netmemPlaceInCache(own);
+      return null;
+    };
+    expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.cacheCount]).toEqual([null, ["mp-not-counted", "mp-not-counted"], 1]);
+  });
+
+  test("a caller that can only use pages is told, and the buffer is back in the pool; released to an skb, it stays the pool's", () => {
+    const bench = new PoolBench("6.18");
+    const pool = bench.bind(bench.provider(2)) as PagePool;
+    expect([bench.softirq(0, () => pool.allocPages(GFP_ATOMIC)), bench.kinds(), pool.inflight(), pool.ringCount() + pool.cacheCount]).toEqual([null, ["netmem-not-a-page"], 2, 2]);
+    const niov = bench.takeNiov(pool);
+    pool.releaseNetmem(niov);
+    expect([bench.kinds(), niov.pp === pool, pool.inflight()]).toEqual([["netmem-not-a-page", "netmem-not-a-page"], true, 2]);
   });
 
   test("it fills the cache beyond its end: the rest stays its own", () => {

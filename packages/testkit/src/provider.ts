@@ -61,7 +61,7 @@ export class AreaProvider implements MemoryProvider {
 
   destroy(pool: ProviderPool): void {
     this.pools.splice(this.pools.indexOf(pool), 1);
-    if (this.pools.length === 0) this.#unmap(pool, this.#dmaAddrs.length);
+    if (this.pools.length === 0) this.#unmap(pool);
   }
 
   nlFill(_queue: NetdevRxQueue | null): MemoryProviderInfo {
@@ -120,7 +120,7 @@ export class AreaProvider implements MemoryProvider {
     for (const niov of this.area.niovs) {
       const dmaAddr = dev.mapNetIov(niov, PAGE_SIZE, pool.params.dmaDir, 0);
       if (dev.mappingError(dmaAddr) || pool.niovSetDmaAddr(niov, dmaAddr)) {
-        this.#unmap(pool, this.#dmaAddrs.length);
+        this.#unmap(pool);
         return false;
       }
       this.#dmaAddrs.push(dmaAddr);
@@ -128,9 +128,9 @@ export class AreaProvider implements MemoryProvider {
     return true;
   }
 
-  #unmap(pool: ProviderPool, count: number): void {
+  #unmap(pool: ProviderPool): void {
     const { dev, dmaDir } = pool.params;
-    for (const dmaAddr of this.#dmaAddrs.splice(0, count)) dev!.unmapPage(dmaAddr, PAGE_SIZE, dmaDir, 0);
+    for (const dmaAddr of this.#dmaAddrs.splice(0)) dev!.unmapPage(dmaAddr, PAGE_SIZE, dmaDir, 0);
     for (const niov of this.area.niovs) niov.dmaAddr = 0;
   }
 }
