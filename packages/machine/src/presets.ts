@@ -28,7 +28,7 @@ export interface Preset {
   readonly mm: MmRules;
   /** page_pool; each rule says from when it holds. */
   readonly pagePool: PagePoolDates;
-  /** From 6.14 (56d95b0adfa2): frames follow the page's pointer instead of their mem id. */
+  /** From 6.3: a frame's page says whose it is, and its mem id is not looked up. */
   readonly framesFollowPointer: boolean;
 }
 
@@ -59,6 +59,8 @@ const STOCK: Preset = {
     fragsCountAsFast: false,
     bulkMixesPools: false,
     listsToUsers: false,
+    listsNapiOfCreation: false,
+    atomicNeverWarns: false,
     hasSystemPools: false,
     stopsAtNegative: false,
     dmaIndexBits: 0,
@@ -89,8 +91,9 @@ const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
   smallHeads: true,
+  framesFollowPointer: true,
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
-  pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true },
+  pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },
 };
 
 const V6_18: Preset = {

@@ -32,7 +32,7 @@ export class PoolAlloc extends PoolPut {
     const refilled = this.refillAllocCache();
     if (refilled !== null) return refilled;
     if (this.memoryProvider !== null) return allocFromProvider(this, this.memoryProvider, gfp);
-    const flags = (gfp & GFP_ATOMIC) === GFP_ATOMIC ? gfp | __GFP_NOWARN : gfp;
+    const flags = this.rules.atomicNeverWarns && (gfp & GFP_ATOMIC) === GFP_ATOMIC ? gfp | __GFP_NOWARN : gfp;
     return this.params.order === 0 && this.rules.allocatesInBulk ? this.allocBulk(flags) : this.allocOne(flags);
   }
 

@@ -11,6 +11,10 @@ export function foundBySkbFree(pool: Pool, napiSafe: boolean): boolean {
 
 /** @kernel page_pool_enable_direct_recycling */
 export function enableDirectRecycling(pool: Pool, napi: NapiStruct): void {
+  if (pool.dead) {
+    warn(pool, "pp-use-after-destroy", "direct recycling switched on after it was freed");
+    return;
+  }
   if (pool.napi === napi) return;
   if (pool.napi !== null) warn(pool, "pp-napi-attached", `direct recycling switched on for a NAPI of ${napi.dev.name}, while one of ${pool.napi.dev.name} is attached`);
   pool.napi = napi;

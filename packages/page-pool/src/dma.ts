@@ -25,7 +25,7 @@ export function mapForDevice(pool: Pool, page: Page): boolean {
 /** True, with a report, if the word is too narrow for the address. @kernel page_pool_set_dma_addr_netmem (net/core/page_pool_priv.h) */
 export function storeDmaAddr(pool: Pool, netmem: Netmem, dmaAddr: number): boolean {
   if (pool.rules.dmaAddrInPages && (dmaAddr & (PAGE_SIZE - 1)) !== 0) {
-    if (pool.registry.warnedOfTracking()) return true;
+    if (pool.registry.warnedOf("pp-dma-addr")) return true;
     pool.kernel.reports.report("pp-dma-addr", "warn", netmemName(netmem), `page_pool ${pool.id}`, `device address 0x${dmaAddr.toString(16)} is not a page's, and does not fit`);
     return true;
   }
@@ -36,7 +36,7 @@ export function storeDmaAddr(pool: Pool, netmem: Netmem, dmaAddr: number): boole
 /** @kernel page_pool_register_dma_index */
 function track(pool: Pool, page: Page): boolean {
   if (pool.dmaIndex === null || pool.dmaIndex.add(page)) return true;
-  if (!pool.registry.warnedOfTracking()) {
+  if (!pool.registry.warnedOf("pp-dma-untracked")) {
     pool.kernel.reports.report("pp-dma-untracked", "warn", netmemName(page), `page_pool ${pool.id}`, `no index left for its mapping: undone; ${describe(pool)}`);
   }
   return false;
@@ -46,7 +46,7 @@ function track(pool: Pool, page: Page): boolean {
 export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): void {
   if (!pool.dev!.needSync) return;
   const { maxLen, offset, dmaDir } = pool.params;
-  const size = sizeBytes < 0 || sizeBytes > maxLen ? maxLen : sizeBytes;
+  const size = sizeBytes >= 0 && sizeBytes < maxLen ? sizeBytes : maxLen;
   pool.dev!.syncForDevice(netmem.dmaAddr, offset, size, dmaDir);
 }
 

@@ -1,7 +1,7 @@
-import { netmemName, netmemPfnTrace, type Netmem } from "@netmem/mm/api";
+import { netmemPfnTrace, type Netmem } from "@netmem/mm/api";
 import { unmapFromDevice } from "./dma.ts";
-import { describe } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
+import { reportMarkLeft, reportNotTaken } from "./provider-pool.ts";
 import { PoolState } from "./state.ts";
 
 /** How a netmem becomes a pool's, and how it leaves. */
@@ -26,7 +26,10 @@ export class PoolMarks extends PoolState {
    */
   giveBack(this: Pool, netmem: Netmem): void {
     const { pages } = this;
-    if (this.leave(netmem) === true && netmem.isNetIov === false) pages.putPage(netmem);
+    const putDue = this.leave(netmem);
+    if (netmem.isNetIov === false) {
+      if (putDue === true) pages.putPage(netmem);
+    } else if (putDue === true) reportNotTaken(this, netmem);
   }
 
   /** All of it but the put; answers whether a put is due. */
@@ -39,7 +42,7 @@ export class PoolMarks extends PoolState {
     if (this.probe !== null) this.probe.stateRelease(this, netmem, this.releaseCnt >>> 0, netmemPfnTrace(netmem));
     if (putDue === true) this.clearMark(netmem);
     else if (netmem.poolState >> 1 === this.id) {
-      this.kernel.reports.report("mp-mark-left", "warn", netmemName(netmem), `page_pool ${this.id}`, `its memory provider took it back without niovClearPagePool; ${describe(this)}`);
+      reportMarkLeft(this, netmem);
       this.clearMark(netmem);
     }
     return putDue;

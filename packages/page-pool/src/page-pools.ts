@@ -3,7 +3,7 @@ import type { FaultInjection, PageAllocator, PageWords } from "@netmem/mm/api";
 import type { NetdeviceNotifiers } from "@netmem/xdp/api";
 import {
   PagePoolFrag, PagePoolRecycleStats, PagePoolStats,
-  type MemoryProviders, type PagePool, type PagePoolNetlink, type PagePoolParams, type PagePoolProbe, type PagePools,
+  type MemoryProvider, type MemoryProviders, type PagePool, type PagePoolNetlink, type PagePoolParams, type PagePoolProbe, type PagePools,
 } from "./api/index.ts";
 import { checkTypes, lateRefusal, partsFail, queueProvider, refusal, ringSize, structFails, type Refusal } from "./create.ts";
 import { Pool } from "./pool.ts";
@@ -28,15 +28,17 @@ class PagePoolFactory implements PagePools, PoolRegistry {
   readonly netlink: PagePoolNetlink;
   readonly providers: MemoryProviders;
   readonly hasFragments: boolean;
+  readonly nrNodes: number;
   readonly #deps: PagePoolDeps;
   readonly #lists: PoolLists;
   readonly #systemRecycleStats = new PagePoolRecycleStats();
-  #warnedOfTracking = false;
+  readonly #warned = new Set<string>();
 
   constructor(deps: PagePoolDeps) {
     this.#deps = deps;
     this.hasFragments = deps.rules.hasFragments;
-    this.#lists = new PoolLists(deps.kernel.clock, deps.rules.listsToUsers);
+    this.nrNodes = 1 + Math.max(...deps.pages.zones.map(({ nid }) => nid));
+    this.#lists = new PoolLists(deps.kernel.clock, deps.rules);
     this.netlink = this.#lists;
     this.providers = new RxQueueProviders(this.#lists, deps.kernel.reports);
     deps.notifiers.registerNetdeviceNotifier(this.#lists);
@@ -46,14 +48,16 @@ class PagePoolFactory implements PagePools, PoolRegistry {
     return this.createPercpu(params, -1);
   }
 
-  createPercpu(params: PagePoolParams, cpuid: number): PagePool | number {
+  createPercpu(wanted: PagePoolParams, cpuid: number): PagePool | number {
     const { kernel, rules, faults, pages, words, probe } = this.#deps;
-    checkTypes(params, cpuid, kernel.nrCpus);
+    // The pool's from here on: what its creator does to its own later changes nothing.
+    const params = { ...wanted };
+    checkTypes(params, cpuid, kernel.nrCpus, this.nrNodes);
     // Nothing is printed: the kernel has nothing yet to print about.
     if (structFails(faults.failSlab)) return -ENOMEM;
-    const memoryProvider = queueProvider(params);
-    const refused = refusal(params, rules) ?? partsFail(params, rules, kernel.nrCpus, faults.failSlab) ?? lateRefusal(params, memoryProvider);
+    const refused = refusal(params, rules) ?? partsFail(params, rules, kernel.nrCpus, faults.failSlab) ?? lateRefusal(params);
     if (refused !== null) return this.#gaveUp(refused, params);
+    const memoryProvider = queueProvider(params) as MemoryProvider | null;
     const pool = new Pool(this.#lists.nextId(), params, {
       kernel, pages, words, probe, rules, cpuid, memoryProvider,
       failAlloc: faults.failFunction("allocNetmems"),
@@ -96,9 +100,9 @@ class PagePoolFactory implements PagePools, PoolRegistry {
     this.#lists.unlist(pool);
   }
 
-  warnedOfTracking(): boolean {
-    const before = this.#warnedOfTracking;
-    this.#warnedOfTracking = true;
+  warnedOf(kind: string): boolean {
+    const before = this.#warned.has(kind);
+    this.#warned.add(kind);
     return before;
   }
 

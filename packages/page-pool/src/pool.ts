@@ -7,9 +7,9 @@ import { disableDirectRecycling, enableDirectRecycling, foundBySkbFree } from ".
 import { storeDmaAddr, syncForCpu, syncForDevice } from "./dma.ts";
 import { allocFragNetmem, allocNetmem } from "./frag.ts";
 import { inflight } from "./inflight.ts";
-import { asPage, warn } from "./misuse.ts";
+import { asPage, refusePut, warn } from "./misuse.ts";
 import { updateNid } from "./nid.ts";
-import { placeInCache } from "./provider-pool.ts";
+import { countForPool, placeInCache } from "./provider-pool.ts";
 import { putNetmemBulk } from "./put-bulk.ts";
 import { fragmentNetmem, unrefNetmem } from "./refs.ts";
 import { releaseToSkb } from "./release-to-skb.ts";
@@ -79,17 +79,21 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
   }
 
   refNetmem(netmem: Netmem): void {
+    if (!this.hasOut(netmem)) refusePut(this, netmem, "given a further holder");
     // Designs that count no pool-aware holders know page references only.
-    if (this.countsPoolRefs || netmem.isNetIov) netmem.ppRefCount++;
+    else if (this.countsPoolRefs || netmem.isNetIov) netmem.ppRefCount++;
     else this.pages.getPage(netmem);
   }
 
   unrefNetmem(netmem: Netmem, n: number): number {
-    return unrefNetmem(this, netmem, n);
+    if (this.hasOut(netmem)) return unrefNetmem(this, netmem, n);
+    refusePut(this, netmem, "relieved of a holder");
+    return 1;
   }
 
   fragmentNetmem(netmem: Netmem, n: number): void {
-    fragmentNetmem(netmem, n);
+    if (this.hasOut(netmem)) fragmentNetmem(netmem, n);
+    else refusePut(this, netmem, "cut into fragments");
   }
 
   dmaSyncForCpu(page: Page, offset: number, sizeBytes: number): void {
@@ -122,8 +126,12 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
 
   // A memory model of xdp's.
 
-  returnNetmem(netmem: Netmem, napiDirect: boolean, napiSafe: boolean): void {
-    this.putNetmem(netmem, -1, napiDirect || foundBySkbFree(this, napiSafe));
+  returnNetmem(netmem: Netmem, napiDirect: boolean): void {
+    this.putNetmem(netmem, -1, napiDirect);
+  }
+
+  returnSkbNetmem(netmem: Netmem, napiSafe: boolean): void {
+    this.putNetmem(netmem, -1, foundBySkbFree(this, napiSafe));
   }
 
   releaseNetmem(netmem: Netmem): void {
@@ -131,7 +139,11 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
   }
 
   useXdpMem(memId: number, disconnect: () => void): void {
-    if (this.memId !== 0) warn(this, "pp-registered-twice", `registered under mem id ${memId} while it is under ${this.memId}, which will never be given back`);
+    if (this.dead) {
+      warn(this, "pp-use-after-destroy", `registered with XDP under mem id ${memId} after it was freed`);
+      disconnect();
+      return;
+    }
     this.userCnt++;
     this.memId = memId;
     this.disconnect = disconnect;
@@ -144,7 +156,7 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
   // What a memory provider may do.
 
   niovSetPagePool(niov: NetIov): void {
-    this.hold(niov);
+    countForPool(this, niov);
   }
 
   niovClearPagePool(niov: NetIov): void {

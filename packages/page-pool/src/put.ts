@@ -1,5 +1,5 @@
 import { CONTEXT_HARDIRQ, CONTEXT_SOFTIRQ } from "@netmem/kernel/api";
-import { PAGE_PFMEMALLOC_BIT, type Netmem } from "@netmem/mm/api";
+import { PAGE_PFMEMALLOC_BIT, netmemName, type Netmem } from "@netmem/mm/api";
 import { syncForDevice } from "./dma.ts";
 import { PoolMarks } from "./marks.ts";
 import { refusePut, warn } from "./misuse.ts";
@@ -23,6 +23,7 @@ export class PoolPut extends PoolMarks {
   /** @kernel page_pool_put_unrefed_netmem (net/core/page_pool.c) */
   putUnrefedNetmem(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, allowDirect: boolean): void {
     if (netmem.poolState !== this.outState) refusePut(this, netmem, "put into the pool");
+    else if (netmem.ppRefCount !== 1) warn(this, "pp-holders-left", `${netmemName(netmem)} put as if its last holder had let go, but it has ${netmem.ppRefCount}: it stays out`);
     else if (this.waitsForLastReference === false || this.stepsBack(netmem) === false) this.recycle(netmem, dmaSyncSizeBytes, allowDirect);
   }
 

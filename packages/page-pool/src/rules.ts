@@ -22,6 +22,10 @@ export interface PagePoolDates {
   readonly bulkMixesPools: boolean;
   /** From 6.8 users can list the pools of a device, and a stall of one that they can list is no longer warned of (be0096676e23). */
   readonly listsToUsers: boolean;
+  /** What users are shown of a pool's NAPI is what it had when it was created; a later kernel looks anew (6.12 does not yet). */
+  readonly listsNapiOfCreation: boolean;
+  /** From 6.18 a request with all of GFP_ATOMIC never warns (f3b52167a0cb); before, as its caller said. */
+  readonly atomicNeverWarns: boolean;
   /** From 6.9 (2b0cfa6e4956) the stack has a pool a CPU of its own, and PP_FLAG_SYSTEM_POOL is known. */
   readonly hasSystemPools: boolean;
   /** From 6.15 a negative count ends the retries of teardown; before, they went on for ever. */
@@ -42,6 +46,8 @@ export const PAGE_POOL_DATES_6_18: PagePoolDates = {
   fragsCountAsFast: false,
   bulkMixesPools: true,
   listsToUsers: true,
+  listsNapiOfCreation: false,
+  atomicNeverWarns: true,
   hasSystemPools: true,
   stopsAtNegative: true,
   dmaIndexBits: 32,

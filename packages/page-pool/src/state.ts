@@ -35,8 +35,10 @@ export interface PoolRegistry {
   readonly detached: (pool: Pool) => void;
   /** Off the lists, just before it is freed. */
   readonly unlist: (pool: Pool) => void;
-  /** The first time a pool of the machine could not track a mapping. */
-  readonly warnedOfTracking: () => boolean;
+  /** Whether a pool of the machine has warned of this already; it has from now on. */
+  readonly warnedOf: (kind: string) => boolean;
+  /** Memory nodes of the machine. */
+  readonly nrNodes: number;
 }
 
 /** The fields of a pool. What is asked on each trip of a page stands here resolved, and nothing on that path looks into `params` or `rules`. */

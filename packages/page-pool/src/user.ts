@@ -4,6 +4,7 @@ import { LOOPBACK_IFINDEX, MIN_NAPI_ID, NETDEV_UNREGISTER, type NetDevice, type 
 import { PagePoolStats, type PagePoolEvent, type PagePoolInfo, type PagePoolListener, type PagePoolNetlink, type PagePoolStatsInfo } from "./api/index.ts";
 import { inflight } from "./inflight.ts";
 import type { Pool } from "./pool.ts";
+import type { PagePoolRules } from "./rules.ts";
 
 /**
  * Which pools there are, and which of them a user can see: those linked to a device. When the device goes, loopback inherits
@@ -14,15 +15,20 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   readonly #clock: Clock;
   /** Up to 6.7 there is nothing to ask. */
   readonly #hasNetlink: boolean;
+  readonly #showsNapiOfCreation: boolean;
   /** By id; null for one that is gone. A bulk put looks here on the packet path. */
   readonly #pools: (Pool | null)[] = [null];
   /** By device, the newest pool first. */
   readonly #visible = new Map<NetDevice, Pool[]>();
   readonly #listeners: PagePoolListener[] = [];
 
-  constructor(clock: Clock, hasNetlink: boolean) {
+  /** Id of a pool's NAPI, as it was when the pool was listed. */
+  readonly #napiIds = new Map<Pool, number>();
+
+  constructor(clock: Clock, rules: Pick<PagePoolRules, "listsToUsers" | "listsNapiOfCreation">) {
     this.#clock = clock;
-    this.#hasNetlink = hasNetlink;
+    this.#hasNetlink = rules.listsToUsers;
+    this.#showsNapiOfCreation = rules.listsNapiOfCreation;
   }
 
   /** The id of the pool that is listed next. */
@@ -48,6 +54,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
     this.#pools.push(pool);
     if (pool.netdev === null) return;
     this.#visible.set(pool.netdev, [pool, ...this.of(pool.netdev)]);
+    this.#napiIds.set(pool, napiIdOf(pool));
     this.#event("page-pool-add-ntf", pool);
   }
 
@@ -61,6 +68,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   unlist(pool: Pool): void {
     this.#event("page-pool-del-ntf", pool);
     this.#pools[pool.id] = null;
+    this.#napiIds.delete(pool);
     if (pool.netdev !== null) this.#visible.set(pool.netdev, this.of(pool.netdev).filter((other) => other !== pool));
   }
 
@@ -78,11 +86,11 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   }
 
   get(id: number): PagePoolInfo | number {
-    return this.#ask(id, info);
+    return this.#ask(id, (pool) => this.#info(pool));
   }
 
   dump(): PagePoolInfo[] {
-    return this.#askAll(info);
+    return this.#askAll((pool) => this.#info(pool));
   }
 
   statsGet(id: number): PagePoolStatsInfo | number {
@@ -118,9 +126,23 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
     return devices.flatMap((dev) => this.of(dev).map(fill));
   }
 
+  #info(pool: Pool): PagePoolInfo {
+    const out = inflight(pool, false);
+    const napiId = this.#showsNapiOfCreation ? this.#napiIds.get(pool)! : napiIdOf(pool);
+    return {
+      id: pool.id,
+      ...ifindexOf(pool),
+      ...(napiId >= MIN_NAPI_ID ? { napiId } : {}),
+      inflight: out,
+      inflightMem: out * (PAGE_SIZE << pool.params.order),
+      ...(pool.detachTime > 0 ? { detachTime: pool.detachTime } : {}),
+      ...pool.memoryProvider?.nlFill(null),
+    };
+  }
+
   #event(event: PagePoolEvent, pool: Pool): void {
     if (this.#listeners.length === 0 || !this.#isVisible(pool)) return;
-    const what = info(pool);
+    const what = this.#info(pool);
     for (const listener of this.#listeners) listener.notify(event, what);
   }
 }
@@ -131,18 +153,8 @@ function ifindexOf(pool: Pool): { readonly ifindex?: number } {
   return ifindex === LOOPBACK_IFINDEX ? {} : { ifindex };
 }
 
-function info(pool: Pool): PagePoolInfo {
-  const out = inflight(pool, false);
-  const napiId = pool.napi?.napiId ?? 0;
-  return {
-    id: pool.id,
-    ...ifindexOf(pool),
-    ...(napiId >= MIN_NAPI_ID ? { napiId } : {}),
-    inflight: out,
-    inflightMem: out * (PAGE_SIZE << pool.params.order),
-    ...(pool.detachTime > 0 ? { detachTime: pool.detachTime } : {}),
-    ...pool.memoryProvider?.nlFill(null),
-  };
+function napiIdOf(pool: Pool): number {
+  return pool.napi?.napiId ?? 0;
 }
 
 function statsInfo(pool: Pool): PagePoolStatsInfo {

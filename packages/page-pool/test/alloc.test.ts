@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import { GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_PFMEMALLOC_BIT, PP_MAGIC_MASK, PP_SIGNATURE, __GFP_MEMALLOC, __GFP_NOWARN } from "@netmem/mm/api";
+import { GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_PFMEMALLOC_BIT, PP_MAGIC_MASK, PP_SIGNATURE, __GFP_HIGHMEM, __GFP_MEMALLOC, __GFP_NOWARN } from "@netmem/mm/api";
+import type { PagePool, PagePoolFrag } from "../src/api/index.ts";
+import type { PagePoolRules } from "../src/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
 test("pp-xdp row 16 [6.18]: from the reserves, the bit is set before the pool stamps the page, and both stay", () => {
@@ -15,14 +17,15 @@ test("where drivers stamp the owner, at mark time, the pool does not", () => {
   expect(rig.take(rig.create(), 1)[0]!.pp).toBeNull();
 });
 
-test("a failure in NAPI context is not worth a warning; one in process context is", () => {
-  const warnings = (gfp: number): number => {
-    const rig = new PoolRig();
+test("a failure in NAPI context is not worth a warning, up to 6.17 only if its caller says so; one in process context is", () => {
+  const warnings = (gfp: number, rules: Partial<PagePoolRules> = {}): number => {
+    const rig = new PoolRig(rules);
     rig.mm.faults.failPageAlloc.arm({});
     expect(rig.create().allocPages(gfp)).toBeNull();
     return rig.mm.pages.stats.warnings;
   };
-  expect([GFP_ATOMIC, GFP_KERNEL, GFP_KERNEL | __GFP_NOWARN].map(warnings)).toEqual([0, 1, 0]);
+  expect([GFP_ATOMIC, GFP_KERNEL, GFP_KERNEL | __GFP_NOWARN].map((gfp) => warnings(gfp))).toEqual([0, 1, 0]);
+  expect([GFP_ATOMIC, GFP_ATOMIC | __GFP_NOWARN].map((gfp) => warnings(gfp, { atomicNeverWarns: false }))).toEqual([1, 0]);
 });
 
 /** Two CPUs, each with a node. */
@@ -60,6 +63,29 @@ test("a refill keeps pages of the pool's node, though its consumer runs on anoth
   for (const page of pages) pool.putFullNetmem(page, false);
   rig.softirq(0, () => pool.allocPages(GFP_ATOMIC));
   expect(pool.allocStats).toMatchObject({ waive: 0, refill: 1 });
+});
+
+test("a refill of a pool for no node keeps what is of its consumer's, and waives the rest", () => {
+  const rig = new PoolRig({}, twoNodes);
+  const pool = rig.create();
+  const pages = rig.softirq(1, () => rig.take(pool, 64));
+  for (const page of pages) pool.putFullNetmem(page, false);
+  expect(rig.softirq(1, () => pool.allocPages(GFP_ATOMIC)!.nid)).toBe(1);
+  expect(pool.allocStats).toMatchObject({ waive: 0, refill: 1 });
+  const rest = rig.take(pool, pool.cacheCount);
+  pool.putFullNetmem(rest[0]!, false);
+  expect([rig.softirq(0, () => pool.allocPages(GFP_ATOMIC)!.nid), pool.allocStats.waive]).toEqual([0, 1]);
+});
+
+test("what each way of asking says to the page allocator", () => {
+  const asked = (ask: (pool: PagePool, frag: PagePoolFrag) => void): number => {
+    const rig = new PoolRig();
+    ask(rig.create(), Object.assign(rig.pools.createFrag(), { sizeBytes: 64 }));
+    return rig.bulkGfp;
+  };
+  expect(asked((pool) => pool.allocPages(GFP_KERNEL | __GFP_HIGHMEM))).toBe(GFP_KERNEL | __GFP_HIGHMEM);
+  expect(asked((pool, frag) => pool.allocVa(frag, GFP_KERNEL | __GFP_HIGHMEM))).toBe(GFP_KERNEL);
+  for (const ask of ["devAllocPages", "devAllocNetmems"] as const) expect(asked((pool) => pool[ask]())).toBe(GFP_ATOMIC | __GFP_NOWARN);
 });
 
 test("no memory at all: null, nothing counted as slow", () => {

@@ -27,7 +27,7 @@ test.each<[Partial<PagePoolParams>, number, string]>([
 
 test.each<[Partial<PagePoolParams>, RegExp]>([
   [{ order: 1.5 }, /page-pool: order = 1\.5/], [{ order: Number.NaN }, /order = NaN/], [{ maxLen: -5 }, /maxLen = -5/], [{ poolSize: -1 }, /poolSize = -1/],
-  [{ nid: -2 }, /nid = -2: give a memory node, or NUMA_NO_NODE/],
+  [{ nid: -2 }, /nid = -2: give a memory node from 0 to 0, or NUMA_NO_NODE/], [{ nid: 1 }, /nid = 1: give a memory node from 0 to 0/], [{ flags: 2 ** 33 }, /flags = 8589934592: give a whole number from 0 to 2\^32 - 1/],
   [{ offset: 256 }, /offset \+ maxLen = 4352: stay within the 4096 bytes of a buffer/],
   [{ dev: null }, /dev = null: PP_FLAG_DMA_MAP needs the device to map for/],
   [{ flags: PP_FLAG_ALLOW_UNREADABLE_NETMEM }, /netdev = null: PP_FLAG_ALLOW_UNREADABLE_NETMEM needs the device/],
@@ -41,6 +41,22 @@ test("a CPU that the machine does not have, or a queue that the device does not 
   const rig = new PoolRig();
   expect(() => rig.create({}, 2)).toThrow(/cpuid = 2: give -1 or a CPU from 0 to 1/);
   expect(() => rig.create({ flags: PP_FLAG_ALLOW_UNREADABLE_NETMEM, netdev: rig.dev, queueIdx: 3 })).toThrow(/queueIdx = 3: rig0 has queues 0 to 0/);
+});
+
+test("the parameters are the pool's from its creation on: what their giver does to them later changes nothing", () => {
+  const rig = new PoolRig();
+  const params = { ...rig.params() };
+  const pool = rig.pools.create(params);
+  if (typeof pool === "number") throw new Error("refused");
+  const page = rig.take(pool, 1)[0]!;
+  Object.assign(params, { order: 1, dmaDir: DMA_TO_DEVICE, maxLen: 1 });
+  rig.mm.pages.getPage(page);
+  pool.putFullNetmem(page, false);
+  expect([rig.kinds(), rig.dma.liveMappings(), pool.params.order]).toEqual([[], 63, 0]);
+});
+
+test("without syncs, what would be synced is not looked at", () => {
+  expect(new PoolRig().create({ flags: PP_FLAG_DMA_MAP, offset: 256 }).params.offset).toBe(256);
 });
 
 test("memory fails for the pool itself in silence, for counters and ring with a word; no pool is left, no id used", () => {

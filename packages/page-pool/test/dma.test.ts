@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, DMA_FROM_DEVICE, GFP_ATOMIC, PP_MAGIC_32, ppDmaIndexBits, type DmaDevice, type Page } from "@netmem/mm/api";
-import { PP_FLAG_DMA_MAP } from "../src/api/index.ts";
+import { DMA_ATTR_SKIP_CPU_SYNC, DMA_ATTR_WEAK_ORDERING, DMA_FROM_DEVICE, GFP_ATOMIC, NET_IOV_DMABUF, PP_MAGIC_32, ppDmaIndexBits, type DmaDevice, type Page } from "@netmem/mm/api";
+import { PP_FLAG_DMA_MAP, type ProviderPool } from "../src/api/index.ts";
 import { DmaIndexTable } from "../src/dma-index.ts";
 import { PoolRig } from "./rig.ts";
 
@@ -125,3 +125,12 @@ test("sync for the CPU: from the pool's offset, whatever its flags", () => {
   expect(calls).toEqual([["syncForCpu", page.dmaAddr, 72, 100, DMA_FROM_DEVICE], ["syncForCpu", page.dmaAddr, 80, 200, DMA_FROM_DEVICE]]);
 });
 
+
+test("an address that does not fit and an index that is not left are each said once, whichever came first", () => {
+  const rig = new PoolRig({ dmaIndexBits: 2, dmaAddrInPages: true }, { extraBytes: 4096 });
+  const pool = rig.create();
+  const niov = rig.mm.createNetIovArea("odd", NET_IOV_DMABUF, 1, false).niovs[0]!;
+  for (let i = 0; i < 2; i++) expect((pool as unknown as ProviderPool).niovSetDmaAddr(niov, 0x1234)).toBe(true);
+  rig.take(pool, 3);
+  expect(rig.kinds()).toEqual(["pp-dma-addr", "pp-dma-untracked"]);
+});

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type Page } from "@netmem/mm/api";
-import { NAPIF_STATE_SCHED } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_POOL, MemInfo, NAPIF_STATE_SCHED } from "@netmem/xdp/api";
 import type { PagePool } from "../src/api/index.ts";
 import { PoolRig, refs } from "./rig.ts";
 
@@ -28,7 +28,11 @@ test.each([
   ["recycleDirect", (pool: PagePool, page: never): void => pool.recycleDirect(page)],
   ["putUnrefedNetmem", (pool: PagePool, page: never): void => pool.putUnrefedNetmem(page, -1, false)],
   ["putNetmemBulk", (pool: PagePool, page: never): void => pool.putNetmemBulk([page], 1)],
-  ["returnNetmem", (pool: PagePool, page: never): void => pool.returnNetmem(page, true, true)],
+  ["returnNetmem", (pool: PagePool, page: never): void => pool.returnNetmem(page, true)],
+  ["returnSkbNetmem", (pool: PagePool, page: never): void => pool.returnSkbNetmem(page, true)],
+  ["refNetmem", (pool: PagePool, page: never): void => pool.refNetmem(page)],
+  ["unrefNetmem", (pool: PagePool, page: never): void => void pool.unrefNetmem(page, 3)],
+  ["fragmentNetmem", (pool: PagePool, page: never): void => pool.fragmentNetmem(page, 5)],
   ["releaseNetmem", (pool: PagePool, page: never): void => pool.releaseNetmem(page)],
   ["freeVa", (pool: PagePool, page: never): void => pool.freeVa(page, false)],
 ])("%s of a page that is idle, nobody's, or another pool's: each a report with the pool's state, and nothing is changed", (_name, put) => {
@@ -117,12 +121,36 @@ test("destroyed again after it was freed, or more often than it has users: repor
   expect(rig.kinds()).toEqual(["pp-use-after-destroy", "pp-use-after-destroy"]);
 });
 
-test("registering a pool with XDP a second time is a report: the first id will never be given back", () => {
+test("a pool registered under two mem ids loses both when it is freed", () => {
   const rig = new PoolRig();
   const pool = rig.create();
-  pool.useXdpMem(1, () => {});
-  pool.useXdpMem(2, () => {});
-  expect(rig.kinds()).toEqual(["pp-registered-twice"]);
+  const mems = [1, 2].map(() => Object.assign(new MemInfo(), { type: MEM_TYPE_PAGE_POOL, id: rig.registry.registerMemModel(MEM_TYPE_PAGE_POOL, pool) }));
+  const ids = mems.map(({ id }) => id);
+  pool.destroy();
+  for (const mem of mems) rig.registry.unregisterMemModel(mem);
+  expect([pool.dead, rig.kinds(), ids.map((id) => rig.registry.lookup(MEM_TYPE_PAGE_POOL, id))]).toEqual([true, [], [null, null]]);
+});
+
+test("whatever is done with a freed pool is a report, and changes nothing", () => {
+  const rig = new PoolRig();
+  const pool = rig.create();
+  pool.destroy();
+  const memId = rig.registry.registerMemModel(MEM_TYPE_PAGE_POOL, pool);
+  expect([rig.registry.lookup(MEM_TYPE_PAGE_POOL, memId), pool.userCnt, pool.memId]).toEqual([null, 0, 0]);
+  pool.updateNid(0);
+  pool.enableDirectRecycling(rig.napi);
+  pool.unuseXdpMem();
+  expect([rig.kinds(), pool.nid, pool.napi, pool.userCnt]).toEqual([Array.from({ length: 4 }, () => "pp-use-after-destroy"), -1, null, 0]);
+});
+
+test("put as unreferenced with holders left: a report, and it stays out until they have let go", () => {
+  const { rig, pool, out } = withTwo();
+  pool.refNetmem(out);
+  pool.putUnrefedNetmem(out, -1, false);
+  expect([rig.kinds(), refs(out), pool.ringCount()]).toEqual([["pp-holders-left"], "1/2", 1]);
+  pool.putFullNetmem(out, false);
+  pool.putFullNetmem(out, false);
+  expectConsistent(rig, pool);
 });
 
 test("put in hardirq context is a report, and goes on", () => {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { ENOENT, EOPNOTSUPP, NSEC_PER_SEC } from "@netmem/kernel/api";
-import { MIN_NAPI_ID, NETDEV_UNREGISTER } from "@netmem/xdp/api";
-import { PAGE_POOL_ETHTOOL_STRINGS, pagePoolEthtoolStats } from "../src/api/index.ts";
+import { MIN_NAPI_ID, NAPIF_STATE_SCHED, NETDEV_UNREGISTER } from "@netmem/xdp/api";
+import { PAGE_POOL_ETHTOOL_STRINGS, pagePoolEthtoolStats, type PagePoolInfo } from "../src/api/index.ts";
 import { PoolRig } from "./rig.ts";
 
 function listed(rules = {}) {
@@ -23,6 +23,16 @@ test("a pool with a device is shown: id, ifindex, napi-id, in flight, in bytes t
   expect(rig.pools.netlink.dump().map(({ id }) => id)).toEqual([bare.id, pool.id]);
   expect(Object.keys(rig.pools.netlink.get(bare.id))).toEqual(["id", "ifindex", "inflight", "inflightMem"]);
   expect([hidden.id, 99].map((id) => rig.pools.netlink.get(id))).toEqual([-ENOENT, -ENOENT]);
+});
+
+test("a pool whose NAPI is taken away shows none; on 6.8 the one it was created with", () => {
+  for (const listsNapiOfCreation of [false, true]) {
+    const { rig, napi } = listed({ listsNapiOfCreation });
+    const pool = rig.create({ netdev: rig.dev, napi });
+    napi.state = NAPIF_STATE_SCHED;
+    pool.disableDirectRecycling();
+    expect((rig.pools.netlink.get(pool.id) as PagePoolInfo).napiId).toBe(listsNapiOfCreation ? MIN_NAPI_ID : undefined);
+  }
 });
 
 test("stats: the eleven counters beside id and ifindex", () => {

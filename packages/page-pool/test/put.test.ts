@@ -97,7 +97,7 @@ test("[last-reference] each way of putting drops one reference while there is an
     (pool: ReturnType<typeof twoHolders>["pool"], page: Page): void => pool.putFullNetmem(page, false),
     (pool: ReturnType<typeof twoHolders>["pool"], page: Page): void => pool.putUnrefedNetmem(page, -1, false),
     (pool: ReturnType<typeof twoHolders>["pool"], page: Page): void => pool.putNetmemBulk([page], 1),
-    (pool: ReturnType<typeof twoHolders>["pool"], page: Page): void => pool.returnNetmem(page, false, false),
+    (pool: ReturnType<typeof twoHolders>["pool"], page: Page): void => pool.returnNetmem(page, false),
   ]) {
     const { pool, page } = twoHolders();
     put(pool, page);
@@ -132,7 +132,7 @@ test("skb frees from 6.4 to 6.9: the caller's word of a NAPI counts outside soft
     const pool = rig.create();
     const page = rig.take(pool, 1)[0]!;
     rig.napi.listOwner = owner;
-    const free = (): void => pool.returnNetmem(page, false, napiSafe);
+    const free = (): void => pool.returnSkbNetmem(page, napiSafe);
     if (softirq) rig.softirq(0, free);
     else free();
     return pool.recycleStats.cached;

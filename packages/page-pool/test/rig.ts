@@ -26,14 +26,16 @@ export class PoolRig {
   readonly napi: NapiStruct;
   /** Pages a bulk request may get at most. */
   bulkLimit = Infinity;
+  /** What the last bulk request was asked with. */
+  bulkGfp = 0;
   /** Trace of the probe, `hold 5`, `release 1`, `pool 0 64 64 1`. */
   readonly events: string[] = [];
   /** By release: whether the pool's mark was still on. */
   readonly markedAtRelease: boolean[] = [];
 
-  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly minFreePages?: number; readonly aperturePages?: number; readonly coherent?: boolean; readonly nodes?: NonNullable<MmOptions["nodes"]> } = {}) {
+  constructor(rules: Partial<PagePoolRules> = {}, options: { readonly nrPages?: number; readonly minFreePages?: number; readonly aperturePages?: number; readonly coherent?: boolean; readonly extraBytes?: number; readonly nodes?: NonNullable<MmOptions["nodes"]> } = {}) {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect", ...(options.nodes === undefined ? {} : { cpuNodes: [0, 1] }) });
-    this.mm = createMm(this.kernel, { ...(options.nodes === undefined ? { nrPages: options.nrPages ?? 512 } : { nodes: options.nodes }), minFreePages: options.minFreePages ?? 0 });
+    this.mm = createMm(this.kernel, { ...(options.nodes === undefined ? { nrPages: options.nrPages ?? 512 } : { nodes: options.nodes }), minFreePages: options.minFreePages ?? 0, extraBytes: options.extraBytes ?? 0 });
     this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
     const { structs, registry, notifiers } = createXdp(this.kernel, this.mm.pages, {
       returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true,
@@ -46,7 +48,7 @@ export class PoolRig {
     const { pages } = this.mm;
     const limited: PageAllocator = new Proxy(pages, {
       get: (target, name: keyof PageAllocator) => {
-        if (name === "allocPagesBulk") return (gfp: number, nid: number, n: number, out: (Page | null)[]) => pages.allocPagesBulk(gfp, nid, Math.min(n, this.bulkLimit), out);
+        if (name === "allocPagesBulk") return (gfp: number, nid: number, n: number, out: (Page | null)[]) => pages.allocPagesBulk(this.bulkGfp = gfp, nid, Math.min(n, this.bulkLimit), out);
         const member = target[name];
         return typeof member === "function" ? (member as (...args: unknown[]) => unknown).bind(target) : member;
       },

@@ -2,6 +2,7 @@ import { NSEC_PER_SEC } from "@netmem/kernel/api";
 import type { MachineOptions, PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, NUMA_NO_NODE, netmemName, type Netmem, type Page } from "@netmem/mm/api";
 import { XDP_BULK_QUEUE_SIZE, type PagePool } from "@netmem/page-pool/api";
+import { MemInfo } from "@netmem/xdp/api";
 import { PoolBench } from "./pp-rows/pool-bench.ts";
 
 /** One thing that happens; the numbers pick among what there is at that moment. */
@@ -52,6 +53,8 @@ export class OracleRun {
   /** References of those who know of no pool. */
   readonly #pins: Page[] = [];
   readonly #pools: PagePool[] = [];
+  /** What each pool is registered under. */
+  readonly #mems = new Map<PagePool, MemInfo>();
   readonly #tallies = new Map<PagePool, Tally>();
   readonly #freeAtStart: number;
   readonly #counts: boolean;
@@ -106,6 +109,8 @@ export class OracleRun {
     const created = direct && this.#nextQueue < this.bench.dev.rxQueues.length
       ? this.bench.bind(this.bench.provider(NIOVS), { poolSize }, this.#nextQueue++) as PagePool
       : this.bench.create({ poolSize, nid: [NUMA_NO_NODE, 0, 1][nid % 3]! }, (holder % 3) - 1);
+    const mem = Object.assign(new MemInfo(), { type: created.memType, id: this.bench.machine.xdp.registry.registerMemModel(created.memType, created) });
+    this.#mems.set(created, mem);
     this.#pools.push(created);
     this.#tallies.set(created, new Tally());
   }
@@ -221,8 +226,21 @@ export class OracleRun {
       this.#putReference(netmem as Page);
       return;
     }
-    this.#in(where, () => pool.putFullNetmem(netmem, direct && pool.destroyCnt === 0 && where < 2));
+    const asConsumer = direct && pool.destroyCnt === 0 && where < 2;
+    this.#in(where, () => {
+      if (asConsumer || !this.bench.machine.preset.recyclesSkbPages) pool.putFullNetmem(netmem, asConsumer);
+      else this.#freeAsSkb(pool, netmem);
+    });
     if (this.#lastHolder(owned)) this.#cameHome(pool, netmem, owned, () => this.#tally(pool).leftForRoom++);
+  }
+
+  /** By whatever the page or the skb says, as a freed skb does; the driver has marked the page. */
+  #freeAsSkb(pool: PagePool, netmem: Netmem): void {
+    const { netmemReturn } = this.bench.machine.xdp;
+    const mem = this.#mems.get(pool)!;
+    netmemReturn.storeMemInfo(netmem, mem);
+    netmemReturn.enterSkb(mem.type, mem.id);
+    if (!netmemReturn.tryReturn(netmem, false)) throw new Error(`${netmemName(netmem)} of page_pool ${pool.id} is not recognised when it is freed`);
   }
 
   /** One holder fewer; true if it was the last, so that the netmem goes home. */
@@ -291,6 +309,8 @@ export class OracleRun {
     const open = pool.fragPage;
     const idle = [...pool.cacheItems(), ...pool.ringItems()];
     pool.destroy();
+    // The last of its users; what its pages say stays true until the last of them is home.
+    this.bench.machine.xdp.registry.unregisterMemModel(Object.assign(new MemInfo(), this.#mems.get(pool)!));
     for (const netmem of idle) this.#owned.delete(netmem);
     if (open !== null) this.#close(open, this.#owned.get(open)!);
   }

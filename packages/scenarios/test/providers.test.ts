@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { EBUSY, EEXIST, EINVAL, ENODATA, ENOENT, ENOMEM, EOPNOTSUPP, ERANGE, NSEC_PER_SEC } from "@netmem/kernel/api";
+import { EBUSY, EEXIST, EFAULT, EINVAL, ENODATA, ENOENT, ENOMEM, EOPNOTSUPP, ERANGE, NSEC_PER_SEC } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type NetIov } from "@netmem/mm/api";
 import type { PagePool, ProviderPool } from "@netmem/page-pool/api";
 import { ETHTOOL_TCP_DATA_SPLIT_DISABLED, ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice } from "@netmem/xdp/api";
 import { QueuePools } from "./queue-pools.ts";
-import { PoolBench } from "./pp-rows/pool-bench.ts";
+import { PoolBench, refs } from "./pp-rows/pool-bench.ts";
 import { PP_FLAG_ALLOW_UNREADABLE_NETMEM, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV } from "@netmem/page-pool/api";
 
 const UNREADABLE = PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV | PP_FLAG_ALLOW_UNREADABLE_NETMEM;
@@ -36,6 +36,13 @@ describe("binding a provider to a queue", () => {
     make(dev);
     const before = dev.rxQueues[1]!.memoryProvider;
     expect([providers.openRxq(dev, 1, bench.provider(2)), dev.rxQueues[1]!.memoryProvider === before, ops.calls]).toEqual([errno, true, []]);
+  });
+
+  test("what is bound has not a provider's operations: its pool is refused with -EFAULT, and a line that says so", () => {
+    const { bench, dev } = queues();
+    dev.rxQueues[1]!.memoryProvider = { nlFill: () => ({}), uninstall: () => {} };
+    expect(bench.refusal({ flags: UNREADABLE, napi: null, netdev: dev, queueIdx: 1 })).toEqual({ errno: -EFAULT, kinds: ["pp-create-failed"] });
+    expect(bench.machine.kernel.reports.reports[0]!.message).toContain("queueIdx = 1");
   });
 
   test("a queue that is not there: -ERANGE", () => {
@@ -153,6 +160,10 @@ describe("the reference provider", () => {
   test("refuses large pages, another direction and a device without room for its area", () => {
     const { bench } = queues();
     expect(bench.bind(bench.provider(2), { order: 1 })).toBe(-7);
+    const provider = bench.provider(2);
+    expect(typeof bench.bind(provider)).toBe("object");
+    const elsewhere = bench.machine.mm.attachDevice({ name: "elsewhere", coherent: true, aperturePages: 64 }).dma;
+    expect(bench.bind(provider, { dev: elsewhere }, 1)).toBe(-EINVAL);
     const other = new PoolBench("6.18");
     expect(other.bind(other.provider(2), { dmaDir: 0 })).toBe(-EOPNOTSUPP);
     const full = new PoolBench("6.18");
@@ -249,6 +260,12 @@ describe("the reference provider", () => {
     const niov = bench.takeNiov(pool);
     provider.userReturns(niov);
     expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), provider.refillRing.length, pool.inflight()]).toEqual([null, 0, 1]);
+    // Another area's, of the same index as one that the user does have.
+    provider.giveToUser(niov);
+    provider.userReturns(bench.provider(1).area.niovs[0]!);
+    expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), provider.userRefs[0], refs(niov)]).toEqual([null, 1, "1/2"]);
+    provider.userReturns(niov);
+    expect(bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC))).toBeNull();
     pool.putFullNetmem(niov, false);
     expect(pool.ringCount()).toBe(1);
   });
@@ -302,6 +319,50 @@ describe("a provider that breaks its contract is reported, and the pool goes on"
       return null;
     };
     expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.cacheCount]).toEqual([null, ["mp-not-counted", "mp-not-counted"], 1]);
+  });
+
+  test("it counts one twice, or counts another pool's: refused, and both pools' counts stay true", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 0, bench.provider(1));
+    const first = ops.running(0)!;
+    const theirs = bench.takeNiov(first);
+    provider.allocNetmems = (of) => {
+      const own = provider.free.pop() ?? null;
+      if (own === null) of.niovSetPagePool(theirs);
+      else for (let i = 0; i < 2; i++) of.niovSetPagePool(own);
+      return own ?? theirs;
+    };
+    providers.openRxq(dev, 1, provider);
+    const pool = ops.running(1)!;
+    const own = bench.takeNiov(pool);
+    expect([bench.kinds(), pool.inflight(), own.pp === pool]).toEqual([["mp-counted-twice"], 1, true]);
+    bench.takeNiov(pool);
+    expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight(), first.inflight(), theirs.pp === first]).toEqual([null, ["mp-counted-twice", "mp-counted-twice", "mp-counted-twice", "mp-not-counted"], 2, 1, true]);
+  });
+
+  test("it puts one into the cache and hands it out as well: not taken, so that it is handed out once", () => {
+    const bench = new PoolBench("6.18");
+    const provider = bench.provider(1);
+    const pool = bench.bind(provider) as PagePool;
+    provider.allocNetmems = (of) => {
+      const own = provider.free.pop() ?? null;
+      if (own !== null) of.niovSetPagePool(own);
+      if (own !== null) of.netmemPlaceInCache(own);
+      return own;
+    };
+    const given = [1, 2, 3].map(() => bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)));
+    expect([given.map((netmem) => netmem === provider.area.niovs[0]), bench.kinds(), pool.inflight()]).toEqual([[false, true, false], ["mp-not-counted"], 1]);
+  });
+
+  test("it does not take back what it handed out, but says that it may be put: a report, as nobody has it then", () => {
+    const bench = new PoolBench("6.18");
+    const provider = bench.provider(1);
+    const pool = bench.bind(provider) as PagePool;
+    provider.releaseNetmem = () => true;
+    pool.putFullNetmem(bench.takeNiov(pool), false);
+    pool.destroy();
+    expect([bench.kinds(), pool.dead]).toEqual([["mp-not-taken"], true]);
   });
 
   test("a caller that can only use pages is told, and the buffer is back in the pool; released to an skb, it stays the pool's", () => {

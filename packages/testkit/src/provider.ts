@@ -1,4 +1,4 @@
-import { E2BIG, ENOMEM, EOPNOTSUPP } from "@netmem/kernel/api";
+import { E2BIG, EINVAL, ENOMEM, EOPNOTSUPP } from "@netmem/kernel/api";
 import { DMA_FROM_DEVICE, PAGE_SIZE, type NetIov, type NetIovArea, type Netmem } from "@netmem/mm/api";
 import type { MemoryProvider, ProviderPool } from "@netmem/page-pool/api";
 import type { MemoryProviderInfo, NetdevRxQueue } from "@netmem/xdp/api";
@@ -35,11 +35,13 @@ export class AreaProvider implements MemoryProvider {
     this.#options = options;
   }
 
-  /** -E2BIG for large pages, -EOPNOTSUPP for another direction, -ENOMEM if the device has no room for the area. */
+  /** -E2BIG for large pages, -EOPNOTSUPP for another direction, -EINVAL for another device than the area is mapped for, -ENOMEM if that has no room for it. */
   init(pool: ProviderPool): number {
     if (pool.params.order !== 0) return -E2BIG;
     if (pool.params.dmaDir !== DMA_FROM_DEVICE) return -EOPNOTSUPP;
-    if (this.pools.length === 0 && !this.#map(pool)) return -ENOMEM;
+    const mappedFor = this.pools[0]?.params.dev;
+    if (mappedFor !== undefined && mappedFor !== pool.params.dev) return -EINVAL;
+    if (mappedFor === undefined && !this.#map(pool)) return -ENOMEM;
     if (this.#options.syncs === false) {
       pool.dmaSync = false;
       pool.dmaSyncCpu = false;
@@ -60,7 +62,9 @@ export class AreaProvider implements MemoryProvider {
   }
 
   destroy(pool: ProviderPool): void {
-    this.pools.splice(this.pools.indexOf(pool), 1);
+    const at = this.pools.indexOf(pool);
+    if (at < 0) return;
+    this.pools.splice(at, 1);
     if (this.pools.length === 0) this.#unmap(pool);
   }
 
@@ -88,7 +92,7 @@ export class AreaProvider implements MemoryProvider {
     let first: NetIov | null = null;
     while (this.refillRing.length > 0 && pool.cacheRoom() > 0) {
       const niov = this.refillRing.shift()!;
-      if (this.userRefs[niov.index] === 0) continue;
+      if (niov !== this.area.niovs[niov.index] || this.userRefs[niov.index] === 0) continue;
       this.userRefs[niov.index]!--;
       const owner = this.pools.find((candidate) => candidate.hasOut(niov));
       if (owner === undefined || owner.unrefNetmem(niov, 1) !== 0) continue;
@@ -119,11 +123,12 @@ export class AreaProvider implements MemoryProvider {
     const dev = pool.params.dev!;
     for (const niov of this.area.niovs) {
       const dmaAddr = dev.mapNetIov(niov, PAGE_SIZE, pool.params.dmaDir, 0);
-      if (dev.mappingError(dmaAddr) || pool.niovSetDmaAddr(niov, dmaAddr)) {
+      const mapped = !dev.mappingError(dmaAddr);
+      if (mapped) this.#dmaAddrs.push(dmaAddr);
+      if (!mapped || pool.niovSetDmaAddr(niov, dmaAddr)) {
         this.#unmap(pool);
         return false;
       }
-      this.#dmaAddrs.push(dmaAddr);
     }
     return true;
   }

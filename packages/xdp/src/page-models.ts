@@ -21,12 +21,16 @@ export class PlainPageModel implements MemModel {
     this.#reports = reports;
   }
 
-  returnNetmem(netmem: Netmem, _napiDirect: boolean, _napiSafe: boolean): void {
+  returnNetmem(netmem: Netmem, _napiDirect: boolean): void {
     if (netmem.isNetIov) {
       this.#reports.report("xdp-wrong-memory-type", "warn", netmemName(netmem), `mem type ${this.memType}`, "a net_iov returned as a plain page: it is lost to its provider");
       return;
     }
     this.#pages.putPage(netmem);
+  }
+
+  returnSkbNetmem(netmem: Netmem, _napiSafe: boolean): void {
+    this.returnNetmem(netmem, false);
   }
 
   /** Nobody else counts these pages: there is nothing to let go of. */

@@ -30,7 +30,7 @@ export class MemModelTable implements MemRegistry {
     const id = this.#takeId();
     if (id === 0) return -ENOSPC;
     this.#byId[id] = model;
-    model.useXdpMem(id, () => this.#disconnect(id));
+    model.useXdpMem(id, () => this.#disconnect(model));
     return id;
   }
 
@@ -67,9 +67,11 @@ export class MemModelTable implements MemRegistry {
     return id;
   }
 
-  #disconnect(id: number): void {
-    if ((this.#byId[id] ?? null) === null) return;
-    this.#byId[id] = null;
-    this.#used--;
+  /** Every id of the model's. @kernel mem_allocator_disconnect */
+  #disconnect(model: MemModel): void {
+    for (let id = this.#byId.indexOf(model); id >= 0; id = this.#byId.indexOf(model, id)) {
+      this.#byId[id] = null;
+      this.#used--;
+    }
   }
 }

@@ -80,7 +80,7 @@ export class MemInfoInPage implements NetmemReturn {
       head.memType = 0;
       head.memId = 0;
     }
-    model.returnNetmem(head, false, napiSafe);
+    model.returnSkbNetmem(head, napiSafe);
     return true;
   }
 
@@ -103,7 +103,7 @@ export class PoolPointer implements NetmemReturn {
   tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
     if (!isSigned(head, this.#rule)) return false;
-    (head.pp as MemModel).returnNetmem(head, false, napiSafe);
+    (head.pp as MemModel).returnSkbNetmem(head, napiSafe);
     return true;
   }
 
@@ -144,7 +144,7 @@ export class PoolPointerAtMark implements NetmemReturn {
       return false;
     }
     if (this.#clearsOnReturn) head.pp = null;
-    owner.returnNetmem(head, false, napiSafe);
+    owner.returnSkbNetmem(head, napiSafe);
     return true;
   }
 
@@ -181,7 +181,7 @@ export class MemInfoInSkb implements NetmemReturn {
     if (head.pp !== null && head.pp !== model) {
       this.#reports.report("wrong-memory-model", "warn", netmemName(head), `mem type ${head.pp.memType} id ${head.pp.memId}`, `returned to mem type ${this.#memType} id ${this.#memId}, which the skb names`);
     }
-    model.returnNetmem(head, false, napiSafe);
+    model.returnSkbNetmem(head, napiSafe);
     return true;
   }
 

@@ -8,7 +8,7 @@ import type { MemModelTable } from "./registry.ts";
 export class FrameReturn implements XdpReturn {
   readonly #table: MemModelTable;
   readonly #reports: ReportSink;
-  /** From 6.14 a page_pool frame follows the pointer in its page; before, every frame asks the registry. */
+  /** From 6.3 a page_pool frame follows the pointer in its page; before, every frame asks the registry. */
   readonly #followsPointer: boolean;
 
   constructor(table: MemModelTable, followsPointer: boolean, reports: ReportSink) {
@@ -43,7 +43,7 @@ export class FrameReturn implements XdpReturn {
         const head = netmemCompoundHead(netmem);
         const pool = this.#followsPointer ? (head.pp as MemModel | null) : this.#table.lookup(memType, memId);
         if (pool !== null) {
-          pool.returnNetmem(head, napiDirect, false);
+          pool.returnNetmem(head, napiDirect);
           return;
         }
         break;
@@ -51,7 +51,7 @@ export class FrameReturn implements XdpReturn {
       default: {
         const model = this.#table.lookup(memType, memId);
         if (model !== null) {
-          model.returnNetmem(netmem, napiDirect, false);
+          model.returnNetmem(netmem, napiDirect);
           return;
         }
       }

@@ -24,7 +24,7 @@ export interface XdpOptions {
   readonly stampsOwnerAtMark: boolean;
   /** v3 and 5.14: a return wipes what the mark wrote. */
   readonly returnClearsMark: boolean;
-  /** Kernels from 6.14 return page_pool frames through the page's pointer. */
+  /** Kernels from 6.3 return page_pool frames through the page's pointer. */
   readonly framesFollowPointer: boolean;
 }
 

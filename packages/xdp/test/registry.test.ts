@@ -34,6 +34,10 @@ class NotingModel implements MemModel {
     this.log.push(`return ${netmem.isNetIov ? "niov" : netmem.pfn} ${napiDirect}`);
   }
 
+  returnSkbNetmem(): void {
+    this.log.push("from an skb");
+  }
+
   releaseNetmem(_netmem: Netmem): void {
     this.log.push("release");
   }

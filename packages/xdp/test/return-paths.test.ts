@@ -13,7 +13,8 @@ function setUp(options: Partial<XdpOptions>) {
   const calls: string[] = [];
   const model: MemModel = {
     memType: MEM_TYPE_PAGE_POOL, memId: 1,
-    returnNetmem: (netmem: Netmem, direct: boolean) => void calls.push(`return ${netmem === page ? "page" : "other"} ${direct}`),
+    returnNetmem: () => void calls.push("from XDP"),
+    returnSkbNetmem: (netmem: Netmem, napiSafe: boolean) => void calls.push(`return ${netmem === page ? "page" : "other"} ${napiSafe}`),
     releaseNetmem: () => void calls.push("release"),
     useXdpMem: () => {}, unuseXdpMem: () => {},
   };
@@ -31,13 +32,13 @@ test("before the series: marking a page releases it from its pool, and no skb re
   expect([calls, xdp.registry.stats.lookups]).toEqual([["release"], 0]);
 });
 
-test("mem_info in the page: written at mark, looked up once at each return, never said to be direct", () => {
+test("mem_info in the page: written at mark, looked up once at each return, as from an skb", () => {
   const { path, page, mem, calls, xdp } = setUp({ returnPath: "mem-info", signature: "v3" });
   page.signature = PP_SIGNATURE_V3;
   expect(path.storeMemInfo(page, mem)).toBe(true);
   expect([page.memType, page.memId]).toEqual([mem.type, mem.id]);
   expect(path.tryReturn(page, true)).toBe(true);
-  expect([calls, xdp.registry.stats.lookups]).toEqual([["return page false"], 1]);
+  expect([calls, xdp.registry.stats.lookups]).toEqual([["return page true"], 1]);
 });
 
 test("mem_info in the page: signed but never marked is a report, and the caller does a plain put", () => {
@@ -52,7 +53,7 @@ test("pool pointer: no look-up", () => {
   page.ppMagic = PP_SIGNATURE;
   page.pp = model;
   expect(path.tryReturn(page, true)).toBe(true);
-  expect([calls, xdp.registry.stats.lookups]).toEqual([["return page false"], 0]);
+  expect([calls, xdp.registry.stats.lookups]).toEqual([["return page true"], 0]);
 });
 
 test("5.14: the pointer is written at mark; a signed page that was never marked stops the machine, as a NULL pool did", () => {

@@ -12,7 +12,7 @@ const takesPages = (_pool: ProviderPool, _page: Page): boolean => true;
 export const pageOnlyProvider: MemoryProvider = { ...whole, releaseNetmem: takesPages };
 
 // @ts-expect-error the same for a memory model's return
-export const pageOnlyReturn: MemModel["returnNetmem"] = (_page: Page, _direct: boolean, _napiSafe: boolean): void => {};
+export const pageOnlyReturn: MemModel["returnNetmem"] = (_page: Page, _direct: boolean): void => {};
 
 declare const pool: PagePool;
 const netmem = pool.allocNetmems(0);

@@ -87,7 +87,14 @@ row(38, "alloc of 2049 of 4096: the whole page, size 4096", (bench) => {
   const pool = bench.create();
   const { page, offset, sizeBytes } = alloc(bench, pool, 2049);
   expect([offset, sizeBytes, page!.ppRefCount, pool.fragPage]).toEqual([0, 4096, 1, null]);
-  expect(alloc(bench, pool, 2048).sizeBytes).toBe(2048);
+  const half = alloc(bench, pool, 2048);
+  expect([half.page === null, half.sizeBytes]).toEqual([false, 2048]);
+}, {
+  presets: NO_FRAGMENTS, why: "the whole page is given as well, but no half of one", body: (bench) => {
+    const pool = bench.create();
+    const { page, offset, sizeBytes } = alloc(bench, pool, 2049);
+    expect([offset, sizeBytes, page!.ppRefCount, alloc(bench, pool, 2048).page]).toEqual([0, 4096, 1, null]);
+  },
 });
 
 row(39, "a tail too small for another: the last fragment's size covers it, and frag_offset is 4096", (bench) => {

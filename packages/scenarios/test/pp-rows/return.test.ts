@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
-import { DMA_BIDIRECTIONAL, PAGE_PFMEMALLOC_BIT, netmemPfnTrace, type DmaDevice, type Netmem, type Page } from "@netmem/mm/api";
+import { DMA_BIDIRECTIONAL, GFP_ATOMIC, PAGE_PFMEMALLOC_BIT, netmemPfnTrace, type DmaDevice, type Netmem, type Page } from "@netmem/mm/api";
 import { PoolBench, refs } from "./pool-bench.ts";
 import { BEFORE_6_18, FRAG_COUNT, NO_FRAGMENTS, row } from "./row.ts";
 
@@ -66,6 +66,10 @@ row(22, "the same on PREEMPT_RT, or in process context: ring; and whoever says t
   expect(rtPool.recycleStats).toMatchObject({ cached: 0, ring: 1 });
   rt.putDirect(rtPool, told!);
   expect(rtPool.recycleStats).toMatchObject({ cached: 1, ring: 1 });
+  const usual = new PoolBench(preset);
+  const usualPool = usual.create({ napi: null }, 0);
+  usual.softirq(0, () => usualPool.putFullNetmem(usualPool.allocPages(GFP_ATOMIC)!, false));
+  expect(usualPool.recycleStats.cached).toBe(preset === "6.18" ? 1 : 0);
 });
 
 /** Puts while the pool's NAPI is on a CPU's list: as anybody, and as skb frees do. */
@@ -75,7 +79,7 @@ function napiOn(bench: PoolBench, owner: number, cpu: number): { readonly plain:
   bench.napi.listOwner = owner;
   bench.softirq(cpu, () => pool.putFullNetmem(a!, false));
   const plain = pool.recycleStats.cached;
-  bench.softirq(cpu, () => pool.returnNetmem(b!, false, false));
+  bench.softirq(cpu, () => pool.returnSkbNetmem(b!, false));
   bench.napi.listOwner = -1;
   return { plain, freed: pool.recycleStats.cached - plain };
 }

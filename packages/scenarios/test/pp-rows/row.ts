@@ -1,5 +1,5 @@
 import { test } from "vitest";
-import { PRESET_NAMES, type PresetName } from "@netmem/machine";
+import { PRESETS, PRESET_NAMES, type PresetName } from "@netmem/machine";
 import { PoolBench } from "./pool-bench.ts";
 
 type Body = (bench: PoolBench, preset: PresetName) => void;
@@ -11,13 +11,19 @@ export interface Otherwise {
   readonly body: Body;
 }
 
-/** Row `number` of part 3 of the specification, under every preset: the row itself, or what stands in its place. */
+/** Row `number` of part 3 of the specification, under every preset and both ways home: the row itself, or what stands in its place. */
 export function row(number: number, what: string, body: Body, ...otherwise: readonly Otherwise[]): void {
   for (const preset of PRESET_NAMES) {
     const other = otherwise.find(({ presets }) => presets.includes(preset));
     const title = other === undefined ? what : `not so: ${other.why}`;
     test(`pp-xdp row ${number} [${preset}]: ${title}`, () => {
       (other?.body ?? body)(new PoolBench(preset), preset);
+    });
+    // Where nothing recycles, no page is looked up.
+    if (!PRESETS[preset].recyclesSkbPages) continue;
+    const returnPath = PRESETS[preset].returnPath === "mem-info" ? "pool-pointer" : "mem-info";
+    test(`pp-xdp row ${number} [${preset}, ${returnPath}]: the same whichever way a freed page finds its pool`, () => {
+      (other?.body ?? body)(new PoolBench(preset, { returnPath }), preset);
     });
   }
 }

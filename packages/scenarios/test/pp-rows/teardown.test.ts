@@ -129,7 +129,7 @@ row(48, "after destroy nothing that comes home lands in the cache", (bench) => {
   expect([pool.cpuid, pool.napi]).toEqual([-1, null]);
   bench.napi.listOwner = 0;
   bench.softirq(0, () => pool.putFullNetmem(page!, false));
-  bench.softirq(0, () => pool.returnNetmem(freed!, false, true));
+  bench.softirq(0, () => pool.returnSkbNetmem(freed!, true));
   expect([pool.recycleStats.cached, pool.recycleStats.ring, pool.cacheCount]).toEqual([0, 2, 0]);
 });
 

@@ -6,12 +6,17 @@ import type { Netmem, NetmemOwner } from "@netmem/mm/api";
  */
 export interface MemModel extends NetmemOwner {
   /**
-   * Takes back one pool-aware reference of a buffer it owns. Consumes. `napiDirect`: the caller runs in the model's
-   * own consumer context. `napiSafe`: the caller frees an skb and knows that it is in a NAPI poll, whichever; from 6.4 until
-   * page_pool found out by itself it went by that. Any context but hardirq.
-   * @kernel the body of __xdp_return for one type (net/core/xdp.c); napi_pp_put_page
+   * Takes back one pool-aware reference of a buffer it owns, from XDP. Consumes. `napiDirect`: the caller runs in the
+   * model's own consumer context. Any context but hardirq.
+   * @kernel the body of __xdp_return for one type (net/core/xdp.c)
    */
-  readonly returnNetmem: (netmem: Netmem, napiDirect: boolean, napiSafe: boolean) => void;
+  readonly returnNetmem: (netmem: Netmem, napiDirect: boolean) => void;
+  /**
+   * The same from an skb that is freed. Consumes. `napiSafe`: the caller knows that it is in a NAPI poll, whichever; from
+   * 6.4 to 6.9 page_pool went by that. Any context but hardirq.
+   * @kernel napi_pp_put_page (net/core/skbuff.c)
+   */
+  readonly returnSkbNetmem: (netmem: Netmem, napiSafe: boolean) => void;
   /**
    * Lets a page go for good: unmapped, no longer counted, an ordinary page from now on. The caller keeps its
    * reference. A net_iov cannot be anybody else's: it stays, with a report.
