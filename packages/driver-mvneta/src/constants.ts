@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from "@netmem/mm/api";
-import { ETH_FCS_LEN, SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/net-core/api";
+import { ETH_FCS_LEN } from "@netmem/net-core/api";
 import type { RxDescFormat } from "@netmem/driver/api";
-import { MAX_SKB_FRAGS, XDP_PACKET_HEADROOM } from "@netmem/xdp/api";
+import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, skbDataAlign } from "@netmem/xdp/api";
 
 /** Two zero bytes before the Ethernet header, so that the IP header is aligned. @kernel MVNETA_MH_SIZE (drivers/net/ethernet/marvell/mvneta.c) */
 export const MVNETA_MH_SIZE = 2;

@@ -16,7 +16,7 @@ import { mvneta } from "../src/index.ts";
 function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: number; readonly earlyDrop?: boolean; readonly aperturePages?: number } = {}) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: options.nrPages ?? 512, minFreePages: 0, extraBytes: 131_072 });
-  const xdp = createXdp(kernel, mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true });
+  const xdp = createXdp(kernel, mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true });
   const pagePools = createPagePools({
     kernel, pages: mm.pages, words: mm.words, probe: null,
     faults: mm.faults, notifiers: xdp.notifiers,

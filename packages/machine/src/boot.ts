@@ -32,7 +32,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
     rules: preset.mm,
     dmaProbe: probes?.dma ?? null,
   });
-  const xdp = createXdp(kernel, mm.pages, {
+  const xdp = createXdp(kernel, mm, {
     returnPath: preset.returnPath,
     recyclesSkbPages: preset.recyclesSkbPages,
     signature: preset.signature,
@@ -40,6 +40,8 @@ export function createMachine(options: MachineOptions = {}): Machine {
     // Under the other policies a further pool-aware holder may still need the mark.
     returnClearsMark: preset.stampsOwnerAtMark && preset.sharedRelease === "leave-pool",
     framesFollowPointer: preset.framesFollowPointer,
+    bulksMixPools: preset.pagePool.bulkMixesPools,
+    probe: probes?.xdp ?? null,
   });
   const pagePools = createPagePools({
     kernel,

@@ -3,10 +3,12 @@ import type { DmaProbe, Netmem } from "@netmem/mm/api";
 import type { SkBuff, SkbProbe } from "@netmem/net-core/api";
 import type { PagePoolProbe, PagePoolView } from "@netmem/page-pool/api";
 import type { NicProbe } from "@netmem/driver/api";
+import type { MemModel, XdpProbe, XdpRxqInfo } from "@netmem/xdp/api";
 
 /** What the layers' probes become when tracing is on: fixed-size records in the machine's ring. */
 export interface MachineProbes {
   readonly pagePool: PagePoolProbe;
+  readonly xdp: XdpProbe;
   readonly dma: DmaProbe;
   readonly skb: SkbProbe;
   readonly nic: NicProbe;
@@ -20,11 +22,18 @@ function netmemAddress(netmem: Netmem): number {
   return netmem.isNetIov ? netmem.region.base + netmem.index * STRUCT_BYTES + 1 : netmem.pfn * STRUCT_BYTES;
 }
 
+/** The pool that the page_pool events name; 0 for a model of another kind. */
+function allocatorId(model: MemModel & { readonly id?: number }): number {
+  return model.id ?? 0;
+}
+
 export function createTracingProbes(ring: TraceRing): MachineProbes {
   const hold = ring.define("page_pool_state_hold", ["page_pool", "netmem", "is_net_iov", "pfn", "hold"]).id;
   const release = ring.define("page_pool_state_release", ["page_pool", "netmem", "is_net_iov", "pfn", "release"]).id;
   const poolRelease = ring.define("page_pool_release", ["page_pool", "inflight", "hold", "release", "cnt"]).id;
   const updateNid = ring.define("page_pool_update_nid", ["page_pool", "pool_nid", "new_nid"]).id;
+  const memConnect = ring.define("mem_connect", ["mem_id", "mem_type", "allocator", "ifindex"]).id;
+  const memDisconnect = ring.define("mem_disconnect", ["mem_id", "mem_type", "allocator"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
   const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle"]).id;
@@ -36,6 +45,10 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
       stateRelease: (pool: PagePoolView, netmem: Netmem, count: number, pfn: number): void => ring.record(release, pool.id, netmemAddress(netmem), netmem.isNetIov ? 1 : 0, pfn, count),
       release: (pool: PagePoolView, inflight: number, h: number, r: number, cnt: number): void => ring.record(poolRelease, pool.id, inflight, h, r, cnt),
       updateNid: (pool: PagePoolView, poolNid: number, newNid: number): void => ring.record(updateNid, pool.id, poolNid, newNid, 0, 0),
+    },
+    xdp: {
+      memConnect: (memId: number, memType: number, allocator: MemModel, _rxq: XdpRxqInfo, ifindex: number): void => ring.record(memConnect, memId, memType, allocatorId(allocator), ifindex, 0),
+      memDisconnect: (memId: number, memType: number, allocator: MemModel): void => ring.record(memDisconnect, memId, memType, allocatorId(allocator), 0, 0),
     },
     dma: {
       map: (_device: string, dmaAddr: number, pfn: number, direction: number): void => ring.record(map, pfn, dmaAddr, direction, 0, 0),

@@ -1,9 +1,9 @@
 import { EFAULT, ENOMEM, type ReportSink } from "@netmem/kernel/api";
 import type { Netmem, PageAllocator, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import { pageIsPfmemalloc } from "@netmem/mm/api";
-import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
+import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import {
-  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SHARED_INFO_BYTES, skbCloned, skbHeadlen, skbName, skbOwner,
+  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, skbCloned, skbHeadlen, skbName, skbOwner,
   type SkBuff, type SkbEdit,
 } from "./api/index.ts";
 import type { SkbHeads } from "./heads.ts";

@@ -1,5 +1,6 @@
 import { L1_CACHE_BYTES, NUMA_NO_NODE, __GFP_ACCOUNT, __GFP_DMA, __GFP_MEMALLOC, __GFP_NOMEMALLOC, __GFP_NOWARN, __GFP_RECLAIMABLE, type KmemCache, type SlabAllocator, type SlabObject } from "@netmem/mm/api";
-import { SKB_SHARED_INFO_BYTES, SKB_SMALL_HEAD_CACHE_SIZE, skbDataAlign } from "./api/index.ts";
+import { SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/xdp/api";
+import { SKB_SMALL_HEAD_CACHE_SIZE } from "./api/index.ts";
 
 /** Requests that only a kmalloc bucket of their own kind can serve. @kernel KMALLOC_NOT_NORMAL_BITS (include/linux/slab.h) */
 const NOT_NORMAL: number = __GFP_DMA | __GFP_RECLAIMABLE | __GFP_ACCOUNT;

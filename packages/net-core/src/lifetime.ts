@@ -1,8 +1,9 @@
 import type { ExecutionContext } from "@netmem/kernel/api";
 import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
 import { PAGE_SIZE, pageIsPfmemalloc, pageName } from "@netmem/mm/api";
+import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_NOMEM, SKB_SHARED_INFO_BYTES, skbTruesize,
+  SKB_CONSUMED, SKB_DROP_REASON_NOMEM, skbTruesize,
   type SkBuff, type SkbLifetime, type SkbStats,
 } from "./api/index.ts";
 import type { DeferredFree } from "./defer.ts";

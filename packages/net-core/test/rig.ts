@@ -22,7 +22,7 @@ export class NetRig {
   constructor(rules: Partial<NetCoreRules> = {}, packetCostNs: number = 0) {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
     this.mm = createMm(this.kernel, { nrPages: 512, extraBytes: 2 * 1024 * 1024 });
-    this.xdp = createXdp(this.kernel, this.mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true });
+    this.xdp = createXdp(this.kernel, this.mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true });
     this.net = createNetCore({
       kernel: this.kernel, mm: this.mm, structs: this.xdp.structs, notifiers: this.xdp.notifiers, netmemReturn: this.xdp.netmemReturn,
       rules: { ...RULES_6_18, ...rules }, packetCostNs, probe: { freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },

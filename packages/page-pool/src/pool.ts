@@ -134,6 +134,10 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
     this.putNetmem(netmem, -1, foundBySkbFree(this, napiSafe));
   }
 
+  returnNetmemBulk(netmems: (Netmem | null)[], count: number): void {
+    putNetmemBulk(this, netmems, count);
+  }
+
   releaseNetmem(netmem: Netmem): void {
     releaseToSkb(this, netmem);
   }

@@ -1,6 +1,6 @@
 import { UsageError } from "@netmem/kernel/api";
 import { netmemCompoundHead, type Netmem } from "@netmem/mm/api";
-import { XDP_BULK_QUEUE_SIZE } from "./api/index.ts";
+import { XDP_BULK_QUEUE_SIZE } from "@netmem/xdp/api";
 import { refusePut, warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
 import { unrefNetmem } from "./refs.ts";

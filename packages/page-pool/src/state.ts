@@ -1,8 +1,8 @@
 import type { DelayedWork, ExecutionContext, Kernel, PtrRing } from "@netmem/kernel/api";
 import { PAGE_VIEW_PAGE_POOL, PAGE_VIEW_PAGE_POOL_V3, type DmaDevice, type FaultGate, type Netmem, type Page, type PageAllocator, type PageWords } from "@netmem/mm/api";
-import { MEM_TYPE_PAGE_POOL, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_POOL, XDP_BULK_QUEUE_SIZE, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
-  PP_ALLOC_CACHE_REFILL, PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_SYSTEM_POOL, XDP_BULK_QUEUE_SIZE, PagePoolAllocStats, PagePoolRecycleStats,
+  PP_ALLOC_CACHE_REFILL, PP_ALLOC_CACHE_SIZE, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, PP_FLAG_SYSTEM_POOL, PagePoolAllocStats, PagePoolRecycleStats,
   type MemoryProvider, type PagePoolParams, type PagePoolProbe,
 } from "./api/index.ts";
 import { DmaIndexTable } from "./dma-index.ts";

@@ -37,8 +37,8 @@ export class PoolRig {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect", ...(options.nodes === undefined ? {} : { cpuNodes: [0, 1] }) });
     this.mm = createMm(this.kernel, { ...(options.nodes === undefined ? { nrPages: options.nrPages ?? 512 } : { nodes: options.nodes }), minFreePages: options.minFreePages ?? 0, extraBytes: options.extraBytes ?? 0 });
     this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
-    const { structs, registry, notifiers } = createXdp(this.kernel, this.mm.pages, {
-      returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true,
+    const { structs, registry, notifiers } = createXdp(this.kernel, this.mm, {
+      returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true,
     });
     this.structs = structs;
     this.registry = registry;

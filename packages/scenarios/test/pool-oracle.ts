@@ -1,8 +1,8 @@
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
 import type { MachineOptions, PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, NUMA_NO_NODE, netmemName, type Netmem, type Page } from "@netmem/mm/api";
-import { XDP_BULK_QUEUE_SIZE, type PagePool } from "@netmem/page-pool/api";
-import { MemInfo } from "@netmem/xdp/api";
+import type { PagePool } from "@netmem/page-pool/api";
+import { MemInfo, XDP_BULK_QUEUE_SIZE } from "@netmem/xdp/api";
 import { PoolBench } from "./pp-rows/pool-bench.ts";
 
 /** One thing that happens; the numbers pick among what there is at that moment. */

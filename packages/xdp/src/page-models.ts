@@ -29,6 +29,10 @@ export class PlainPageModel implements MemModel {
     this.#pages.putPage(netmem);
   }
 
+  returnNetmemBulk(netmems: (Netmem | null)[], count: number): void {
+    for (let i = 0; i < count; i++) this.returnNetmem(netmems[i]!, false);
+  }
+
   returnSkbNetmem(netmem: Netmem, _napiSafe: boolean): void {
     this.returnNetmem(netmem, false);
   }

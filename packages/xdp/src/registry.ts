@@ -1,21 +1,25 @@
-import { EINVAL, ENOSPC, EOPNOTSUPP, UsageError, type ReportSink } from "@netmem/kernel/api";
+import { EINVAL, ENOSPC, EOPNOTSUPP, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/kernel/api";
 import {
   MEM_ID_MAX, MEM_ID_MIN, MEM_TYPE_PAGE_POOL,
-  type MemInfo, type MemModel, type MemRegistry, type MemRegistryStats,
+  type MemInfo, type MemModel, type MemRegistry, type MemRegistryStats, type XdpProbe,
 } from "./api/index.ts";
 
 /** By id, a plain array: the kernel's hash table, with the id as its hash. */
 export class MemModelTable implements MemRegistry {
   readonly stats: MemRegistryStats = { lookups: 0 };
   readonly #byId: (MemModel | null)[] = [null];
+  /** Given up, but a reader may still hold what they stood for: not to be issued until a grace period is over. */
+  readonly #inGrace = new Set<number>();
   /** By type: `undefined` unknown, null known but only with an id. */
   readonly #byType: (MemModel | null | undefined)[] = [];
-  readonly #reports: ReportSink;
+  readonly #kernel: Pick<Kernel, "reports" | "timers" | "hz">;
+  readonly #probe: XdpProbe | null;
   #nextId = MEM_ID_MIN;
   #used = 0;
 
-  constructor(reports: ReportSink) {
-    this.#reports = reports;
+  constructor(kernel: Pick<Kernel, "reports" | "timers" | "hz">, probe: XdpProbe | null) {
+    this.#kernel = kernel;
+    this.#probe = probe;
   }
 
   registerMemType(type: number, model: MemModel | null): void {
@@ -39,7 +43,7 @@ export class MemModelTable implements MemRegistry {
     mem.id = 0;
     if (id === 0) return;
     const model = this.#byId[id] ?? null;
-    if (model === null) this.#reports.report("xdp-unknown-mem-id", "warn", `mem id ${id}`, "xdp", "unregistered but not in the table");
+    if (model === null) this.#kernel.reports.report("xdp-unknown-mem-id", "warn", `mem id ${id}`, "xdp", "unregistered but not in the table");
     else model.unuseXdpMem();
   }
 
@@ -59,7 +63,7 @@ export class MemModelTable implements MemRegistry {
     let id = this.#nextId;
     for (;;) {
       if (id >= MEM_ID_MAX) id = MEM_ID_MIN;
-      if ((this.#byId[id] ?? null) === null) break;
+      if ((this.#byId[id] ?? null) === null && !this.#inGrace.has(id)) break;
       id++;
     }
     this.#nextId = id + 1;
@@ -67,11 +71,20 @@ export class MemModelTable implements MemRegistry {
     return id;
   }
 
-  /** Every id of the model's. @kernel mem_allocator_disconnect */
+  /** Every id of this model; each is free again after a grace period, one tick here. @kernel mem_allocator_disconnect (net/core/xdp.c) */
   #disconnect(model: MemModel): void {
-    for (let id = this.#byId.indexOf(model); id >= 0; id = this.#byId.indexOf(model, id)) {
+    const ids: number[] = [];
+    for (let id = this.#byId.indexOf(model); id >= 0; id = this.#byId.indexOf(model, id + 1)) ids.push(id);
+    for (const id of ids) {
+      if (this.#probe !== null) this.#probe.memDisconnect(id, model.memType, model);
       this.#byId[id] = null;
-      this.#used--;
+      this.#inGrace.add(id);
     }
+    if (ids.length === 0) return;
+    const { timers, hz } = this.#kernel;
+    timers.modTimer(timers.timerSetup(() => {
+      for (const id of ids) this.#inGrace.delete(id);
+      this.#used -= ids.length;
+    }, -1), Math.ceil(NSEC_PER_SEC / hz));
   }
 }

@@ -1,16 +1,18 @@
 import { EFAULT, EINVAL, ENODEV, EOPNOTSUPP, type ReportSink } from "@netmem/kernel/api";
 import {
   REG_STATE_REGISTERED, REG_STATE_UNREGISTERED, REG_STATE_UNUSED, type XdpRxqInfo,
-  type MemModel, type MemRegistry, type NetDevice, type XdpRxQueues,
+  type MemModel, type MemRegistry, type NetDevice, type XdpProbe, type XdpRxQueues,
 } from "./api/index.ts";
 
 export class RxQueueRegistration implements XdpRxQueues {
   readonly #registry: MemRegistry;
   readonly #reports: ReportSink;
+  readonly #probe: XdpProbe | null;
 
-  constructor(registry: MemRegistry, reports: ReportSink) {
+  constructor(registry: MemRegistry, reports: ReportSink, probe: XdpProbe | null) {
     this.#registry = registry;
     this.#reports = reports;
+    this.#probe = probe;
   }
 
   xdpRxqInfoReg(rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number): number {
@@ -55,7 +57,10 @@ export class RxQueueRegistration implements XdpRxQueues {
     const id = this.#registry.registerMemModel(type, model);
     if (id === -EOPNOTSUPP) return id;
     rxq.mem.type = type;
-    if (id > 0) rxq.mem.id = id;
+    if (id > 0) {
+      rxq.mem.id = id;
+      if (this.#probe !== null) this.#probe.memConnect(id, type, model!, rxq, rxq.dev!.ifindex);
+    }
     return Math.min(id, 0);
   }
 

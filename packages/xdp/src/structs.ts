@@ -1,5 +1,5 @@
 import { UsageError } from "@netmem/kernel/api";
-import { NapiStruct, NetDevice, NetdevRxQueue, XdpBuff, XdpFrame, XdpRxqInfo, type NapiPoller, type XdpStructs } from "./api/index.ts";
+import { NapiStruct, NetDevice, NetdevRxQueue, XdpBuff, XdpFrameBulk, XdpRxqInfo, type NapiPoller, type XdpStructs } from "./api/index.ts";
 
 export const structs: XdpStructs = {
   createNetDevice: (name: string, ifindex: number, rxQueueCount: number): NetDevice => {
@@ -10,5 +10,5 @@ export const structs: XdpStructs = {
   },
   createNapi: (dev: NetDevice, poller: NapiPoller, weight: number): NapiStruct => new NapiStruct(dev, poller, weight),
   createXdpBuff: (rxq: XdpRxqInfo): XdpBuff => new XdpBuff(rxq),
-  createXdpFrame: (): XdpFrame => new XdpFrame(),
+  createFrameBulk: (): XdpFrameBulk => new XdpFrameBulk(),
 };

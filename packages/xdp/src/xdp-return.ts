@@ -1,28 +1,84 @@
-import type { ReportSink } from "@netmem/kernel/api";
+import type { ExecutionContext, ReportSink } from "@netmem/kernel/api";
 import { type Netmem, netmemCompoundHead, netmemName } from "@netmem/mm/api";
-import {
-  MEM_TYPE_PAGE_POOL, type MemModel, type XdpBuff, type XdpFrame, type XdpReturn,
-} from "./api/index.ts";
+import { MEM_TYPE_PAGE_POOL, XDP_BULK_QUEUE_SIZE, type MemModel, type XdpBuff, type XdpFrame, type XdpFrameBulk, type XdpReturn } from "./api/index.ts";
+import type { FrameStructs } from "./frames.ts";
 import type { MemModelTable } from "./registry.ts";
 
-export class FrameReturn implements XdpReturn {
-  readonly #table: MemModelTable;
-  readonly #reports: ReportSink;
+export interface FrameReturnParts {
+  readonly table: MemModelTable;
+  readonly frames: FrameStructs;
+  readonly context: ExecutionContext;
+  readonly nrCpus: number;
+  readonly reports: ReportSink;
   /** From 6.3 a page_pool frame follows the pointer in its page; before, every frame asks the registry. */
-  readonly #followsPointer: boolean;
+  readonly followsPointer: boolean;
+  /** From 6.14 a bulk may hold several pools' netmems; before, each frame of it asks the registry, and another pool's flushes it. */
+  readonly bulksMixPools: boolean;
+}
 
-  constructor(table: MemModelTable, followsPointer: boolean, reports: ReportSink) {
-    this.#table = table;
-    this.#followsPointer = followsPointer;
-    this.#reports = reports;
+/** @kernel net/core/xdp.c */
+export class FrameReturn implements XdpReturn {
+  private readonly table: MemModelTable;
+  private readonly frames: FrameStructs;
+  private readonly context: ExecutionContext;
+  private readonly reports: ReportSink;
+  private readonly followsPointer: boolean;
+  private readonly bulksMixPools: boolean;
+  /** By CPU. @kernel BPF_RI_F_RF_NO_DIRECT of bpf_redirect_info */
+  private readonly noDirect: boolean[];
+
+  constructor(parts: FrameReturnParts) {
+    this.table = parts.table;
+    this.frames = parts.frames;
+    this.context = parts.context;
+    this.reports = parts.reports;
+    this.followsPointer = parts.followsPointer;
+    this.bulksMixPools = parts.bulksMixPools;
+    this.noDirect = [];
+    for (let cpu = 0; cpu < parts.nrCpus; cpu++) this.noDirect.push(false);
   }
 
   xdpReturnFrame(frame: XdpFrame): void {
-    this.#returnFrame(frame, false);
+    this.returnFrame(frame, false);
   }
 
   xdpReturnFrameRxNapi(frame: XdpFrame): void {
-    this.#returnFrame(frame, true);
+    this.returnFrame(frame, true);
+  }
+
+  xdpReturnFrameBulk(frame: XdpFrame, bulk: XdpFrameBulk): void {
+    if (frame.memType !== MEM_TYPE_PAGE_POOL) {
+      this.xdpReturnFrame(frame);
+      return;
+    }
+    if (this.bulksMixPools === false) {
+      const model = this.table.lookup(frame.memType, frame.memId);
+      if (model === null) {
+        // Says that the buffers are lost.
+        this.xdpReturnFrame(frame);
+        return;
+      }
+      if (bulk.model !== model) this.xdpFlushFrameBulk(bulk);
+      bulk.model = model;
+    }
+    if (bulk.count === XDP_BULK_QUEUE_SIZE) this.xdpFlushFrameBulk(bulk);
+    for (let i = 0; i < frame.nrFrags; i++) {
+      const frag = frame.frags[i]!;
+      this.append(bulk, frag.netmem!);
+      frag.netmem = null;
+      // The head must find room behind the last fragment.
+      if (bulk.count === XDP_BULK_QUEUE_SIZE) this.xdpFlushFrameBulk(bulk);
+    }
+    this.append(bulk, frame.head!);
+    this.frames.put(frame);
+  }
+
+  xdpFlushFrameBulk(bulk: XdpFrameBulk): void {
+    const { count, q } = bulk;
+    if (count === 0) return;
+    const model = this.bulksMixPools ? (q[0]!.pp as MemModel) : bulk.model!;
+    model.returnNetmemBulk(q, count);
+    bulk.count = 0;
   }
 
   xdpReturnBuff(buff: XdpBuff): void {
@@ -35,57 +91,54 @@ export class FrameReturn implements XdpReturn {
     if (buff.head !== null) this.xdpReturnNetmem(buff.head, mem.type, mem.id, true);
     buff.head = null;
     buff.nrFrags = 0;
+    buff.flags = 0;
+  }
+
+  xdpReturnFrag(netmem: Netmem, buff: XdpBuff): void {
+    this.xdpReturnNetmem(netmem, buff.rxq.mem.type, buff.rxq.mem.id, true);
   }
 
   xdpReturnNetmem(netmem: Netmem, memType: number, memId: number, napiDirect: boolean): void {
     switch (memType) {
       case MEM_TYPE_PAGE_POOL: {
         const head = netmemCompoundHead(netmem);
-        const pool = this.#followsPointer ? (head.pp as MemModel | null) : this.#table.lookup(memType, memId);
+        const pool = this.followsPointer ? (head.pp as MemModel | null) : this.table.lookup(memType, memId);
         if (pool !== null) {
-          pool.returnNetmem(head, napiDirect);
+          pool.returnNetmem(head, napiDirect && this.noDirect[this.context.cpu] === false);
           return;
         }
         break;
       }
       default: {
-        const model = this.#table.lookup(memType, memId);
+        const model = this.table.lookup(memType, memId);
         if (model !== null) {
           model.returnNetmem(netmem, napiDirect);
           return;
         }
       }
     }
-    this.#reports.report("xdp-wrong-memory-type", "warn", netmemName(netmem), `mem type ${memType} id ${memId}`, "no memory model takes this buffer: it is lost");
+    this.reports.report("xdp-wrong-memory-type", "warn", netmemName(netmem), `mem type ${memType} id ${memId}`, "no memory model takes this buffer: it is lost");
   }
 
-  xdpConvertBuffToFrame(buff: XdpBuff, frame: XdpFrame): void {
-    frame.head = buff.head;
-    frame.data = buff.data;
-    frame.len = buff.dataEnd - buff.data;
-    frame.memType = buff.rxq.mem.type;
-    frame.memId = buff.rxq.mem.id;
-    frame.nrFrags = buff.nrFrags;
-    for (let i = 0; i < buff.nrFrags; i++) {
-      const to = frame.frags[i]!;
-      const from = buff.frags[i]!;
-      to.netmem = from.netmem;
-      to.offset = from.offset;
-      to.sizeBytes = from.sizeBytes;
-      from.netmem = null;
-    }
-    buff.head = null;
-    buff.nrFrags = 0;
+  xdpSetReturnFrameNoDirect(): void {
+    this.noDirect[this.context.cpu] = true;
   }
 
-  #returnFrame(frame: XdpFrame, napiDirect: boolean): void {
+  xdpClearReturnFrameNoDirect(): void {
+    this.noDirect[this.context.cpu] = false;
+  }
+
+  private append(bulk: XdpFrameBulk, netmem: Netmem): void {
+    bulk.q[bulk.count++] = netmem;
+  }
+
+  private returnFrame(frame: XdpFrame, napiDirect: boolean): void {
     for (let i = 0; i < frame.nrFrags; i++) {
       const frag = frame.frags[i]!;
       if (frag.netmem !== null) this.xdpReturnNetmem(frag.netmem, frame.memType, frame.memId, napiDirect);
       frag.netmem = null;
     }
-    frame.nrFrags = 0;
     if (frame.head !== null) this.xdpReturnNetmem(frame.head, frame.memType, frame.memId, napiDirect);
-    frame.head = null;
+    this.frames.put(frame);
   }
 }

@@ -1,10 +1,12 @@
 import type { Kernel } from "@netmem/kernel/api";
-import type { PageAllocator } from "@netmem/mm/api";
+import type { Mm } from "@netmem/mm/api";
 import {
   MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, MEM_TYPE_PAGE_SHARED, MEM_TYPE_XSK_BUFF_POOL,
-  type NetmemReturn, type ReturnPathName, type Xdp,
+  type NetmemReturn, type ReturnPathName, type Xdp, type XdpProbe,
 } from "./api/index.ts";
 import { PlainPageModel } from "./page-models.ts";
+import { PacketBuffs } from "./buffs.ts";
+import { FrameStructs } from "./frames.ts";
 import { NetdevChain } from "./notifier.ts";
 import { MemModelTable } from "./registry.ts";
 import {
@@ -26,24 +28,33 @@ export interface XdpOptions {
   readonly returnClearsMark: boolean;
   /** Kernels from 6.3 return page_pool frames through the page's pointer. */
   readonly framesFollowPointer: boolean;
+  /** Kernels from 6.14 return frames of several pools in one bulk. */
+  readonly bulksMixPools: boolean;
+  /** Tracepoints; none unless given. */
+  readonly probe?: XdpProbe | null;
 }
 
 const SIGNATURES = { v3: SIGNATURE_V3, exact: SIGNATURE_EXACT, masked: SIGNATURE_MASKED } as const;
 
-export function createXdp(kernel: Pick<Kernel, "reports">, pages: PageAllocator, options: XdpOptions): Xdp {
-  const { reports } = kernel;
-  const registry = new MemModelTable(reports);
+export function createXdp(kernel: Pick<Kernel, "reports" | "context" | "nrCpus" | "timers" | "hz">, mm: Pick<Mm, "pages" | "payload">, options: XdpOptions): Xdp {
+  const { reports, context, nrCpus } = kernel;
+  const { pages, payload } = mm;
+  const probe = options.probe ?? null;
+  const registry = new MemModelTable(kernel, probe);
   registry.registerMemType(MEM_TYPE_PAGE_SHARED, new PlainPageModel(MEM_TYPE_PAGE_SHARED, pages, reports));
   registry.registerMemType(MEM_TYPE_PAGE_ORDER0, new PlainPageModel(MEM_TYPE_PAGE_ORDER0, pages, reports));
   registry.registerMemType(MEM_TYPE_PAGE_POOL, null);
   registry.registerMemType(MEM_TYPE_XSK_BUFF_POOL, null);
+  const frames = new FrameStructs();
+  const xdpReturn = new FrameReturn({ table: registry, frames, context, nrCpus, reports, followsPointer: options.framesFollowPointer, bulksMixPools: options.bulksMixPools });
   return {
     structs,
     registry,
     notifiers: new NetdevChain(),
-    rxqs: new RxQueueRegistration(registry, reports),
+    rxqs: new RxQueueRegistration(registry, reports, probe),
     netmemReturn: createReturnPath(registry, options, kernel),
-    xdpReturn: new FrameReturn(registry, options.framesFollowPointer, reports),
+    xdpReturn,
+    buffs: new PacketBuffs(frames, xdpReturn, pages, payload, reports),
   };
 }
 

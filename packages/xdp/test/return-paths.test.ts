@@ -9,11 +9,11 @@ import { MEM_TYPE_PAGE_POOL, MemInfo, type MemModel } from "../src/api/index.ts"
 function setUp(options: Partial<XdpOptions>) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: 16 });
-  const xdp = createXdp(kernel, mm.pages, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, ...options });
+  const xdp = createXdp(kernel, mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true, ...options });
   const calls: string[] = [];
   const model: MemModel = {
     memType: MEM_TYPE_PAGE_POOL, memId: 1,
-    returnNetmem: () => void calls.push("from XDP"),
+    returnNetmem: () => void calls.push("from XDP"), returnNetmemBulk: () => void calls.push("from XDP"),
     returnSkbNetmem: (netmem: Netmem, napiSafe: boolean) => void calls.push(`return ${netmem === page ? "page" : "other"} ${napiSafe}`),
     releaseNetmem: () => void calls.push("release"),
     useXdpMem: () => {}, unuseXdpMem: () => {},

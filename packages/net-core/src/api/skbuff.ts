@@ -1,9 +1,8 @@
 import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
-import { createNetmemFrags, type NetDevice, type NetmemFrag } from "@netmem/xdp/api";
+import { SKB_SHARED_INFO_BYTES, createNetmemFrags, type NetDevice, type NetmemFrag } from "@netmem/xdp/api";
 
-/** sizeof(struct sk_buff) and sizeof(struct skb_shared_info) of a 64-bit kernel, rounded up to a cache line. */
+/** sizeof(struct sk_buff) of a 64-bit kernel, rounded up to a cache line. */
 export const SKB_STRUCT_BYTES = 256;
-export const SKB_SHARED_INFO_BYTES = 320;
 /**
  * Objects of the small-head cache: 320 bytes, what a TCP header and the lower layers ask for, and the shared info. No kmalloc
  * bucket has this size, so a free can tell by it. It hangs on the configuration: 576 and 704 are seen, too.
@@ -12,11 +11,6 @@ export const SKB_SHARED_INFO_BYTES = 320;
 export const SKB_SMALL_HEAD_CACHE_SIZE = 640;
 export const ETH_HLEN = 14;
 export const ETH_FCS_LEN = 4;
-
-/** @kernel SKB_DATA_ALIGN (include/linux/skbuff.h) */
-export function skbDataAlign(bytes: number): number {
-  return (bytes + 63) & ~63;
-}
 
 /** Memory that an skb with `bytes` of buffer pins. @kernel SKB_TRUESIZE */
 export function skbTruesize(bytes: number): number {

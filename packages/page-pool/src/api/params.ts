@@ -13,8 +13,6 @@ export const PP_DEFAULT_RING_SIZE = 1024;
 export const PP_MAX_RING_SIZE = 16_384;
 /** Larger requests failed with -E2BIG before clamping came. */
 export const PP_MAX_RING_SIZE_OLD = 32_768;
-/** Entries that a bulk put may have at most. @kernel XDP_BULK_QUEUE_SIZE (include/net/xdp.h) */
-export const XDP_BULK_QUEUE_SIZE = 16;
 /** Bytes of pages that a CPU's system pool may keep in its ring. @kernel SYSTEM_PERCPU_PAGE_POOL_SIZE (net/core/dev.c) */
 export const SYSTEM_PERCPU_PAGE_POOL_BYTES: number = 1 << 20;
 

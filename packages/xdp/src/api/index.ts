@@ -1,4 +1,6 @@
 export * from "./buff.ts";
+export * from "./buffs.ts";
+export * from "./probe.ts";
 export * from "./mem-info.ts";
 export * from "./mem-model.ts";
 export * from "./net-device.ts";

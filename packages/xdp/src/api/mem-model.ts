@@ -18,6 +18,11 @@ export interface MemModel extends NetmemOwner {
    */
   readonly returnSkbNetmem: (netmem: Netmem, napiSafe: boolean) => void;
   /**
+   * The same for `count` buffers, the first of which are its own; of the others, if there are any, it knows what to do from 6.14 on. Slots
+   * are the model's to overwrite. Consumes. @kernel page_pool_put_netmem_bulk, from xdp_flush_frame_bulk
+   */
+  readonly returnNetmemBulk: (netmems: (Netmem | null)[], count: number) => void;
+  /**
    * Lets a page go for good: unmapped, no longer counted, an ordinary page from now on. The caller keeps its
    * reference. A net_iov cannot be anybody else's: it stays, with a report.
    * @kernel page_pool_release_page, removed in 6.6; xdp_release_frame

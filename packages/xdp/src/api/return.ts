@@ -1,5 +1,5 @@
 import type { Netmem } from "@netmem/mm/api";
-import type { XdpBuff, XdpFrame } from "./buff.ts";
+import { XDP_BULK_QUEUE_SIZE, type XdpBuff, type XdpFrame } from "./buff.ts";
 import type { MemInfo } from "./mem-info.ts";
 import type { MemModel } from "./mem-model.ts";
 
@@ -51,16 +51,46 @@ export interface MemRegistry {
   readonly lookup: (type: number, id: number) => MemModel | null;
 }
 
+/** Netmems on their way home together. Made by `XdpStructs.createFrameBulk`, one for each place that returns frames. @kernel struct xdp_frame_bulk (include/net/xdp.h) */
+export class XdpFrameBulk {
+  declare private readonly nominal: "XdpFrameBulk";
+  count: number;
+  /** Before 6.14, whose they all are. @kernel xa */
+  model: MemModel | null;
+  readonly q: (Netmem | null)[];
+
+  constructor() {
+    this.count = 0;
+    this.model = null;
+    this.q = [];
+    for (let i = 0; i < XDP_BULK_QUEUE_SIZE; i++) this.q.push(null);
+  }
+}
+
 /** Frames and buffers back to their memory model. Not in hardirq. */
 export interface XdpReturn {
   /** Fragments, then head; any context. Consumes. @kernel xdp_return_frame (net/core/xdp.c) */
   readonly xdpReturnFrame: (frame: XdpFrame) => void;
   /** From the NAPI poll of the queue the frame came from. Consumes. @kernel xdp_return_frame_rx_napi */
   readonly xdpReturnFrameRxNapi: (frame: XdpFrame) => void;
+  /**
+   * page_pool frames wait in `bulk` for others, fragments before head, and go home 16 at a time; frames of any other type at once. Those
+   * waiting are returned by the next call that finds it full, or by `xdpFlushFrameBulk`. Consumes. @kernel xdp_return_frame_bulk
+   */
+  readonly xdpReturnFrameBulk: (frame: XdpFrame, bulk: XdpFrameBulk) => void;
+  /** Nothing, if it is empty. Consumes what waits there. @kernel xdp_flush_frame_bulk */
+  readonly xdpFlushFrameBulk: (bulk: XdpFrameBulk) => void;
   /** A packet that never became a frame; from its own poll. Consumes. @kernel xdp_return_buff */
   readonly xdpReturnBuff: (buff: XdpBuff) => void;
-  /** One buffer of a known model. Consumes. @kernel xdp_return_frag; __xdp_return */
+  /** One fragment of a packet, from its own poll. Consumes. @kernel xdp_return_frag */
+  readonly xdpReturnFrag: (netmem: Netmem, buff: XdpBuff) => void;
+  /** One buffer of a known model; `napiDirect` is of no account while NO_DIRECT is set. Consumes. @kernel __xdp_return */
   readonly xdpReturnNetmem: (netmem: Netmem, memType: number, memId: number, napiDirect: boolean) => void;
-  /** Remembers the queue's memory in the frame, which keeps the packet; `buff` is empty afterwards. @kernel xdp_convert_buff_to_frame */
-  readonly xdpConvertBuffToFrame: (buff: XdpBuff, frame: XdpFrame) => void;
+  /**
+   * From here to `xdpClearReturnFrameNoDirect`, on this CPU, nothing is returned direct: the caller runs a program for packets of pools whose
+   * consumer it is not. @kernel xdp_set_return_frame_no_direct (include/linux/filter.h)
+   */
+  readonly xdpSetReturnFrameNoDirect: () => void;
+  /** @kernel xdp_clear_return_frame_no_direct */
+  readonly xdpClearReturnFrameNoDirect: () => void;
 }

@@ -1,5 +1,6 @@
-import type { XdpBuff, XdpFrame } from "./buff.ts";
+import type { XdpBuff } from "./buff.ts";
 import type { NapiPoller, NapiStruct, NetDevice } from "./net-device.ts";
+import type { XdpFrameBulk } from "./return.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
 
 /** Makes this layer's structs; nobody else says `new`. Process context. */
@@ -9,5 +10,6 @@ export interface XdpStructs {
   readonly createNapi: (dev: NetDevice, poller: NapiPoller, weight: number) => NapiStruct;
   /** @kernel xdp_init_buff */
   readonly createXdpBuff: (rxq: XdpRxqInfo) => XdpBuff;
-  readonly createXdpFrame: () => XdpFrame;
+  /** @kernel xdp_frame_bulk_init */
+  readonly createFrameBulk: () => XdpFrameBulk;
 }

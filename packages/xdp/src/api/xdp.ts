@@ -1,3 +1,4 @@
+import type { XdpBuffs } from "./buffs.ts";
 import type { NetdeviceNotifiers } from "./notifier.ts";
 import type { MemRegistry, NetmemReturn, XdpReturn } from "./return.ts";
 import type { XdpRxQueues } from "./rxq.ts";
@@ -11,4 +12,5 @@ export interface Xdp {
   readonly notifiers: NetdeviceNotifiers;
   readonly netmemReturn: NetmemReturn;
   readonly xdpReturn: XdpReturn;
+  readonly buffs: XdpBuffs;
 }
