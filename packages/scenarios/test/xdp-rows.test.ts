@@ -135,12 +135,17 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     const elsewhere = bench.queue(1, other);
     const bulk = structs.createFrameBulk();
     const waiting: number[] = [];
+    const { stats } = bench.machine.xdp.registry;
+    const lookups = stats.lookups;
     const frames = ([[bench.buff, bench.pool], [elsewhere, other], [elsewhere, other], [bench.buff, bench.pool]] as const).map(([buff, pool]) => bench.frame(buff, pool).frame);
     for (const frame of frames) {
       xdpReturn.xdpReturnFrameBulk(frame, bulk);
       waiting.push(bulk.count);
     }
     xdpReturn.xdpFlushFrameBulk(bulk);
+    expect(stats.lookups - lookups).toBe(bulkMixesPools ? 0 : 3);
+    // By the next batch the id may stand for another pool.
+    expect([bulk.model, bulk.memId]).toEqual([null, 0]);
     expect([waiting, bench.pool.ringCount(), other.ringCount(), bench.kinds()]).toEqual([bulkMixesPools ? [1, 2, 3, 4] : [1, 1, 2, 1], 2, 2, []]);
   });
 
@@ -195,4 +200,29 @@ test("a frame of a pool that was never registered, before frames followed the po
   const bulk = bench.machine.xdp.structs.createFrameBulk();
   bench.machine.xdp.xdpReturn.xdpReturnFrameBulk(frame, bulk);
   expect([bench.kinds(), bulk.count, bench.frame().frame === frame]).toEqual([["xdp-wrong-memory-type"], 0, true]);
+});
+
+test("a frame over a page that no pool has any more is reported in a bulk as well, and the others go home", () => {
+  const bench = new XdpBench("6.18");
+  const { xdpReturn, structs } = bench.machine.xdp;
+  const [lost, kept] = [bench.frame(), bench.frame()];
+  bench.pool.releaseNetmem(lost.pages[0]!);
+  const bulk = structs.createFrameBulk();
+  xdpReturn.xdpReturnFrameBulk(lost.frame, bulk);
+  xdpReturn.xdpReturnFrameBulk(kept.frame, bulk);
+  xdpReturn.xdpFlushFrameBulk(bulk);
+  expect([bench.kinds(), bench.ring(), lost.pages[0]!.refcount]).toEqual([["xdp-wrong-memory-type"], pfns(kept.pages), 1]);
+});
+
+test("a fragment given as a later page of a large one goes home as its first", () => {
+  const bench = new XdpBench("6.18");
+  const { xdpReturn, structs } = bench.machine.xdp;
+  const large = bench.create({ napi: null, order: 1, maxLen: 2 * PAGE_SIZE });
+  const { frame } = bench.frame(bench.queue(1, large), large);
+  const first = frame.head as Page;
+  frame.head = bench.machine.mm.pages.pages[first.pfn + 1 - bench.machine.mm.pages.pages[0]!.pfn]!;
+  const bulk = structs.createFrameBulk();
+  xdpReturn.xdpReturnFrameBulk(frame, bulk);
+  xdpReturn.xdpFlushFrameBulk(bulk);
+  expect([bench.ring(large), bench.kinds()]).toEqual([[first.pfn], []]);
 });

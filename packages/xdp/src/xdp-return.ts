@@ -51,34 +51,33 @@ export class FrameReturn implements XdpReturn {
       this.xdpReturnFrame(frame);
       return;
     }
-    if (this.bulksMixPools === false) {
-      const model = this.table.lookup(frame.memType, frame.memId);
-      if (model === null) {
-        // Says that the buffers are lost.
+    if (this.bulksMixPools === false && bulk.memId !== frame.memId) {
+      this.flush(bulk);
+      bulk.model = this.table.lookup(frame.memType, frame.memId);
+      bulk.memId = bulk.model === null ? 0 : frame.memId;
+      if (bulk.model === null) {
+        // Says that the buffers are lost, if they are.
         this.xdpReturnFrame(frame);
         return;
       }
-      if (bulk.model !== model) this.xdpFlushFrameBulk(bulk);
-      bulk.model = model;
     }
-    if (bulk.count === XDP_BULK_QUEUE_SIZE) this.xdpFlushFrameBulk(bulk);
+    if (bulk.count === XDP_BULK_QUEUE_SIZE) this.flush(bulk);
     for (let i = 0; i < frame.nrFrags; i++) {
       const frag = frame.frags[i]!;
       this.append(bulk, frag.netmem!);
       frag.netmem = null;
       // The head must find room behind the last fragment.
-      if (bulk.count === XDP_BULK_QUEUE_SIZE) this.xdpFlushFrameBulk(bulk);
+      if (bulk.count === XDP_BULK_QUEUE_SIZE) this.flush(bulk);
     }
     this.append(bulk, frame.head!);
     this.frames.put(frame);
   }
 
   xdpFlushFrameBulk(bulk: XdpFrameBulk): void {
-    const { count, q } = bulk;
-    if (count === 0) return;
-    const model = this.bulksMixPools ? (q[0]!.pp as MemModel) : bulk.model!;
-    model.returnNetmemBulk(q, count);
-    bulk.count = 0;
+    this.flush(bulk);
+    // A batch ends: by the next, the id may stand for another model.
+    bulk.model = null;
+    bulk.memId = 0;
   }
 
   xdpReturnBuff(buff: XdpBuff): void {
@@ -117,7 +116,7 @@ export class FrameReturn implements XdpReturn {
         }
       }
     }
-    this.reports.report("xdp-wrong-memory-type", "warn", netmemName(netmem), `mem type ${memType} id ${memId}`, "no memory model takes this buffer: it is lost");
+    this.reportLost(netmem, memType, memId);
   }
 
   xdpSetReturnFrameNoDirect(): void {
@@ -128,8 +127,22 @@ export class FrameReturn implements XdpReturn {
     this.noDirect[this.context.cpu] = false;
   }
 
+  private flush(bulk: XdpFrameBulk): void {
+    const { count, q } = bulk;
+    if (count === 0) return;
+    const model = this.bulksMixPools === true ? (q[0]!.pp as MemModel) : bulk.model!;
+    model.returnNetmemBulk(q, count);
+    bulk.count = 0;
+  }
+
   private append(bulk: XdpFrameBulk, netmem: Netmem): void {
-    bulk.q[bulk.count++] = netmem;
+    const head = netmemCompoundHead(netmem);
+    if (this.bulksMixPools === true && head.pp === null) this.reportLost(head, MEM_TYPE_PAGE_POOL, 0);
+    else bulk.q[bulk.count++] = head;
+  }
+
+  private reportLost(netmem: Netmem, memType: number, memId: number): void {
+    this.reports.report("xdp-wrong-memory-type", "warn", netmemName(netmem), `mem type ${memType} id ${memId}`, "no memory model takes this buffer: it is lost");
   }
 
   private returnFrame(frame: XdpFrame, napiDirect: boolean): void {

@@ -55,13 +55,15 @@ export interface MemRegistry {
 export class XdpFrameBulk {
   declare private readonly nominal: "XdpFrameBulk";
   count: number;
-  /** Before 6.14, whose they all are. @kernel xa */
+  /** Before 6.14, whose they all are, and its id; one look-up serves until another comes. @kernel xa */
   model: MemModel | null;
+  memId: number;
   readonly q: (Netmem | null)[];
 
   constructor() {
     this.count = 0;
     this.model = null;
+    this.memId = 0;
     this.q = [];
     for (let i = 0; i < XDP_BULK_QUEUE_SIZE; i++) this.q.push(null);
   }
@@ -78,7 +80,7 @@ export interface XdpReturn {
    * waiting are returned by the next call that finds it full, or by `xdpFlushFrameBulk`. Consumes. @kernel xdp_return_frame_bulk
    */
   readonly xdpReturnFrameBulk: (frame: XdpFrame, bulk: XdpFrameBulk) => void;
-  /** Nothing, if it is empty. Consumes what waits there. @kernel xdp_flush_frame_bulk */
+  /** The end of a batch; nothing, if it is empty. Consumes what waits there. @kernel xdp_flush_frame_bulk */
   readonly xdpFlushFrameBulk: (bulk: XdpFrameBulk) => void;
   /** A packet that never became a frame; from its own poll. Consumes. @kernel xdp_return_buff */
   readonly xdpReturnBuff: (buff: XdpBuff) => void;
