@@ -1,7 +1,7 @@
-import { ENOSPC, type ReportSink } from "@netmem/kernel/api";
+import { EINVAL, ENOSPC, UsageError, type ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, netmemIsPfmemalloc, netmemName, type Netmem, type PageAllocator, type PayloadMemory } from "@netmem/mm/api";
 import {
-  MAX_SKB_FRAGS, MEM_TYPE_PAGE_ORDER0, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, xdpBuffHasFrags, xdpDataHardEnd,
+  MAX_SKB_FRAGS, MEM_TYPE_PAGE_ORDER0, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, xdpBuffHasFrags, xdpDataHardEnd,
   xdpDataMetaUnsupported, type XdpBuff, type XdpBuffs, type XdpFrame, type XdpReturn,
 } from "./api/index.ts";
 import type { FrameStructs } from "./frames.ts";
@@ -23,6 +23,7 @@ export class PacketBuffs implements XdpBuffs {
   }
 
   xdpInitBuff(buff: XdpBuff, frameSz: number): void {
+    if (!(frameSz > SKB_SHARED_INFO_BYTES && frameSz <= 0xffff_ffff)) throw new UsageError("xdp", "frameSz", frameSz, `give the buffer's bytes, more than the ${SKB_SHARED_INFO_BYTES} of the shared info`);
     buff.frameSz = frameSz;
     buff.flags = 0;
     buff.nrFrags = 0;
@@ -63,11 +64,15 @@ export class PacketBuffs implements XdpBuffs {
   }
 
   xdpUpdateFrameFromBuff(buff: XdpBuff, frame: XdpFrame): number {
+    if (buff.head === null) {
+      this.reports.report("xdp-empty-buff", "warn", `rx queue ${buff.rxq.queueIndex}`, buff.rxq.dev?.name ?? "no device", "made a frame of, but it holds no packet");
+      return -EINVAL;
+    }
     const headroom = buff.data - buff.dataHardStart;
     const metasize = xdpDataMetaUnsupported(buff) ? 0 : buff.data - buff.dataMeta;
     if (headroom - metasize < XDP_FRAME_BYTES) return -ENOSPC;
     if (buff.dataEnd > xdpDataHardEnd(buff)) {
-      this.reports.report("xdp-missing-tailroom", "warn", netmemName(buff.head!), buff.rxq.dev?.name ?? "no device", `driver: missing reserved tailroom: data ends at ${buff.dataEnd}, beyond ${xdpDataHardEnd(buff)}`);
+      this.reports.report("xdp-missing-tailroom", "warn", netmemName(buff.head), buff.rxq.dev?.name ?? "no device", `driver: missing reserved tailroom: data ends at ${buff.dataEnd}, beyond ${xdpDataHardEnd(buff)}`);
       return -ENOSPC;
     }
     frame.head = buff.head;
@@ -96,6 +101,7 @@ export class PacketBuffs implements XdpBuffs {
   }
 
   xdpConvertFrameToBuff(frame: XdpFrame, buff: XdpBuff): void {
+    if (this.frames.isGone(frame, "looked at")) return;
     buff.head = frame.head;
     buff.dataHardStart = frame.data - frame.headroom - XDP_FRAME_BYTES;
     buff.data = frame.data;
@@ -107,6 +113,7 @@ export class PacketBuffs implements XdpBuffs {
   }
 
   xdpfClone(frame: XdpFrame): XdpFrame | null {
+    if (this.frames.isGone(frame, "cloned")) return null;
     const bytes = XDP_FRAME_BYTES + frame.headroom + frame.len;
     if (bytes > PAGE_SIZE || (frame.flags & XDP_FLAGS_HAS_FRAGS) !== 0) return null;
     const page = this.pages.allocPages(GFP_ATOMIC | __GFP_NOWARN, 0, NUMA_NO_NODE);
@@ -129,7 +136,7 @@ export class PacketBuffs implements XdpBuffs {
   }
 
   xdpScrubFrame(frame: XdpFrame): void {
-    this.frames.put(frame);
+    if (!this.frames.isGone(frame, "given up")) this.frames.put(frame);
   }
 
   private moveFrags(from: XdpBuff | XdpFrame, to: XdpBuff | XdpFrame): void {

@@ -1,3 +1,4 @@
+import type { ReportSink } from "@netmem/kernel/api";
 import { XdpFrame } from "./api/index.ts";
 
 /** Frames made at a time. */
@@ -6,11 +7,20 @@ const BULK = 16;
 /** Frame structs nobody uses. In the kernel they lie in the headroom of their packets, and need no allocator. */
 export class FrameStructs {
   private first: XdpFrame | null;
+  private readonly reports: ReportSink;
   live: number;
 
-  constructor() {
+  constructor(reports: ReportSink) {
     this.first = null;
+    this.reports = reports;
     this.live = 0;
+  }
+
+  /** True, with a report, for a frame that is no packet's any more: what the kernel would find there is the next packet. */
+  isGone(frame: XdpFrame, what: string): boolean {
+    if (frame.head !== null) return false;
+    this.reports.report("xdp-frame-gone", "warn", `mem type ${frame.memType} id ${frame.memId}`, "xdp", `a frame ${what} that was returned, or became an skb, before`);
+    return true;
   }
 
   take(): XdpFrame {

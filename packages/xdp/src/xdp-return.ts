@@ -47,6 +47,7 @@ export class FrameReturn implements XdpReturn {
   }
 
   xdpReturnFrameBulk(frame: XdpFrame, bulk: XdpFrameBulk): void {
+    if (this.frames.isGone(frame, "returned in bulk")) return;
     if (frame.memType !== MEM_TYPE_PAGE_POOL) {
       this.xdpReturnFrame(frame);
       return;
@@ -146,12 +147,13 @@ export class FrameReturn implements XdpReturn {
   }
 
   private returnFrame(frame: XdpFrame, napiDirect: boolean): void {
+    if (this.frames.isGone(frame, "returned")) return;
     for (let i = 0; i < frame.nrFrags; i++) {
       const frag = frame.frags[i]!;
       if (frag.netmem !== null) this.xdpReturnNetmem(frag.netmem, frame.memType, frame.memId, napiDirect);
       frag.netmem = null;
     }
-    if (frame.head !== null) this.xdpReturnNetmem(frame.head, frame.memType, frame.memId, napiDirect);
+    this.xdpReturnNetmem(frame.head!, frame.memType, frame.memId, napiDirect);
     this.frames.put(frame);
   }
 }

@@ -45,7 +45,7 @@ export function createXdp(kernel: Pick<Kernel, "reports" | "context" | "nrCpus" 
   registry.registerMemType(MEM_TYPE_PAGE_ORDER0, new PlainPageModel(MEM_TYPE_PAGE_ORDER0, pages, reports));
   registry.registerMemType(MEM_TYPE_PAGE_POOL, null);
   registry.registerMemType(MEM_TYPE_XSK_BUFF_POOL, null);
-  const frames = new FrameStructs();
+  const frames = new FrameStructs(reports);
   const xdpReturn = new FrameReturn({ table: registry, frames, context, nrCpus, reports, followsPointer: options.framesFollowPointer, bulksMixPools: options.bulksMixPools });
   return {
     structs,

@@ -162,3 +162,28 @@ test("a frame whose packet went to an skb is free: its struct is the next one's,
   xdp.buffs.xdpScrubFrame(first);
   expect([first.head, first.nrFrags, first.flags, take() === first]).toEqual([null, 0, 0, true]);
 });
+
+test("a frame that is gone is a report, whatever is done with it, and its struct is not handed out twice", () => {
+  const { xdp, buff, page, kinds } = setUp();
+  const take = () => {
+    xdp.buffs.xdpPrepareBuff(buff, page(), 0, XDP_PACKET_HEADROOM, 60, true);
+    return xdp.buffs.xdpConvertBuffToFrame(buff)!;
+  };
+  const frame = take();
+  const bulk = xdp.structs.createFrameBulk();
+  xdp.xdpReturn.xdpReturnFrame(frame);
+  const before = [buff.head, buff.data];
+  for (const use of [
+    () => xdp.xdpReturn.xdpReturnFrame(frame), () => xdp.xdpReturn.xdpReturnFrameRxNapi(frame), () => xdp.xdpReturn.xdpReturnFrameBulk(frame, bulk),
+    () => xdp.buffs.xdpScrubFrame(frame), () => xdp.buffs.xdpConvertFrameToBuff(frame, buff), () => xdp.buffs.xdpfClone(frame),
+  ]) use();
+  expect([kinds(), bulk.count, [buff.head, buff.data], take() === take()]).toEqual([Array.from({ length: 6 }, () => "xdp-frame-gone"), 0, before, false]);
+});
+
+test("a buffer that holds no packet makes no frame, and says so; one of a size that holds nothing is misuse", () => {
+  const { xdp, buff, page, kinds } = setUp();
+  xdp.buffs.xdpPrepareBuff(buff, page(), 0, XDP_PACKET_HEADROOM, 60, true);
+  xdp.buffs.xdpConvertBuffToFrame(buff);
+  expect([xdp.buffs.xdpConvertBuffToFrame(buff), kinds()]).toEqual([null, ["xdp-empty-buff"]]);
+  for (const frameSz of [-5, SKB_SHARED_INFO_BYTES, Number.NaN, 2 ** 33]) expect(() => xdp.buffs.xdpInitBuff(buff, frameSz)).toThrow(/xdp: frameSz = .*: give the buffer's bytes, more than the 320 of the shared info/);
+});

@@ -1,7 +1,7 @@
 import type { Netmem } from "@netmem/mm/api";
 import type { XdpBuff, XdpFrame } from "./buff.ts";
 
-/** A packet as it is received, and as a frame that travels on. Softirq. */
+/** A packet as it is received, and as a frame that travels on. A frame that is gone is left alone, with report `xdp-frame-gone`. Softirq. */
 export interface XdpBuffs {
   /** Empty, over buffers of `frameSz` bytes, without fragments. The struct stays the caller's. @kernel xdp_init_buff (include/net/xdp.h) */
   readonly xdpInitBuff: (buff: XdpBuff, frameSz: number) => void;
@@ -17,7 +17,7 @@ export interface XdpBuffs {
   readonly xdpBuffAddFrag: (buff: XdpBuff, netmem: Netmem, offset: number, sizeBytes: number, truesizeBytes: number) => boolean;
   /**
    * What a program changed, brought over to the frame of the same buffer, which keeps it. 0, or -ENOSPC: no room for the frame's struct
-   * before the metadata, or data over the shared info (report `xdp-missing-tailroom`). @kernel xdp_update_frame_from_buff
+   * before the metadata, or data over the shared info (report `xdp-missing-tailroom`); -EINVAL for a buffer without a packet (`xdp-empty-buff`). @kernel xdp_update_frame_from_buff
    */
   readonly xdpUpdateFrameFromBuff: (buff: XdpBuff, frame: XdpFrame) => number;
   /**

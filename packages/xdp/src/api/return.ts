@@ -69,7 +69,7 @@ export class XdpFrameBulk {
   }
 }
 
-/** Frames and buffers back to their memory model. Not in hardirq. */
+/** Frames and buffers back to their memory model. A frame returned before is left alone, with report `xdp-frame-gone`. Not in hardirq. */
 export interface XdpReturn {
   /** Fragments, then head; any context. Consumes. @kernel xdp_return_frame (net/core/xdp.c) */
   readonly xdpReturnFrame: (frame: XdpFrame) => void;
