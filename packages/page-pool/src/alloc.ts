@@ -10,7 +10,7 @@ import { PoolPut } from "./put.ts";
 export class PoolAlloc extends PoolPut {
   /** @kernel page_pool_alloc_netmems, __page_pool_get_cached (net/core/page_pool.c) */
   allocNetmems(this: Pool, gfp: number): Netmem | null {
-    if (this.failAlloc.armed === true && this.failAlloc.shouldFail(this.params.order, 0)) return null;
+    if (this.failAlloc.armed === true && this.failAlloc.shouldFail(this.order, 0)) return null;
     const count = this.cacheCount;
     if (count > 0) {
       this.allocStats.fast++;
@@ -33,7 +33,7 @@ export class PoolAlloc extends PoolPut {
     if (refilled !== null) return refilled;
     if (this.memoryProvider !== null) return allocFromProvider(this, this.memoryProvider, gfp);
     const flags = this.rules.atomicNeverWarns && (gfp & GFP_ATOMIC) === GFP_ATOMIC ? gfp | __GFP_NOWARN : gfp;
-    return this.params.order === 0 && this.rules.allocatesInBulk ? this.allocBulk(flags) : this.allocOne(flags);
+    return this.order === 0 && this.rules.allocatesInBulk ? this.allocBulk(flags) : this.allocOne(flags);
   }
 
   /**
@@ -67,7 +67,7 @@ export class PoolAlloc extends PoolPut {
 
   /** A large page, or, before 5.13, any. @kernel __page_pool_alloc_page_order; __page_pool_alloc_pages_slow up to 5.12 */
   private allocOne(this: Pool, gfp: number): Netmem | null {
-    const { order } = this.params;
+    const { order } = this;
     const page = this.pages.allocPages(order > 0 ? gfp | __GFP_COMP : gfp, order, this.nid);
     if (page === null) return null;
     if (this.dmaMap && !mapForDevice(this, page)) {

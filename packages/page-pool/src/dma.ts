@@ -9,16 +9,16 @@ const POOL_ATTRS: number = DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_WEAK_ORDERING;
 /** Maps once for as long as the pool owns the page; false, and nothing done, when that or keeping track fails. @kernel page_pool_dma_map */
 export function mapForDevice(pool: Pool, page: Page): boolean {
   const dev = pool.dev!;
-  const bytes = PAGE_SIZE << pool.params.order;
-  const dmaAddr = dev.mapPage(page, 0, bytes, pool.params.dmaDir, POOL_ATTRS);
+  const bytes = PAGE_SIZE << pool.order;
+  const dmaAddr = dev.mapPage(page, 0, bytes, pool.dmaDir, POOL_ATTRS);
   if (dev.mappingError(dmaAddr)) return false;
   const tracked = !storeDmaAddr(pool, page, dmaAddr) && track(pool, page);
   if (!tracked) {
     page.dmaAddr = 0;
-    dev.unmapPage(dmaAddr, bytes, pool.params.dmaDir, POOL_ATTRS);
+    dev.unmapPage(dmaAddr, bytes, pool.dmaDir, POOL_ATTRS);
     return false;
   }
-  if (pool.dmaSync) syncForDevice(pool, page, pool.params.maxLen);
+  if (pool.dmaSync) syncForDevice(pool, page, pool.maxLen);
   return true;
 }
 
@@ -45,7 +45,7 @@ function track(pool: Pool, page: Page): boolean {
 /** At most `maxLen` bytes from `offset`; −1 means all of them. A device that needs no syncs may come to need them. @kernel page_pool_dma_sync_for_device */
 export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): void {
   if (!pool.dev!.needSync) return;
-  const { maxLen, offset, dmaDir } = pool.params;
+  const { maxLen, offset, dmaDir } = pool;
   const size = sizeBytes >= 0 && sizeBytes < maxLen ? sizeBytes : maxLen;
   pool.dev!.syncForDevice(netmem.dmaAddr, offset, size, dmaDir);
 }
@@ -53,7 +53,7 @@ export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): vo
 /** @kernel __page_pool_dma_sync_for_cpu (include/net/page_pool/helpers.h) */
 export function syncForCpu(pool: Pool, netmem: Netmem, offset: number, sizeBytes: number): void {
   if (!pool.dmaMap) throw new UsageError("page-pool", "flags", pool.params.flags, "syncing needs a pool with PP_FLAG_DMA_MAP");
-  pool.dev!.syncForCpu(netmem.dmaAddr, offset + pool.params.offset, sizeBytes, pool.params.dmaDir);
+  pool.dev!.syncForCpu(netmem.dmaAddr, offset + pool.offset, sizeBytes, pool.dmaDir);
 }
 
 /** Undone exactly once: a page that a scrub unmapped already is left alone. @kernel __page_pool_release_netmem_dma */
@@ -64,5 +64,5 @@ export function unmapFromDevice(pool: Pool, page: Page): void {
 
 /** Leaves the page's fields alone: a scrub holds no reference, and whoever looks for a leak wants to see them. */
 export function undoMapping(pool: Pool, page: Page): void {
-  pool.dev!.unmapPage(page.dmaAddr, PAGE_SIZE << pool.params.order, pool.params.dmaDir, POOL_ATTRS);
+  pool.dev!.unmapPage(page.dmaAddr, PAGE_SIZE << pool.order, pool.dmaDir, POOL_ATTRS);
 }

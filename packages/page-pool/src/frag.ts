@@ -11,7 +11,7 @@ import { unrefNetmem } from "./refs.ts";
  * @kernel page_pool_alloc_frag_netmem (net/core/page_pool.c)
  */
 export function allocFragNetmem(pool: Pool, frag: PagePoolFrag, sizeBytes: number, gfp: number): Netmem | null {
-  const maxBytes = PAGE_SIZE << pool.params.order;
+  const maxBytes = PAGE_SIZE << pool.order;
   if (!(sizeBytes > 0 && sizeBytes <= maxBytes) || !pool.rules.hasFragments) {
     if (pool.rules.hasFragments) warn(pool, "pp-frag-size", `a fragment of ${sizeBytes} bytes: give 1 to ${maxBytes}`);
     else warn(pool, "pp-no-fragments", `a fragment of ${sizeBytes} bytes, but pools are cut into fragments from 5.15 on`);
@@ -67,7 +67,7 @@ export function freeFrag(pool: Pool): void {
 
 /** @kernel page_pool_alloc_netmem (include/net/page_pool/helpers.h) */
 export function allocNetmem(pool: Pool, frag: PagePoolFrag, gfp: number): Netmem | null {
-  const maxBytes = PAGE_SIZE << pool.params.order;
+  const maxBytes = PAGE_SIZE << pool.order;
   const size = frag.sizeBytes;
   if (size * 2 > maxBytes) {
     frag.sizeBytes = maxBytes;

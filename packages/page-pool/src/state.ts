@@ -69,11 +69,15 @@ export class PoolState {
   fragOffset: number;
   fragUsers: number;
 
-  /** Mutable copies of the parameters of the same name. */
+  /** The parameters of the same name; the first three change. */
   nid: number;
   napi: NapiStruct | null;
   netdev: NetDevice | null;
+  readonly order: number;
   readonly dev: DmaDevice | null;
+  readonly dmaDir: number;
+  readonly maxLen: number;
+  readonly offset: number;
   readonly dmaMap: boolean;
   /** Cleared by the first scrub: from then on the device is nobody's business. */
   dmaSync: boolean;
@@ -138,7 +142,11 @@ export class PoolState {
     this.nid = params.nid;
     this.napi = params.napi;
     this.netdev = params.netdev;
+    this.order = params.order;
     this.dev = params.dev;
+    this.dmaDir = params.dmaDir;
+    this.maxLen = params.maxLen;
+    this.offset = params.offset;
     this.dmaMap = (params.flags & PP_FLAG_DMA_MAP) !== 0;
     this.dmaSync = (params.flags & PP_FLAG_DMA_SYNC_DEV) !== 0;
     this.dmaSyncCpu = true;

@@ -134,7 +134,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
       ...ifindexOf(pool),
       ...(napiId >= MIN_NAPI_ID ? { napiId } : {}),
       inflight: out,
-      inflightMem: out * (PAGE_SIZE << pool.params.order),
+      inflightMem: out * (PAGE_SIZE << pool.order),
       ...(pool.detachTime > 0 ? { detachTime: pool.detachTime } : {}),
       ...pool.memoryProvider?.nlFill(null),
     };
