@@ -1,4 +1,4 @@
-import { EBUSY, EEXIST, EINVAL, ENODATA, EOPNOTSUPP, ERANGE, type ReportSink } from "@netmem/kernel/api";
+import { EBUSY, EEXIST, EINVAL, ENETDOWN, ENODATA, EOPNOTSUPP, ERANGE, type ReportSink } from "@netmem/kernel/api";
 import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice, type NetdevRxQueue } from "@netmem/xdp/api";
 import type { MemoryProvider, MemoryProviders } from "./api/index.ts";
 import type { PoolLists } from "./user.ts";
@@ -39,7 +39,8 @@ export class RxQueueProviders implements MemoryProviders {
     }
     queue.memoryProvider = null;
     const errno = this.restartRxq(dev, rxqIndex);
-    if (errno !== 0) this.#warn("mp-close-failed", dev, rxqIndex, `restarting it without its provider failed with errno ${errno}`);
+    // A driver whose interface is down has no queue to restart.
+    if (errno !== 0 && errno !== -ENETDOWN) this.#warn("mp-close-failed", dev, rxqIndex, `restarting it without its provider failed with errno ${errno}`);
   }
 
   check(queue: NetdevRxQueue): number {

@@ -89,6 +89,8 @@ export class PoolState {
   destroyCnt: number;
   dead: boolean;
   detachTime: number;
+  /** Id of its NAPI when it was listed, 0 for none. @kernel user.napi_id, up to some kernel after 6.12 */
+  listedNapiId: number;
   deferStartNs: number;
   deferWarnNs: number;
   disconnect: (() => void) | null;
@@ -156,6 +158,7 @@ export class PoolState {
     this.destroyCnt = 0;
     this.dead = false;
     this.detachTime = 0;
+    this.listedNapiId = 0;
     this.deferStartNs = 0;
     this.deferWarnNs = 0;
     this.disconnect = null;

@@ -22,9 +22,6 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   readonly #visible = new Map<NetDevice, Pool[]>();
   readonly #listeners: PagePoolListener[] = [];
 
-  /** Id of a pool's NAPI, as it was when the pool was listed. */
-  readonly #napiIds = new Map<Pool, number>();
-
   constructor(clock: Clock, rules: Pick<PagePoolRules, "listsToUsers" | "listsNapiOfCreation">) {
     this.#clock = clock;
     this.#hasNetlink = rules.listsToUsers;
@@ -54,7 +51,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
     this.#pools.push(pool);
     if (pool.netdev === null) return;
     this.#visible.set(pool.netdev, [pool, ...this.of(pool.netdev)]);
-    this.#napiIds.set(pool, napiIdOf(pool));
+    pool.listedNapiId = napiIdOf(pool);
     this.#event("page-pool-add-ntf", pool);
   }
 
@@ -68,7 +65,6 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
   unlist(pool: Pool): void {
     this.#event("page-pool-del-ntf", pool);
     this.#pools[pool.id] = null;
-    this.#napiIds.delete(pool);
     if (pool.netdev !== null) this.#visible.set(pool.netdev, this.of(pool.netdev).filter((other) => other !== pool));
   }
 
@@ -128,7 +124,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
 
   #info(pool: Pool): PagePoolInfo {
     const out = inflight(pool, false);
-    const napiId = this.#showsNapiOfCreation ? this.#napiIds.get(pool)! : napiIdOf(pool);
+    const napiId = this.#showsNapiOfCreation ? pool.listedNapiId : napiIdOf(pool);
     return {
       id: pool.id,
       ...ifindexOf(pool),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { EBUSY, EEXIST, EFAULT, EINVAL, ENODATA, ENOENT, ENOMEM, EOPNOTSUPP, ERANGE, NSEC_PER_SEC } from "@netmem/kernel/api";
+import { EBUSY, EEXIST, EFAULT, EINVAL, ENETDOWN, ENODATA, ENOENT, ENOMEM, EOPNOTSUPP, ERANGE, NSEC_PER_SEC } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type NetIov } from "@netmem/mm/api";
 import type { PagePool, ProviderPool } from "@netmem/page-pool/api";
 import { ETHTOOL_TCP_DATA_SPLIT_DISABLED, ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice } from "@netmem/xdp/api";
@@ -122,6 +122,15 @@ describe("binding a provider to a queue", () => {
     const { reports } = bench.machine.kernel.reports;
     expect([bench.kinds(), dev.rxQueues[1]!.memoryProvider]).toEqual([["mp-close-failed"], null]);
     expect(reports[0]!.message).toContain("errno -12");
+  });
+
+  test("a driver that says that its interface is down has not failed: the binding is gone without a report", () => {
+    const { bench, dev, ops, providers } = queues();
+    const provider = bench.provider(2);
+    providers.openRxq(dev, 1, provider);
+    ops.failures.set("alloc", { errno: -ENETDOWN, from: 2, times: 1 });
+    providers.closeRxq(dev, 1, provider);
+    expect([bench.kinds(), dev.rxQueues[1]!.memoryProvider]).toEqual([[], null]);
   });
 
   test("a driver that makes its pool for another queue of the same provider: -ENODATA", () => {

@@ -8,12 +8,10 @@ const BULK = 16;
 export class FrameStructs {
   private first: XdpFrame | null;
   private readonly reports: ReportSink;
-  live: number;
 
   constructor(reports: ReportSink) {
     this.first = null;
     this.reports = reports;
-    this.live = 0;
   }
 
   /** True, with a report, for a frame that is no packet's any more: what the kernel would find there is the next packet. */
@@ -28,7 +26,6 @@ export class FrameStructs {
     const frame = this.first!;
     this.first = frame.next;
     frame.next = null;
-    this.live++;
     return frame;
   }
 
@@ -37,7 +34,6 @@ export class FrameStructs {
     frame.devRx = null;
     frame.nrFrags = 0;
     frame.flags = 0;
-    this.live--;
     this.push(frame);
   }
 

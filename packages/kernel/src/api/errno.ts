@@ -12,11 +12,12 @@ export const ENOSPC = 28;
 export const ERANGE = 34;
 export const ENODATA = 61;
 export const EOPNOTSUPP = 95;
+export const ENETDOWN = 100;
 
 const NAMES: Readonly<Record<number, string>> = {
   [ENOENT]: "ENOENT", [EIO]: "EIO", [E2BIG]: "E2BIG", [ENOMEM]: "ENOMEM",
   [EFAULT]: "EFAULT", [EBUSY]: "EBUSY", [EEXIST]: "EEXIST", [ENODEV]: "ENODEV", [EINVAL]: "EINVAL",
-  [ENOSPC]: "ENOSPC", [ERANGE]: "ERANGE", [ENODATA]: "ENODATA", [EOPNOTSUPP]: "EOPNOTSUPP",
+  [ENOSPC]: "ENOSPC", [ERANGE]: "ERANGE", [ENODATA]: "ENODATA", [EOPNOTSUPP]: "EOPNOTSUPP", [ENETDOWN]: "ENETDOWN",
 };
 
 /** `-22` → `-EINVAL`, for messages. Numbers without a name come back as digits. */

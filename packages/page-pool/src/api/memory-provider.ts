@@ -11,7 +11,7 @@ export interface ProviderPool extends PagePoolView {
   dmaSync: boolean;
   /** The same for the CPU. Starts true. @kernel pool->dma_sync_for_cpu */
   dmaSyncCpu: boolean;
-  /** Marks the niov as the pool's and counts it as held. The pool owns it now. Consumer context. Consumes. @kernel net_mp_niov_set_page_pool */
+  /** Marks the niov as the pool's and counts it as held. The pool owns it now; one that a pool has is left alone, with report `mp-counted-twice`. Consumer context. Consumes. @kernel net_mp_niov_set_page_pool */
   readonly niovSetPagePool: (niov: NetIov) => void;
   /** Takes the mark off; the niov is the provider's. Only from `releaseNetmem`, before it answers false. Keeps: the provider has it. @kernel net_mp_niov_clear_page_pool */
   readonly niovClearPagePool: (niov: NetIov) => void;
@@ -56,7 +56,7 @@ export interface MemoryProvider extends QueueMemoryProvider {
   readonly allocNetmems: (pool: ProviderPool, gfp: number) => Netmem | null;
   /**
    * Takes a buffer back for good. False: it has cleared the mark itself, and there is nothing left to do. True: the pool
-   * should clear it and put the page. Any context that may put. Consumes.
+   * should clear it and put the page; of a net_iov, which only the provider can take, that is report `mp-not-taken`. Any context that may put. Consumes.
    */
   readonly releaseNetmem: (pool: ProviderPool, netmem: Netmem) => boolean;
   /** The pool is gone, nothing is in flight: drop what `init` took. */
@@ -75,7 +75,7 @@ export interface MemoryProviders {
    * @kernel net_mp_open_rxq (net/core/netdev_rx_queue.c)
    */
   readonly openRxq: (dev: NetDevice, rxqIndex: number, provider: MemoryProvider) => number;
-  /** Unbinds what was bound and restarts the queue; report `mp-close-mismatch` if something else is. @kernel net_mp_close_rxq */
+  /** Unbinds what was bound and restarts the queue; report `mp-close-mismatch` if something else is, `mp-close-failed` if its driver cannot, unless with -ENETDOWN. @kernel net_mp_close_rxq */
   readonly closeRxq: (dev: NetDevice, rxqIndex: number, provider: MemoryProvider) => void;
   /** -ENODATA if the queue has a provider that no pool of its uses, else 0. @kernel page_pool_check_memory_provider (net/core/page_pool_user.c) */
   readonly check: (queue: NetdevRxQueue) => number;

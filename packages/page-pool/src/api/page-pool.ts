@@ -60,7 +60,7 @@ export interface PagePoolPut {
   readonly putFullNetmem: (netmem: Netmem, allowDirect: boolean) => void;
   /** From the consumer itself. Consumes. @kernel page_pool_recycle_direct, page_pool_recycle_direct_netmem */
   readonly recycleDirect: (netmem: Netmem) => void;
-  /** For a caller that has dropped the last pool-aware reference itself. Consumes. @kernel page_pool_put_unrefed_netmem, page_pool_put_unrefed_page */
+  /** For a caller that has dropped the last pool-aware reference itself; while others are left: report `pp-holders-left`, and it stays out. Consumes. @kernel page_pool_put_unrefed_netmem, page_pool_put_unrefed_page */
   readonly putUnrefedNetmem: (netmem: Netmem, dmaSyncSizeBytes: number, allowDirect: boolean) => void;
   /** What `allocVa` gave. Consumes. @kernel page_pool_free_va */
   readonly freeVa: (page: Page, allowDirect: boolean) => void;
@@ -77,7 +77,7 @@ export interface PagePoolPut {
   readonly refNetmem: (netmem: Netmem) => void;
   /**
    * Drops `n` pool-aware references and answers how many are left; at 0 the caller is the last holder and must put it unrefed.
-   * Below 0: report `pp-ref-underflow`. Consumes them. @kernel page_pool_unref_netmem
+   * Below 0: report `pp-ref-underflow`. Of what the pool does not have out none is dropped, and the answer is 1. Consumes them. @kernel page_pool_unref_netmem
    */
   readonly unrefNetmem: (netmem: Netmem, n: number) => number;
   /** A fresh netmem gets `n` holders at once, instead of one. Shares. @kernel page_pool_fragment_netmem, page_pool_fragment_page */
@@ -170,7 +170,7 @@ export interface PagePoolProbe {
 
 export interface PagePools {
   /**
-   * A pool, or a negative errno with report `pp-create-failed`, which names the parameter: -EINVAL, -E2BIG, -EOPNOTSUPP, or what the
+   * A pool, or a negative errno with report `pp-create-failed`, which names the parameter: -EINVAL, -E2BIG, -EOPNOTSUPP, -EFAULT for a queue bound to what is no provider, or what the
    * provider answers; -ENOMEM for the pool itself comes without a report. Process context. @kernel page_pool_create (net/core/page_pool.c)
    */
   readonly create: (params: PagePoolParams) => PagePool | number;
