@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from "@netmem/mm/api";
 import { ETH_FCS_LEN } from "@netmem/net-core/api";
-import type { RxDescFormat } from "@netmem/driver/api";
+import type { RxDescFormat, TxDescFormat } from "@netmem/driver/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, skbDataAlign } from "@netmem/xdp/api";
 
 /** Two zero bytes before the Ethernet header, so that the IP header is aligned. @kernel MVNETA_MH_SIZE (drivers/net/ethernet/marvell/mvneta.c) */
@@ -18,6 +18,23 @@ export const MVNETA_REFILL_BATCH = 64;
 export const MVNETA_RXD_ERR_SUMMARY: number = 1 << 16;
 export const MVNETA_RXD_LAST_DESC: number = 1 << 26;
 export const MVNETA_RXD_FIRST_DESC: number = 1 << 27;
+
+/** @kernel MVNETA_MAX_TXD, MVNETA_TXD_F_DESC, MVNETA_TXD_L_DESC, MVNETA_TXD_Z_PAD */
+export const MVNETA_MAX_TXD = 1024;
+export const MVNETA_TXD_Z_PAD: number = 1 << 19;
+export const MVNETA_TXD_L_DESC: number = 1 << 20;
+export const MVNETA_TXD_F_DESC: number = 1 << 21;
+
+/** @kernel struct mvneta_tx_desc, little endian: command, (reserved, data_size), buf_phys_addr, … 32 bytes */
+export const MVNETA_TX_DESC: TxDescFormat = {
+  sizeBytes: 32,
+  commandWord: 0,
+  sizeWord: 1,
+  sizeShift: 16,
+  addressWord: 2,
+  firstBit: MVNETA_TXD_F_DESC,
+  lastBit: MVNETA_TXD_L_DESC,
+};
 
 /** A head and seventeen frags full of bytes. */
 export const MVNETA_MAX_FRAME_BYTES: number = (MAX_SKB_FRAGS + 1) * MVNETA_MAX_RX_BUF_SIZE - MVNETA_MH_SIZE - ETH_FCS_LEN;

@@ -1,9 +1,13 @@
-import { EINVAL, UsageError } from "@netmem/kernel/api";
+import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import type { DriverDeps, DriverOptions, NetDriver, NetInterface } from "@netmem/driver/api";
-import { NAPI_POLL_WEIGHT, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
-import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RXD, MVNETA_RX_DESC } from "./constants.ts";
+import {
+  NAPI_POLL_WEIGHT, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, XDP_XMIT_FLUSH,
+  type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
+} from "@netmem/xdp/api";
+import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RXD, MVNETA_MAX_RX_BUF_SIZE, MVNETA_RX_DESC, MVNETA_TX_DESC } from "./constants.ts";
 import { pollRx } from "./poll.ts";
 import { createRxQueue, destroyRxQueue, type MvnetaRxQueue } from "./rx-queue.ts";
+import { createTxQueue, type MvnetaTxQueue } from "./tx-queue.ts";
 
 class MvnetaInterface implements NetInterface {
   readonly dev: NetDevice;
@@ -11,6 +15,8 @@ class MvnetaInterface implements NetInterface {
   readonly #options: DriverOptions;
   readonly #napi: NapiStruct;
   #rxq: MvnetaRxQueue | null = null;
+  #txq: MvnetaTxQueue | null = null;
+  #prog: XdpProg | null = null;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
     this.#deps = deps;
@@ -18,15 +24,29 @@ class MvnetaInterface implements NetInterface {
     this.dev = deps.registerNetdev(options.name, 1);
     this.#napi = deps.napi.netifNapiAdd(this.dev, { poll: (napi, budget) => this.#poll(napi, budget) }, NAPI_POLL_WEIGHT);
     this.dev.rxQueues[0]!.napi = this.#napi;
+    this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT | NETDEV_XDP_ACT_RX_SG | NETDEV_XDP_ACT_NDO_XMIT_SG;
+    this.dev.xdpOps = {
+      xdpSetupProg: (prog) => this.#xdpSetup(prog),
+      xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags),
+      xskSetupPool: null,
+      xskWakeup: null,
+    };
+    deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => this.#txq!.startXmit(skb) });
   }
 
   /** @kernel mvneta_open */
   open(): number {
     if (this.#rxq !== null) return -EINVAL;
     const { nic, napi } = this.#deps;
-    const rxq = createRxQueue(this.#deps, this.dev.rxQueues[0]!, this.#napi, this.#options);
+    const rxq = createRxQueue(this.#deps, this.dev.rxQueues[0]!, this.#napi, this.#options, this.#prog);
     if (typeof rxq === "number") return rxq;
+    const txq = createTxQueue(this.#deps);
+    if (typeof txq === "number") {
+      destroyRxQueue(this.#deps, rxq);
+      return txq;
+    }
     this.#rxq = rxq;
+    this.#txq = txq;
     nic.requestIrq(0, this.#options.cpu, () => this.#interrupt());
     napi.napiEnable(this.#napi);
     rxq.hw.start();
@@ -42,9 +62,37 @@ class MvnetaInterface implements NetInterface {
     rxq.hw.stop();
     this.#deps.nic.freeIrq(0);
     this.#deps.napi.napiDisable(this.#napi);
+    this.dev.up = false;
+    this.#txq!.destroy();
     destroyRxQueue(this.#deps, rxq);
     this.#rxq = null;
-    this.dev.up = false;
+    this.#txq = null;
+  }
+
+  /** Pages are mapped otherwise with a program, so that the first and the last restart the device. @kernel mvneta_xdp_setup */
+  #xdpSetup(prog: XdpProg | null): number {
+    if (prog !== null && !prog.hasFrags && this.dev.mtu > MVNETA_MAX_RX_BUF_SIZE) return -EOPNOTSUPP;
+    const restart = this.#rxq !== null && (prog === null) !== (this.#prog === null);
+    if (restart) this.stop();
+    this.#prog = prog;
+    return restart ? this.open() : 0;
+  }
+
+  /** @kernel mvneta_xdp_xmit */
+  #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
+    const txq = this.#txq;
+    if (txq === null) return -ENETDOWN;
+    if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
+    let sent = 0;
+    let descriptors = 0;
+    for (; sent < n; sent++) {
+      const frame = frames[sent]!;
+      const needed = 1 + frame.nrFrags;
+      if (!txq.submitFrame(frame, false)) break;
+      descriptors += needed;
+    }
+    if (descriptors > 0) txq.ring(descriptors);
+    return sent;
   }
 
   /** @kernel mvneta_isr */
@@ -55,7 +103,9 @@ class MvnetaInterface implements NetInterface {
 
   #poll(napi: NapiStruct, budget: number): number {
     const rxq = this.#rxq!;
-    const work = pollRx(this.#deps, rxq, napi, budget, this.#options.earlyDrop);
+    const txq = this.#txq!;
+    txq.done();
+    const work = pollRx(this.#deps, rxq, txq, napi, budget, this.#prog, this.#options.earlyDrop);
     if (work < budget && this.#deps.napi.napiCompleteDone(napi, work)) rxq.hw.enableIrq();
     return work;
   }
@@ -65,6 +115,7 @@ class MvnetaInterface implements NetInterface {
 export const mvneta: NetDriver = {
   name: "mvneta",
   rxDescFormat: MVNETA_RX_DESC,
+  txDescFormat: MVNETA_TX_DESC,
   maxFrameBytes: MVNETA_MAX_FRAME_BYTES,
   probe: (deps: DriverDeps, options: DriverOptions): NetInterface => {
     const { rxRingSize } = options;

@@ -1,18 +1,21 @@
 import type { DriverDeps } from "@netmem/driver/api";
-import { DMA_FROM_DEVICE, PAGE_SIZE, type Page } from "@netmem/mm/api";
+import { PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
-import { MAX_SKB_FRAGS, type NapiStruct } from "@netmem/xdp/api";
+import { MAX_SKB_FRAGS, xdpDataMetaUnsupported, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
 import {
   MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM,
 } from "./constants.ts";
 import type { MvnetaRxQueue } from "./rx-queue.ts";
+import type { MvnetaTxQueue } from "./tx-queue.ts";
+import { MVNETA_XDP_PASS, MVNETA_XDP_REDIR, runXdp } from "./xdp.ts";
 
 /**
  * Takes up to `budget` filled descriptors, hands each complete frame up as an skb, refills, and answers how many
  * packets that made. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
  */
-export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, budget: number, earlyDrop: boolean): number {
+export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, napi: NapiStruct, budget: number, prog: XdpProg | null, earlyDrop: boolean): number {
   const { dev, hw } = rxq;
+  let redirected = false;
   const todo = Math.min(budget, hw.occupied());
   let packets = 0;
   for (let done = 0; done < todo; done++) {
@@ -27,6 +30,15 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, b
     if ((status & MVNETA_RXD_ERR_SUMMARY) !== 0) dropFrame(rxq);
     if ((status & MVNETA_RXD_LAST_DESC) === 0 || rxq.xdp.head === null) continue;
 
+    if (prog !== null) {
+      const became = runXdp(deps, rxq, tx, prog);
+      if (became !== MVNETA_XDP_PASS) {
+        packets++;
+        dev.rxPackets++;
+        redirected ||= became === MVNETA_XDP_REDIR;
+        continue;
+      }
+    }
     const skb = buildSkb(deps, rxq);
     if (skb === null) {
       dropFrame(rxq);
@@ -41,6 +53,7 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, napi: NapiStruct, b
       deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     } else deps.receive.napiGroReceive(napi, skb);
   }
+  if (redirected) deps.xdpRedirect.xdpDoFlush();
   if (todo > 0) hw.decOccupied(todo);
   if (rxq.refillNum > 0) rxq.refillAfterPoll();
   return packets;
@@ -52,11 +65,9 @@ function startFrame(deps: DriverDeps, rxq: MvnetaRxQueue, page: Page, frameBytes
   dropFrame(rxq);
   const { xdp } = rxq;
   const bytes = takeBytes(rxq, frameBytes);
-  deps.dma.syncForCpu(page.dmaAddr, MVNETA_SKB_HEADROOM, bytes, DMA_FROM_DEVICE);
-  xdp.head = page;
-  xdp.data = MVNETA_SKB_HEADROOM + MVNETA_MH_SIZE;
-  xdp.dataEnd = MVNETA_SKB_HEADROOM + payloadBytes(rxq, bytes);
-  xdp.nrFrags = 0;
+  deps.dma.syncForCpu(page.dmaAddr, MVNETA_SKB_HEADROOM, bytes, rxq.dmaDir);
+  deps.xdpBuffs.xdpInitBuff(xdp, PAGE_SIZE);
+  deps.xdpBuffs.xdpPrepareBuff(xdp, page, 0, MVNETA_SKB_HEADROOM + MVNETA_MH_SIZE, payloadBytes(rxq, bytes) - MVNETA_MH_SIZE, true);
 }
 
 /** A further descriptor: its page becomes a frag. @kernel mvneta_swbm_add_rx_fragment */
@@ -71,11 +82,8 @@ function addFragment(deps: DriverDeps, rxq: MvnetaRxQueue, page: Page): void {
     else if (xdp.head !== null) trimLast(rxq, -payload);
     return;
   }
-  deps.dma.syncForCpu(page.dmaAddr, MVNETA_SKB_HEADROOM, bytes, DMA_FROM_DEVICE);
-  const frag = xdp.frags[xdp.nrFrags++]!;
-  frag.netmem = page;
-  frag.offset = MVNETA_SKB_HEADROOM;
-  frag.sizeBytes = payload;
+  deps.dma.syncForCpu(page.dmaAddr, MVNETA_SKB_HEADROOM, bytes, rxq.dmaDir);
+  deps.xdpBuffs.xdpBuffAddFrag(xdp, page, MVNETA_SKB_HEADROOM, payload, PAGE_SIZE);
 }
 
 /** Bytes of this descriptor: a full buffer, or the rest of the frame. */
@@ -93,8 +101,12 @@ function payloadBytes(rxq: MvnetaRxQueue, bytes: number): number {
 /** The checksum began in the buffer before: those bytes are not payload either. */
 function trimLast(rxq: MvnetaRxQueue, bytes: number): void {
   const { xdp } = rxq;
-  if (xdp.nrFrags > 0) xdp.frags[xdp.nrFrags - 1]!.sizeBytes -= bytes;
-  else xdp.dataEnd -= bytes;
+  if (xdp.nrFrags === 0) {
+    xdp.dataEnd -= bytes;
+    return;
+  }
+  xdp.frags[xdp.nrFrags - 1]!.sizeBytes -= bytes;
+  xdp.xdpFragsSize -= bytes;
 }
 
 /** Null without a struct; the pages then stay in `rxq.xdp`. @kernel mvneta_swbm_build_skb */
@@ -109,6 +121,7 @@ function buildSkb(deps: DriverDeps, rxq: MvnetaRxQueue): SkBuff | null {
   recycle.skbMarkForRecycle(skb, page, mem);
   edit.skbReserve(skb, xdp.data);
   edit.skbPut(skb, xdp.dataEnd - xdp.data);
+  skb.shinfo!.metaLen = xdpDataMetaUnsupported(xdp) ? 0 : xdp.data - xdp.dataMeta;
   for (let i = 0; i < xdp.nrFrags; i++) {
     const frag = xdp.frags[i]!;
     const netmem = frag.netmem!;
@@ -118,6 +131,7 @@ function buildSkb(deps: DriverDeps, rxq: MvnetaRxQueue): SkBuff | null {
   }
   xdp.head = null;
   xdp.nrFrags = 0;
+  xdp.flags = 0;
   return skb;
 }
 

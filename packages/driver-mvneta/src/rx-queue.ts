@@ -1,8 +1,8 @@
 import { ENOMEM, type Timer, type Timers } from "@netmem/kernel/api";
 import type { DriverDeps, DriverOptions, NicRxQueue } from "@netmem/driver/api";
-import { DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
+import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
-import { MEM_TYPE_PAGE_POOL, type NapiStruct, type NetDevice, type NetdevRxQueue, type XdpBuff } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_POOL, type NapiStruct, type NetDevice, type NetdevRxQueue, type XdpBuff, type XdpProg } from "@netmem/xdp/api";
 import { MVNETA_MAX_RX_BUF_SIZE, MVNETA_REFILL_BATCH, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM } from "./constants.ts";
 
 /** Waits this long before it tries again when memory ran out, in ns. */
@@ -18,6 +18,8 @@ export class MvnetaRxQueue {
   readonly napi: NapiStruct;
   readonly hw: NicRxQueue;
   readonly pool: PagePool;
+  /** As its pages are mapped: in both directions if a program may send them. */
+  readonly dmaDir: number;
   readonly ring: CoherentMemory;
   readonly size: number;
   /** The page posted in each descriptor; null once it went to an skb. @kernel buf_virt_addr */
@@ -40,6 +42,7 @@ export class MvnetaRxQueue {
     this.napi = napi;
     this.hw = deps.nic.rxQueues[queue.index]!;
     this.pool = pool;
+    this.dmaDir = pool.params.dmaDir;
     this.ring = ring;
     this.size = size;
     this.pages = [];
@@ -108,6 +111,7 @@ export class MvnetaRxQueue {
     if (xdp.head !== null) pool.putFullNetmem(xdp.head, allowDirect);
     xdp.head = null;
     xdp.nrFrags = 0;
+    xdp.flags = 0;
   }
 
   /** Hardware is off: every page that it held goes back to the pool. @kernel mvneta_rxq_drop_pkts */
@@ -127,7 +131,7 @@ export class MvnetaRxQueue {
  * Makes pool, registration, ring and posted pages, in that order; undoes in reverse on the way out. The queue or a
  * negative errno. @kernel mvneta_create_page_pool, mvneta_rxq_sw_init
  */
-export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: NapiStruct, options: DriverOptions): MvnetaRxQueue | number {
+export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: NapiStruct, options: DriverOptions, prog: XdpProg | null): MvnetaRxQueue | number {
   const pool = deps.pagePools.create({
     flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV,
     order: 0,
@@ -135,14 +139,14 @@ export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: Napi
     nid: NUMA_NO_NODE,
     dev: deps.dma,
     napi,
-    dmaDir: DMA_FROM_DEVICE,
+    dmaDir: prog === null ? DMA_FROM_DEVICE : DMA_BIDIRECTIONAL,
     maxLen: MVNETA_MAX_RX_BUF_SIZE,
     offset: MVNETA_SKB_HEADROOM,
     netdev: queue.dev,
   });
   if (typeof pool === "number") return pool;
   const { xdpRxq } = queue;
-  const registered = deps.xdpRxqs.xdpRxqInfoReg(xdpRxq, queue.dev, queue.index);
+  const registered = deps.xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, queue.dev, queue.index, PAGE_SIZE);
   const connected = registered < 0 ? registered : deps.xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool);
   const ring = connected < 0 ? null : deps.dma.allocCoherent(options.rxRingSize * MVNETA_RX_DESC.sizeBytes, GFP_KERNEL);
   if (ring === null) {

@@ -8,7 +8,7 @@ import { PP_SIGNATURE } from "@netmem/mm/api";
 import { createNetCore } from "@netmem/net-core";
 import type { SkBuff } from "@netmem/net-core/api";
 import { PAGE_POOL_DATES_6_18, createPagePools } from "@netmem/page-pool";
-import { createXdp } from "@netmem/xdp";
+import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
 import { REG_STATE_REGISTERED, REG_STATE_UNREGISTERED } from "@netmem/xdp/api";
 import { mvneta } from "../src/index.ts";
 
@@ -16,21 +16,21 @@ import { mvneta } from "../src/index.ts";
 function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: number; readonly earlyDrop?: boolean; readonly aperturePages?: number } = {}) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: options.nrPages ?? 512, minFreePages: 0, extraBytes: 131_072 });
-  const xdp = createXdp(kernel, mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true });
+  const xdp = createXdp(kernel, mm, XDP_OPTIONS_6_18);
   const pagePools = createPagePools({
     kernel, pages: mm.pages, words: mm.words, probe: null,
     faults: mm.faults, notifiers: xdp.notifiers,
     rules: { ...PAGE_POOL_DATES_6_18, sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true, preemptRt: false, dmaAddrInPages: false },
   });
   const net = createNetCore({
-    kernel, mm, structs: xdp.structs, notifiers: xdp.notifiers, netmemReturn: xdp.netmemReturn, packetCostNs: 0, probe: null,
-    rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, smallHeads: true, skbDeferMax: 64 },
+    kernel, mm, xdp, packetCostNs: 0, probe: null,
+    rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, smallHeads: true, framesRecycle: true, skbDeferMax: 64 },
   });
   const { dma, bus } = mm.attachDevice({ name: "eth0", coherent: false, aperturePages: options.aperturePages ?? 1024 });
-  const nic = new ModelledNic(kernel, bus, { name: "eth0", rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat });
+  const nic = new ModelledNic(kernel, bus, { name: "eth0", rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat });
   const netif = mvneta.probe(
     {
-      kernel, dma, nic, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, lifetime: net.lifetime, recycle: net.recycle,
+      kernel, dma, nic, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect, transmit: net.transmit, lifetime: net.lifetime, recycle: net.recycle,
       edit: net.edit, napi: net.napi, receive: net.receive, registerNetdev: net.registerNetdev,
     },
     { name: "eth0", rxRingSize: options.rxRingSize ?? 64, cpu: 0, earlyDrop: options.earlyDrop ?? false },

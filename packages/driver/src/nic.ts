@@ -1,6 +1,7 @@
 import { TASK_AGAIN, TASK_SLEEP, UsageError, type IrqLine, type Kernel, type Runnable } from "@netmem/kernel/api";
 import type { DeviceBus } from "@netmem/mm/api";
-import type { FrameSource, NicHardware, NicProbe, NicRxQueue, NicStats, NicWire, RxDescFormat } from "./api/index.ts";
+import type { FrameSink, FrameSource, NicHardware, NicProbe, NicRxQueue, NicStats, NicWire, RxDescFormat, TxDescFormat } from "./api/index.ts";
+import { TxQueue } from "./tx-queue.ts";
 
 /** Frames taken in one slice of the NIC's time. */
 const BURST = 32;
@@ -9,6 +10,7 @@ export interface NicOptions {
   readonly name: string;
   readonly rxQueueCount: number;
   readonly rxDescFormat: RxDescFormat;
+  readonly txDescFormat: TxDescFormat;
   readonly probe?: NicProbe | null;
 }
 
@@ -18,8 +20,9 @@ export interface NicOptions {
  */
 export class ModelledNic implements NicHardware, NicWire {
   readonly name: string;
-  readonly stats: NicStats = { frames: 0, bytes: 0, overruns: 0, faults: 0 };
+  readonly stats: NicStats = { frames: 0, bytes: 0, overruns: 0, faults: 0, sentFrames: 0, sentBytes: 0 };
   readonly rxQueues: readonly RxQueue[];
+  readonly txQueues: readonly TxQueue[];
   readonly #kernel: Kernel;
   readonly #engine: Runnable;
   readonly #probe: NicProbe | null;
@@ -34,6 +37,7 @@ export class ModelledNic implements NicHardware, NicWire {
     const queues: RxQueue[] = [];
     for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, () => this.frameArrived()));
     this.rxQueues = queues;
+    this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, () => this.frameArrived())];
     this.#engine = kernel.scheduler.addActor({ name: `${options.name} dma engine`, run: () => this.#run() });
   }
 
@@ -56,7 +60,18 @@ export class ModelledNic implements NicHardware, NicWire {
     this.#kernel.scheduler.wake(this.#engine);
   }
 
+  connectSink(sink: FrameSink | null): void {
+    this.txQueues[0]!.sink = sink;
+  }
+
   #run(): number {
+    const tx = this.txQueues[0]!;
+    if (tx.send(BURST) > 0) this.rxQueues[0]!.interruptIfEnabled();
+    const receiving = this.#receive();
+    return tx.waiting() ? TASK_AGAIN : receiving;
+  }
+
+  #receive(): number {
     const source = this.#source;
     if (source === null) return TASK_SLEEP;
     // One queue until receive-side scaling comes: every flow hashes to it.
@@ -135,6 +150,11 @@ class RxQueue implements NicRxQueue {
   enableIrq(): void {
     this.#irqEnabled = true;
     if (this.#occupied > 0) this.#interrupt();
+  }
+
+  /** Something else than a frame received wants the driver's attention. */
+  interruptIfEnabled(): void {
+    if (this.#irqEnabled) this.#interrupt();
   }
 
   disableIrq(): void {

@@ -3,9 +3,10 @@ import { createKernel } from "@netmem/kernel";
 import { createMm } from "@netmem/mm";
 import { GFP_KERNEL, DMA_FROM_DEVICE, DMA_TO_DEVICE, type Page } from "@netmem/mm/api";
 import { ModelledNic } from "../src/index.ts";
-import type { FrameSource, RxDescFormat } from "../src/api/index.ts";
+import type { FrameSource, RxDescFormat, TxDescFormat } from "../src/api/index.ts";
 
 const FORMAT: RxDescFormat = { sizeBytes: 16, statusWord: 0, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2, errorBit: 4, prefixBytes: 2, fcsBytes: 4 };
+const TX_FORMAT: TxDescFormat = { sizeBytes: 16, commandWord: 0, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2 };
 const ENTRIES = 8;
 const BUFFER = 1000;
 
@@ -14,7 +15,7 @@ function setUp(lengths: readonly number[], lossless: boolean = true) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: 64, extraBytes: 65_536 });
   const { dma, bus } = mm.attachDevice({ name: "nic", coherent: true, aperturePages: 128 });
-  const nic = new ModelledNic(kernel, bus, { name: "nic", rxQueueCount: 1, rxDescFormat: FORMAT });
+  const nic = new ModelledNic(kernel, bus, { name: "nic", rxQueueCount: 1, rxDescFormat: FORMAT, txDescFormat: TX_FORMAT });
   const queue = nic.rxQueues[0]!;
   const ring = dma.allocCoherent(ENTRIES * FORMAT.sizeBytes, GFP_KERNEL)!;
   const region = mm.payload.addRegion("wire", 65_536, true);

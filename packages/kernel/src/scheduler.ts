@@ -62,6 +62,9 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   /** CPUs by index, then actors as nrCpus + index: what may take the next step. Refilled each step. */
   #candidates: Int32Array = new Int32Array(16);
   #chargedNs = 0;
+  /** How deep `localBhDisable` is nested, and whether it was the outermost that made this softirq context. */
+  #bhDepth = 0;
+  #bhRaised = false;
 
   constructor(cpuNodes: readonly number[], context: ExecutionContext, clock: SimulatedClock, timers: TimerBases, random: Random) {
     for (let i = 0; i < cpuNodes.length; i++) this.#cpus.push(new Cpu());
@@ -122,6 +125,21 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
 
   raiseSoftirq(cpu: number, nr: number): void {
     this.#cpu(cpu, "softirq").softirqPending |= 1 << nr;
+  }
+
+  localBhDisable(): void {
+    this.#bhDepth++;
+    if (this.#context.level !== CONTEXT_PROCESS) return;
+    this.#context.level = CONTEXT_SOFTIRQ;
+    this.#bhRaised = true;
+  }
+
+  localBhEnable(): void {
+    if (this.#bhDepth === 0) throw new UsageError("kernel", "localBhEnable", this.#bhDepth, "bottom halves are enabled: disable them first");
+    this.#bhDepth--;
+    if (this.#bhDepth > 0 || !this.#bhRaised) return;
+    this.#context.level = CONTEXT_PROCESS;
+    this.#bhRaised = false;
   }
 
   requestIrq(name: string, cpu: number, handler: () => void): IrqLine {
@@ -275,6 +293,8 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   }
 
   #leave(): void {
+    this.#bhDepth = 0;
+    this.#bhRaised = false;
     this.#context.cpu = 0;
     this.#context.node = this.#cpuNodes[0]!;
     this.#context.level = CONTEXT_PROCESS;

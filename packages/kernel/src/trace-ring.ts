@@ -1,6 +1,6 @@
 import { NSEC_PER_SEC, UsageError, type Clock, type ExecutionContext, type ReportHistory, type TraceEventKind, type TraceRing } from "./api/index.ts";
 
-const ARGS = 5;
+const ARGS = 8;
 /** Kinds fit into a byte each. */
 const MAX_KINDS = 256;
 const HISTORY_LINES = 32;
@@ -53,6 +53,14 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
     this.#args[base + 4] = e;
     this.#next = at + 1 === this.#capacity ? 0 : at + 1;
     this.#recorded++;
+  }
+
+  recordWide(kind: number, a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number): void {
+    const base = this.#next * ARGS;
+    this.#args[base + 5] = f;
+    this.#args[base + 6] = g;
+    this.#args[base + 7] = h;
+    this.record(kind, a, b, c, d, e);
   }
 
   overwritten(): number {

@@ -3,7 +3,9 @@ import { UsageError } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { createNetCore } from "@netmem/net-core";
 import { createPagePools, createSystemPools } from "@netmem/page-pool";
+import type { PagePool } from "@netmem/page-pool/api";
 import { createXdp } from "@netmem/xdp";
+import type { MemInfo } from "@netmem/xdp/api";
 import { Machine } from "./machine.ts";
 import { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";
 import { createTracingProbes } from "./tracing.ts";
@@ -39,7 +41,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
     stampsOwnerAtMark: preset.stampsOwnerAtMark,
     // Under the other policies a further pool-aware holder may still need the mark.
     returnClearsMark: preset.stampsOwnerAtMark && preset.sharedRelease === "leave-pool",
-    framesFollowPointer: preset.framesFollowPointer,
+    dates: preset.xdp,
     bulksMixPools: preset.pagePool.bulkMixesPools,
     probe: probes?.xdp ?? null,
   });
@@ -57,18 +59,24 @@ export function createMachine(options: MachineOptions = {}): Machine {
   const net = createNetCore({
     kernel,
     mm,
-    structs: xdp.structs,
-    notifiers: xdp.notifiers,
-    netmemReturn: xdp.netmemReturn,
+    xdp,
+    systemPages: systemPools.map((pool) => pagePools.createFragSource(pool, memInfoOf(xdp.structs.createMemInfo(), pool))),
     rules: {
       releaseClearsRecycle: preset.releaseClearsRecycle,
       expandKeepsRecycle: preset.sharedRelease === "last-reference",
       defersFrees: preset.defersFrees,
       smallHeads: preset.smallHeads,
+      framesRecycle: preset.framesRecycle,
       skbDeferMax: SKB_DEFER_MAX,
     },
     packetCostNs,
     probe: probes?.skb ?? null,
   });
   return new Machine({ preset, kernel, mm, xdp, pagePools, systemPools, net, probes });
+}
+
+function memInfoOf(mem: MemInfo, pool: PagePool): MemInfo {
+  mem.type = pool.memType;
+  mem.id = pool.memId;
+  return mem;
 }

@@ -70,13 +70,13 @@ export class Machine {
       coherent: !(options.nonCoherent ?? true),
       ...options.dma,
     });
-    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount: 1, rxDescFormat: driver.rxDescFormat, probe: this.#probes?.nic ?? null });
+    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount: 1, rxDescFormat: driver.rxDescFormat, txDescFormat: driver.txDescFormat, probe: this.#probes?.nic ?? null });
     const { kernel, net, xdp, pagePools } = this;
     const netif = driver.probe(
       {
         kernel, dma, nic, pagePools,
-        xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs,
-        lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive,
+        xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,
+        lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive, transmit: net.transmit,
         registerNetdev: net.registerNetdev,
       },
       { name, rxRingSize: options.rxRingSize ?? 512, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },

@@ -1,4 +1,5 @@
 import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
+import { XDP_DATES_6_18, type XdpDates } from "@netmem/xdp";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { PAGE_POOL_DATES_6_18, type PagePoolDates } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
@@ -28,8 +29,10 @@ export interface Preset {
   readonly mm: MmRules;
   /** page_pool; each rule says from when it holds. */
   readonly pagePool: PagePoolDates;
-  /** From 6.3: a frame's page says whose it is, and its mem id is not looked up. */
-  readonly framesFollowPointer: boolean;
+  /** From 6.4 (9c94bbf9a87b): a pool's page stays the pool's when its frame becomes an skb. */
+  readonly framesRecycle: boolean;
+  /** XDP; each rule says from when it holds. */
+  readonly xdp: XdpDates;
 }
 
 const STOCK: Preset = {
@@ -66,7 +69,16 @@ const STOCK: Preset = {
     dmaIndexBits: 0,
     clampsRing: false,
   },
-  framesFollowPointer: false,
+  framesRecycle: false,
+  xdp: {
+    framesFollowPointer: false,
+    hasMultiBuffer: false,
+    hasBroadcast: false,
+    devmapRunsAtFlush: false,
+    asksFeatures: false,
+    xskHasMultiBuffer: false,
+    cpumapRunsEverySkb: false,
+  },
 };
 
 const V3_2021: Preset = { ...STOCK, recyclesSkbPages: true };
@@ -77,6 +89,7 @@ const V5_14: Preset = {
   signature: "exact",
   releaseClearsRecycle: true,
   pagePool: { ...V3_2021.pagePool, allocatesInBulk: true },
+  xdp: { ...V3_2021.xdp, hasBroadcast: true, devmapRunsAtFlush: true },
 };
 
 const V6_1: Preset = {
@@ -85,13 +98,15 @@ const V6_1: Preset = {
   stampsOwnerAtMark: false,
   defersFrees: true,
   pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
+  xdp: { ...V5_14.xdp, hasMultiBuffer: true },
 };
 
 const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
   smallHeads: true,
-  framesFollowPointer: true,
+  framesRecycle: true,
+  xdp: { ...V6_1.xdp, framesFollowPointer: true, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },
 };
@@ -107,7 +122,8 @@ const V6_18: Preset = {
   smallHeads: true,
   mm: MM_RULES_6_18,
   pagePool: PAGE_POOL_DATES_6_18,
-  framesFollowPointer: true,
+  framesRecycle: true,
+  xdp: XDP_DATES_6_18,
 };
 
 export type PresetName = "stock" | "v3-2021" | "5.14" | "6.1" | "6.8" | "6.18";

@@ -3,7 +3,7 @@ import type { DmaProbe, Netmem } from "@netmem/mm/api";
 import type { SkBuff, SkbProbe } from "@netmem/net-core/api";
 import type { PagePoolProbe, PagePoolView } from "@netmem/page-pool/api";
 import type { NicProbe } from "@netmem/driver/api";
-import type { MemModel, XdpProbe, XdpRxqInfo } from "@netmem/xdp/api";
+import type { MemModel, NetDevice, XdpProbe, XdpProg, XdpRxqInfo } from "@netmem/xdp/api";
 
 /** What the layers' probes become when tracing is on: fixed-size records in the machine's ring. */
 export interface MachineProbes {
@@ -34,11 +34,18 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
   const updateNid = ring.define("page_pool_update_nid", ["page_pool", "pool_nid", "new_nid"]).id;
   const memConnect = ring.define("mem_connect", ["mem_id", "mem_type", "allocator", "ifindex"]).id;
   const memDisconnect = ring.define("mem_disconnect", ["mem_id", "mem_type", "allocator"]).id;
+  const xdpException = ring.define("xdp_exception", ["prog_id", "action", "ifindex"]).id;
+  const xdpRedirect = ring.define("xdp_redirect", ["prog_id", "ifindex", "to_ifindex", "err", "map_id", "map_index"]).id;
+  const xdpRedirectErr = ring.define("xdp_redirect_err", ["prog_id", "ifindex", "to_ifindex", "err", "map_id", "map_index"]).id;
+  const devmapXmit = ring.define("xdp_devmap_xmit", ["from_ifindex", "to_ifindex", "sent", "drops", "err"]).id;
+  const cpumapEnqueue = ring.define("xdp_cpumap_enqueue", ["map_id", "processed", "drops", "to_cpu"]).id;
+  const cpumapKthread = ring.define("xdp_cpumap_kthread", ["map_id", "processed", "drops", "sched", "xdp_pass", "xdp_drop", "xdp_redirect"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
   const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle"]).id;
   const received = ring.define("nic_receive", ["queue", "bytes", "descriptors"]).id;
   const overrun = ring.define("nic_overrun", ["queue", "bytes"]).id;
+  const transmitted = ring.define("nic_transmit", ["queue", "bytes", "descriptors"]).id;
   return {
     pagePool: {
       stateHold: (pool: PagePoolView, netmem: Netmem, count: number, pfn: number): void => ring.record(hold, pool.id, netmemAddress(netmem), netmem.isNetIov ? 1 : 0, pfn, count),
@@ -49,6 +56,13 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
     xdp: {
       memConnect: (memId: number, memType: number, allocator: MemModel, _rxq: XdpRxqInfo, ifindex: number): void => ring.record(memConnect, memId, memType, allocatorId(allocator), ifindex, 0),
       memDisconnect: (memId: number, memType: number, allocator: MemModel): void => ring.record(memDisconnect, memId, memType, allocatorId(allocator), 0, 0),
+      xdpException: (prog: XdpProg, act: number, ifindex: number): void => ring.record(xdpException, prog.id, act, ifindex, 0, 0),
+      xdpRedirect: (prog: XdpProg, ifindex: number, err: number, toIfindex: number, mapId: number, mapIndex: number): void =>
+        ring.recordWide(err < 0 ? xdpRedirectErr : xdpRedirect, prog.id, ifindex, toIfindex, err, mapId, mapIndex, 0, 0),
+      xdpDevmapXmit: (from: NetDevice | null, to: NetDevice, sent: number, drops: number, err: number): void => ring.record(devmapXmit, from?.ifindex ?? 0, to.ifindex, sent, drops, err),
+      xdpCpumapEnqueue: (mapId: number, processed: number, drops: number, toCpu: number): void => ring.record(cpumapEnqueue, mapId, processed, drops, toCpu, 0),
+      xdpCpumapKthread: (mapId: number, processed: number, drops: number, sched: number, pass: number, drop: number, redirect: number): void =>
+        ring.recordWide(cpumapKthread, mapId, processed, drops, sched, pass, drop, redirect, 0),
     },
     dma: {
       map: (_device: string, dmaAddr: number, pfn: number, direction: number): void => ring.record(map, pfn, dmaAddr, direction, 0, 0),
@@ -59,6 +73,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
     },
     nic: {
       received: (queue: number, bytes: number, descriptors: number): void => ring.record(received, queue, bytes, descriptors, 0, 0),
+      transmitted: (queue: number, bytes: number, descriptors: number): void => ring.record(transmitted, queue, bytes, descriptors, 0, 0),
       overrun: (queue: number, bytes: number): void => ring.record(overrun, queue, bytes, 0, 0, 0),
     },
   };

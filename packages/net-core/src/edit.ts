@@ -1,15 +1,18 @@
 import { EFAULT, ENOMEM, type ReportSink } from "@netmem/kernel/api";
 import type { Netmem, PageAllocator, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { pageIsPfmemalloc } from "@netmem/mm/api";
-import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
+import { GFP_ATOMIC, pageIsPfmemalloc } from "@netmem/mm/api";
+import { ETH_HLEN, MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import {
-  ETH_HLEN, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, skbCloned, skbHeadlen, skbName, skbOwner,
+  SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, skbCloned, skbHeadlen, skbName, skbOwner,
   type SkBuff, type SkbEdit,
 } from "./api/index.ts";
 import type { SkbHeads } from "./heads.ts";
 import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
+
+/** Room behind a packet whose head must grow anyhow. */
+const SPARE_TAIL = 128;
 
 export class SkbEdits implements SkbEdit {
   readonly #cache: StructCache;
@@ -101,6 +104,7 @@ export class SkbEdits implements SkbEdit {
     skb.cloned = false;
     skb.nohdr = false;
     skb.shinfo!.dataref = 1;
+    skb.shinfo!.metaLen = 0;
     skb.truesize += size - oldSize;
     return 0;
   }
@@ -130,6 +134,22 @@ export class SkbEdits implements SkbEdit {
     this.#release.releaseData(skb, SKB_DROP_REASON_NOT_SPECIFIED, false);
     if (this.#expandKeepsRecycle) skb.ppRecycle = recycle;
     skb.shinfo = info;
+  }
+
+  skbLinearize(skb: SkBuff): number {
+    if (skb.dataLen === 0) return 0;
+    if (skb.unreadable) return -EFAULT;
+    const missing = skb.dataLen - (skb.end - skb.tail);
+    if (missing > 0 || skbCloned(skb)) {
+      const errno = this.pskbExpandHead(skb, 0, Math.max(0, missing) + SPARE_TAIL, GFP_ATOMIC);
+      if (errno < 0) return errno;
+    }
+    const copied = this.skbCopyBits(skb, skbHeadlen(skb), skb.region!, skb.tail, skb.dataLen);
+    if (copied < 0) return copied;
+    skb.tail += skb.dataLen;
+    skb.dataLen = 0;
+    this.#release.releaseFrags(skb, SKB_DROP_REASON_NOT_SPECIFIED, false);
+    return 0;
   }
 
   skbHeaderRelease(skb: SkBuff): void {

@@ -35,11 +35,25 @@ export class SkbLives implements SkbLifetime {
     if (fragSizeBytes <= SKB_SHARED_INFO_BYTES || fragSizeBytes > PAGE_SIZE << page.order) {
       this.#release.reports.report("skb-bad-frag-size", "bug", pageName(page), "none", `napi_build_skb over ${fragSizeBytes} bytes: it needs more than ${SKB_SHARED_INFO_BYTES} for the shared info, and at most the page`);
     }
-    const skb = this.#buildAround(page.region, page.base, fragSizeBytes);
+    return this.buildAroundPage(page, 0, fragSizeBytes);
+  }
+
+  /** An skb whose head is a part of `page`, from `offset` on; keeps it. @kernel build_skb_around */
+  buildAroundPage(page: Page, offset: number, fragSizeBytes: number): SkBuff {
+    const skb = this.#buildAround(page.region, page.base + offset, fragSizeBytes);
     skb.headPage = page;
     skb.headFrag = true;
     skb.pfmemalloc = pageIsPfmemalloc(page);
     return skb;
+  }
+
+  /** What a copy knows of its packet beside the bytes; both have their data at the same byte of it. @kernel skb_copy_header, skb_headers_offset_update */
+  copyHeader(copy: SkBuff, skb: SkBuff): void {
+    copy.dev = skb.dev;
+    copy.protocol = skb.protocol;
+    copy.rxQueue = skb.rxQueue;
+    copy.allocCpu = skb.allocCpu;
+    copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + copy.data - skb.data;
   }
 
   slabBuildSkb(object: SlabObject): SkBuff | null {
@@ -78,6 +92,7 @@ export class SkbLives implements SkbLifetime {
     skb.macHeader = -1;
     skb.protocol = 0;
     skb.dev = null;
+    skb.rxQueue = 0;
     skb.memType = 0;
     skb.memId = 0;
     return skb;
@@ -111,6 +126,7 @@ export class SkbLives implements SkbLifetime {
     clone.macHeader = skb.macHeader;
     clone.protocol = skb.protocol;
     clone.dev = skb.dev;
+    clone.rxQueue = skb.rxQueue;
     clone.memType = skb.memType;
     clone.memId = skb.memId;
     skb.cloned = true;

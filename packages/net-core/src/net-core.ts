@@ -1,9 +1,11 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { Mm } from "@netmem/mm/api";
-import type { NetdeviceNotifiers, NetmemReturn, XdpStructs } from "@netmem/xdp/api";
+import type { FragSource, Xdp } from "@netmem/xdp/api";
 import type { NetCore, SkbProbe } from "./api/index.ts";
 import { DeferredFree } from "./defer.ts";
 import { SkbEdits } from "./edit.ts";
+import { StackPort } from "./stack-port.ts";
+import { GenericXdpPath } from "./generic-xdp.ts";
 import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { NapiLists } from "./napi.ts";
@@ -13,15 +15,16 @@ import { RecycleMarks } from "./recycle.ts";
 import { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import { StructCache } from "./struct-cache.ts";
+import { TransmitPath } from "./transmit.ts";
+import { XdpAttachments } from "./xdp-attach.ts";
+import { XdpConversions } from "./xdp-skbs.ts";
 
 export interface NetCoreDeps {
   readonly kernel: Kernel;
-  readonly mm: Pick<Mm, "pages" | "slab" | "payload">;
-  readonly structs: XdpStructs;
-  /** Told when a device goes. */
-  readonly notifiers: NetdeviceNotifiers;
-  /** The one port through which frags and heads find their owner. */
-  readonly netmemReturn: NetmemReturn;
+  readonly mm: Pick<Mm, "pages" | "slab" | "payload" | "faults">;
+  readonly xdp: Xdp;
+  /** By CPU, where packets are copied to that a program must be able to write; none before 6.9. @kernel system_page_pool (net/core/dev.c) */
+  readonly systemPages?: readonly FragSource[];
   readonly rules: NetCoreRules;
   /** Simulated nanoseconds a received packet costs its CPU; 0 to leave time alone. */
   readonly packetCostNs: number;
@@ -29,20 +32,37 @@ export interface NetCoreDeps {
 }
 
 export function createNetCore(deps: NetCoreDeps): NetCore {
-  const { kernel, mm, netmemReturn, rules, structs } = deps;
+  const { kernel, mm, xdp, rules } = deps;
+  const { structs, netmemReturn, notifiers } = xdp;
+  const { context } = kernel;
+  const systemPages = deps.systemPages ?? [];
   const cache = new StructCache();
   const release = new SkbRelease(cache, mm.pages, mm.slab, netmemReturn, rules, kernel.reports, deps.probe);
   const heads = new SkbHeads(mm.slab, rules.smallHeads);
   const deferred = new DeferredFree(kernel, rules.skbDeferMax);
-  const lifetime = new SkbLives(cache, release, heads, kernel.context, deferred, rules);
-  const devices = new NetDevices(structs, deps.notifiers, kernel.reports);
+  const lives = new SkbLives(cache, release, heads, context, deferred, rules);
+  const edit = new SkbEdits(cache, release, mm.pages, heads, mm.payload, rules, kernel.reports);
+  const devices = new NetDevices(structs, notifiers, kernel.reports);
+  const recycle = new RecycleMarks(netmemReturn);
+  const receive = new ReceivePath(lives);
+  const transmit = new TransmitPath(lives);
+
+  const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });
+  const generic = new GenericXdpPath({ xdp, lives, edit, conversions, transmit, context, systemPages });
+  receive.useGenericXdp(generic);
+  const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
+  xdp.connectStack(port, port);
   return {
-    lifetime,
-    recycle: new RecycleMarks(netmemReturn),
-    edit: new SkbEdits(cache, release, mm.pages, heads, mm.payload, rules, kernel.reports),
+    lifetime: lives,
+    recycle,
+    edit,
     napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
-    receive: new ReceivePath(lifetime),
-    sockets: createSockets(lifetime),
+    receive,
+    sockets: createSockets(lives),
+    transmit,
+    xdpSkbs: conversions,
+    genericXdp: generic,
+    xdpAttachment: new XdpAttachments(),
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
     unregisterNetdev: (dev) => devices.unregister(dev),
     loopback: devices.loopback,

@@ -1,5 +1,5 @@
 import type { ReportSink } from "@netmem/kernel/api";
-import { LOOPBACK_IFINDEX, NETDEV_UNREGISTER, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
+import { LOOPBACK_IFINDEX, NETDEV_REGISTER, NETDEV_UNREGISTER, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
 
 /** Registration of devices, loopback first. @kernel net/core/dev.c */
 export class NetDevices {
@@ -15,11 +15,13 @@ export class NetDevices {
     this.#reports = reports;
     this.loopback = structs.createNetDevice("lo", LOOPBACK_IFINDEX, 1);
     this.loopback.up = true;
+    notifiers.callNetdeviceNotifiers(NETDEV_REGISTER, this.loopback);
   }
 
   register(name: string, rxQueueCount: number): NetDevice {
     const dev = this.#structs.createNetDevice(name, this.#nextIfindex++, rxQueueCount);
     dev.loopback = this.loopback;
+    this.#notifiers.callNetdeviceNotifiers(NETDEV_REGISTER, dev);
     return dev;
   }
 

@@ -2,7 +2,7 @@ import { GFP_ATOMIC } from "@netmem/mm/api";
 import type { NapiStruct } from "@netmem/xdp/api";
 import {
   SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets,
+  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets,
 } from "./api/index.ts";
 
 /** @kernel __netif_receive_skb_core (net/core/dev.c), without GRO and protocols yet */
@@ -10,16 +10,25 @@ export class ReceivePath implements NetReceive {
   readonly #lifetime: SkbLifetime;
   readonly #taps: PacketHandler[] = [];
   #protocol: PacketHandler | null = null;
+  /** Programs for drivers without XDP; set once, when both are made. */
+  #genericXdp: GenericXdp | null = null;
 
   constructor(lifetime: SkbLifetime) {
     this.#lifetime = lifetime;
+  }
+
+  useGenericXdp(genericXdp: GenericXdp): void {
+    this.#genericXdp = genericXdp;
   }
 
   napiGroReceive(_napi: NapiStruct, skb: SkBuff): void {
     this.netifReceiveSkb(skb);
   }
 
-  netifReceiveSkb(skb: SkBuff): void {
+  netifReceiveSkb(received: SkBuff): void {
+    const prog = received.dev === null ? null : received.dev.xdpGenericProg;
+    const skb = prog === null ? received : this.#genericXdp!.doXdpGeneric(prog, received);
+    if (skb === null) return;
     for (let i = 0; i < this.#taps.length; i++) this.#taps[i]!.packetRcv(this.#lifetime.skbGet(skb));
     if (this.#protocol === null) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
     else this.#protocol.packetRcv(skb);

@@ -38,6 +38,7 @@ export class SkbRelease {
       return;
     }
     if (this.#probe !== null) this.#probe.freed(skb, reason);
+    if (skb.destructor !== null) skb.destructor.destruct();
     this.releaseData(skb, reason, napiSafe);
     this.#cache.putSkb(skb);
   }
@@ -53,18 +54,26 @@ export class SkbRelease {
       if (this.#rules.releaseClearsRecycle) skb.ppRecycle = false;
       return;
     }
+    this.releaseFrags(skb, reason, napiSafe);
+    this.freeHead(skb, napiSafe);
+    skb.ppRecycle = false;
+    this.#cache.putInfo(info);
+  }
+
+  /** The skb has none afterwards. */
+  releaseFrags(skb: SkBuff, reason: number, napiSafe: boolean): void {
+    const info = skb.shinfo!;
     for (let i = 0; i < info.nrFrags; i++) this.#netmemUnref(skb, info.frags[i]!.netmem!, napiSafe);
     for (let frag = info.fragList; frag !== null;) {
       const { next } = frag;
       this.drop(frag, reason, napiSafe);
       frag = next;
     }
-    this.freeHead(skb, napiSafe);
-    skb.ppRecycle = false;
-    this.#cache.putInfo(info);
+    info.nrFrags = 0;
+    info.fragList = null;
   }
 
-  /** @kernel __skb_frag_unref, skb_page_unref (include/linux/skbuff_ref.h) */
+  /** One buffer of the skb's. Consumes. @kernel __skb_frag_unref, skb_page_unref (include/linux/skbuff_ref.h) */
   #netmemUnref(skb: SkBuff, netmem: Netmem, napiSafe: boolean): void {
     if (skb.ppRecycle) {
       if (this.#netmemReturn.needsSkb) this.#netmemReturn.enterSkb(skb.memType, skb.memId);

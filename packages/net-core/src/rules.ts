@@ -8,6 +8,8 @@ export interface NetCoreRules {
   readonly smallHeads: boolean;
   /** From 5.19: packets read on another CPU are freed on the one that built them. */
   readonly defersFrees: boolean;
+  /** From 6.4 (9c94bbf9a87b): a pool's page stays the pool's when its frame becomes an skb; before, it leaves. */
+  readonly framesRecycle: boolean;
   /** Packets that may wait on one CPU's list. @kernel net.core.skb_defer_max */
   readonly skbDeferMax: number;
 }

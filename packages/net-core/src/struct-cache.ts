@@ -25,6 +25,7 @@ export class StructCache {
     skb.shinfo = null;
     skb.headPage = null;
     skb.headSlab = null;
+    skb.destructor = null;
     this.stats.live--;
     this.#skbs.push(skb);
   }
@@ -35,6 +36,7 @@ export class StructCache {
     const info = this.#infos.pop()!;
     info.nrFrags = 0;
     info.fragList = null;
+    info.metaLen = 0;
     info.dataref = 1;
     return info;
   }

@@ -2,12 +2,12 @@ import { createKernel } from "@netmem/kernel";
 import type { Kernel } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { GFP_ATOMIC, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
-import { createXdp } from "@netmem/xdp";
+import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
 import type { NetDevice, Xdp } from "@netmem/xdp/api";
 import { createNetCore, type NetCoreRules } from "../src/index.ts";
 import type { NetCore, SkBuff } from "../src/api/index.ts";
 
-export const RULES_6_18: NetCoreRules = { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: true, smallHeads: true, skbDeferMax: 64 };
+export const RULES_6_18: NetCoreRules = { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: true, smallHeads: true, framesRecycle: true, skbDeferMax: 64 };
 
 /** net-core over real lower layers, without any page_pool: it never learns that there is one. */
 export class NetRig {
@@ -22,9 +22,9 @@ export class NetRig {
   constructor(rules: Partial<NetCoreRules> = {}, packetCostNs: number = 0) {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
     this.mm = createMm(this.kernel, { nrPages: 512, extraBytes: 2 * 1024 * 1024 });
-    this.xdp = createXdp(this.kernel, this.mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true });
+    this.xdp = createXdp(this.kernel, this.mm, XDP_OPTIONS_6_18);
     this.net = createNetCore({
-      kernel: this.kernel, mm: this.mm, structs: this.xdp.structs, notifiers: this.xdp.notifiers, netmemReturn: this.xdp.netmemReturn,
+      kernel: this.kernel, mm: this.mm, xdp: this.xdp,
       rules: { ...RULES_6_18, ...rules }, packetCostNs, probe: { freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
     });
     this.dev = this.net.registerNetdev("eth0", 1);

@@ -1,11 +1,12 @@
 import { ENOMEM, type Kernel } from "@netmem/kernel/api";
 import type { FaultInjection, PageAllocator, PageWords } from "@netmem/mm/api";
-import type { NetdeviceNotifiers } from "@netmem/xdp/api";
+import type { FragSource, MemInfo, NetdeviceNotifiers } from "@netmem/xdp/api";
 import {
   PagePoolFrag, PagePoolRecycleStats, PagePoolStats,
   type MemoryProvider, type MemoryProviders, type PagePool, type PagePoolNetlink, type PagePoolParams, type PagePoolProbe, type PagePools,
 } from "./api/index.ts";
 import { checkTypes, lateRefusal, partsFail, queueProvider, refusal, ringSize, structFails, type Refusal } from "./create.ts";
+import { PoolFragSource } from "./frag-source.ts";
 import { Pool } from "./pool.ts";
 import type { PagePoolRules } from "./rules.ts";
 import { RxQueueProviders } from "./rx-queue.ts";
@@ -82,6 +83,10 @@ class PagePoolFactory implements PagePools, PoolRegistry {
 
   createFrag(): PagePoolFrag {
     return new PagePoolFrag();
+  }
+
+  createFragSource(pool: PagePool, mem: MemInfo): FragSource {
+    return new PoolFragSource(pool, mem);
   }
 
   createStats(): PagePoolStats {

@@ -2,7 +2,7 @@ import { createKernel } from "@netmem/kernel";
 import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, type ExecutionContext, type Kernel } from "@netmem/kernel/api";
 import { createMm, type MmOptions } from "@netmem/mm";
 import { DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, PP_SIGNATURE, type DmaDevice, type Mm, type Netmem, type Page, type PageAllocator } from "@netmem/mm/api";
-import { createXdp } from "@netmem/xdp";
+import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
 import { MIN_NAPI_ID, type MemRegistry, type NapiStruct, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
 import { PAGE_POOL_DATES_6_18, createPagePools, type PagePoolRules } from "../src/index.ts";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool, type PagePoolParams, type PagePoolProbe, type PagePools } from "../src/api/index.ts";
@@ -37,9 +37,7 @@ export class PoolRig {
     this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect", ...(options.nodes === undefined ? {} : { cpuNodes: [0, 1] }) });
     this.mm = createMm(this.kernel, { ...(options.nodes === undefined ? { nrPages: options.nrPages ?? 512 } : { nodes: options.nodes }), minFreePages: options.minFreePages ?? 0, extraBytes: options.extraBytes ?? 0 });
     this.dma = this.mm.attachDevice({ name: "rig", coherent: options.coherent ?? false, aperturePages: options.aperturePages ?? 1024 }).dma;
-    const { structs, registry, notifiers } = createXdp(this.kernel, this.mm, {
-      returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true,
-    });
+    const { structs, registry, notifiers } = createXdp(this.kernel, this.mm, XDP_OPTIONS_6_18);
     this.structs = structs;
     this.registry = registry;
     this.notifiers = notifiers;

@@ -55,7 +55,7 @@ function pfns(pages: readonly Page[]): number[] {
 }
 
 describe.each(PRESET_NAMES)("%s", (preset) => {
-  const { framesFollowPointer, pagePool: { bulkMixesPools } } = PRESETS[preset];
+  const { xdp: { framesFollowPointer }, pagePool: { bulkMixesPools } } = PRESETS[preset];
 
   test("pp-xdp row 61: a mem id resolves until the pool's last page is home, and is not issued anew before a grace period has passed", () => {
     const bench = new XdpBench(preset);

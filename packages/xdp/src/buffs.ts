@@ -1,7 +1,7 @@
 import { EINVAL, ENOSPC, UsageError, type ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, netmemIsPfmemalloc, netmemName, type Netmem, type PageAllocator, type PayloadMemory } from "@netmem/mm/api";
 import {
-  MAX_SKB_FRAGS, MEM_TYPE_PAGE_ORDER0, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, xdpBuffHasFrags, xdpDataHardEnd,
+  MAX_SKB_FRAGS, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_XSK_BUFF_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, xdpBuffHasFrags, xdpDataHardEnd,
   xdpDataMetaUnsupported, type XdpBuff, type XdpBuffs, type XdpFrame, type XdpReturn,
 } from "./api/index.ts";
 import type { FrameStructs } from "./frames.ts";
@@ -87,6 +87,7 @@ export class PacketBuffs implements XdpBuffs {
   }
 
   xdpConvertBuffToFrame(buff: XdpBuff): XdpFrame | null {
+    if (buff.rxq.mem.type === MEM_TYPE_XSK_BUFF_POOL) return this.convertZcToFrame(buff);
     const frame = this.frames.take();
     if (this.xdpUpdateFrameFromBuff(buff, frame) !== 0) {
       this.frames.put(frame);
@@ -98,6 +99,19 @@ export class PacketBuffs implements XdpBuffs {
     buff.nrFrags = 0;
     buff.flags = 0;
     return frame;
+  }
+
+  /** A frame that nobody took: its packet is in the `buff` that it was made of again, which nobody has touched. */
+  giveBack(frame: XdpFrame, buff: XdpBuff): void {
+    // A copy of user memory, which has been freed: there is no packet to give back.
+    if (buff.rxq.mem.type === MEM_TYPE_XSK_BUFF_POOL) {
+      this.xdpReturn.xdpReturnFrameRxNapi(frame);
+      return;
+    }
+    buff.head = frame.head;
+    buff.flags = frame.flags;
+    buff.nrFrags = frame.nrFrags;
+    this.frames.put(frame);
   }
 
   xdpConvertFrameToBuff(frame: XdpFrame, buff: XdpBuff): void {
@@ -137,6 +151,32 @@ export class PacketBuffs implements XdpBuffs {
 
   xdpScrubFrame(frame: XdpFrame): void {
     if (!this.frames.isGone(frame, "given up")) this.frames.put(frame);
+  }
+
+  /**
+   * User memory cannot travel: its packet is copied to a page of its own, the first buffer's part of it. Null: too large for a page, or no
+   * memory; the packet stays in `buff`. @kernel xdp_convert_zc_to_xdp_frame (net/core/xdp.c)
+   */
+  private convertZcToFrame(buff: XdpBuff): XdpFrame | null {
+    const metasize = xdpDataMetaUnsupported(buff) ? 0 : buff.data - buff.dataMeta;
+    const bytes = buff.dataEnd - buff.data + metasize;
+    if (XDP_FRAME_BYTES + bytes > PAGE_SIZE) return null;
+    const page = this.pages.allocPages(GFP_ATOMIC | __GFP_NOWARN, 0, NUMA_NO_NODE);
+    if (page === null) return null;
+    const head = buff.head!;
+    this.payload.copy(page.region, page.base + XDP_FRAME_BYTES, head.region, head.base + buff.data - metasize, bytes);
+    const frame = this.frames.take();
+    frame.head = page;
+    frame.data = XDP_FRAME_BYTES + metasize;
+    frame.len = bytes - metasize;
+    frame.headroom = 0;
+    frame.metasize = metasize;
+    frame.frameSz = PAGE_SIZE;
+    frame.flags = 0;
+    frame.memType = MEM_TYPE_PAGE_ORDER0;
+    frame.memId = 0;
+    this.xdpReturn.xdpReturnBuff(buff);
+    return frame;
   }
 
   private moveFrags(from: XdpBuff | XdpFrame, to: XdpBuff | XdpFrame): void {

@@ -1,7 +1,7 @@
 import { EFAULT, EINVAL, ENODEV, EOPNOTSUPP, type ReportSink } from "@netmem/kernel/api";
 import {
   REG_STATE_REGISTERED, REG_STATE_UNREGISTERED, REG_STATE_UNUSED, type XdpRxqInfo,
-  type MemModel, type MemRegistry, type NetDevice, type XdpProbe, type XdpRxQueues,
+  type MemInfo, type MemModel, type MemRegistry, type NetDevice, type XdpProbe, type XdpRxQueues,
 } from "./api/index.ts";
 
 export class RxQueueRegistration implements XdpRxQueues {
@@ -16,6 +16,10 @@ export class RxQueueRegistration implements XdpRxQueues {
   }
 
   xdpRxqInfoReg(rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number): number {
+    return this.xdpRxqInfoRegFrags(rxq, dev, queueIndex, 0);
+  }
+
+  xdpRxqInfoRegFrags(rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number, fragSize: number): number {
     if (dev === null) {
       this.#warn(rxq, `registered without a device, queue ${queueIndex}`);
       return -ENODEV;
@@ -30,7 +34,7 @@ export class RxQueueRegistration implements XdpRxQueues {
     }
     rxq.dev = dev;
     rxq.queueIndex = queueIndex;
-    rxq.fragSize = 0;
+    rxq.fragSize = fragSize;
     rxq.mem.type = 0;
     rxq.mem.id = 0;
     rxq.regState = REG_STATE_REGISTERED;
@@ -71,6 +75,17 @@ export class RxQueueRegistration implements XdpRxQueues {
     }
     rxq.mem.type = 0;
     this.#registry.unregisterMemModel(rxq.mem);
+  }
+
+  xdpRxqInfoAttachMemModel(rxq: XdpRxqInfo, mem: MemInfo): void {
+    if (rxq.mem.id !== 0) this.#warn(rxq, `mem id ${mem.id} attached over ${rxq.mem.id}: detach it first`);
+    rxq.mem.type = mem.type;
+    rxq.mem.id = mem.id;
+  }
+
+  xdpRxqInfoDetachMemModel(rxq: XdpRxqInfo): void {
+    rxq.mem.type = 0;
+    rxq.mem.id = 0;
   }
 
   #warn(rxq: XdpRxqInfo, message: string): void {

@@ -1,5 +1,5 @@
 import { UsageError } from "@netmem/kernel/api";
-import { NapiStruct, NetDevice, NetdevRxQueue, XdpBuff, XdpFrameBulk, XdpRxqInfo, type NapiPoller, type XdpStructs } from "./api/index.ts";
+import { MemInfo, NapiStruct, NetDevice, NetdevRxQueue, XdpBuff, XdpFrameBulk, XdpRxqInfo, type NapiPoller, type XdpStructs } from "./api/index.ts";
 
 export const structs: XdpStructs = {
   createNetDevice: (name: string, ifindex: number, rxQueueCount: number): NetDevice => {
@@ -10,5 +10,7 @@ export const structs: XdpStructs = {
   },
   createNapi: (dev: NetDevice, poller: NapiPoller, weight: number): NapiStruct => new NapiStruct(dev, poller, weight),
   createXdpBuff: (rxq: XdpRxqInfo): XdpBuff => new XdpBuff(rxq),
+  createMemInfo: (): MemInfo => new MemInfo(),
+  createXdpRxqInfo: (): XdpRxqInfo => new XdpRxqInfo(),
   createFrameBulk: (): XdpFrameBulk => new XdpFrameBulk(),
 };

@@ -1,6 +1,6 @@
 import type { ExecutionContext, ReportSink } from "@netmem/kernel/api";
 import { type Netmem, netmemCompoundHead, netmemName } from "@netmem/mm/api";
-import { MEM_TYPE_PAGE_POOL, XDP_BULK_QUEUE_SIZE, type MemModel, type XdpBuff, type XdpFrame, type XdpFrameBulk, type XdpReturn } from "./api/index.ts";
+import { MEM_TYPE_PAGE_POOL, MEM_TYPE_XSK_BUFF_POOL, XDP_BULK_QUEUE_SIZE, type MemModel, type XdpBuff, type XdpFrame, type XdpFrameBulk, type XdpReturn } from "./api/index.ts";
 import type { FrameStructs } from "./frames.ts";
 import type { MemModelTable } from "./registry.ts";
 
@@ -74,6 +74,12 @@ export class FrameReturn implements XdpReturn {
     this.frames.put(frame);
   }
 
+  xdpReleaseFrame(frame: XdpFrame): void {
+    if (this.frames.isGone(frame, "released") || frame.memType !== MEM_TYPE_PAGE_POOL) return;
+    for (let i = 0; i < frame.nrFrags; i++) this.release(frame.frags[i]!.netmem!, frame.memId);
+    this.release(frame.head!, frame.memId);
+  }
+
   xdpFlushFrameBulk(bulk: XdpFrameBulk): void {
     this.flush(bulk);
     // A batch ends: by the next, the id may stand for another model.
@@ -83,6 +89,10 @@ export class FrameReturn implements XdpReturn {
 
   xdpReturnBuff(buff: XdpBuff): void {
     const { mem } = buff.rxq;
+    if (mem.type === MEM_TYPE_XSK_BUFF_POOL && buff.xsk !== null) {
+      buff.xsk.pool.xskBuffFree(buff);
+      return;
+    }
     for (let i = 0; i < buff.nrFrags; i++) {
       const frag = buff.frags[i]!;
       if (frag.netmem !== null) this.xdpReturnNetmem(frag.netmem, mem.type, mem.id, true);
@@ -134,6 +144,12 @@ export class FrameReturn implements XdpReturn {
     const model = this.bulksMixPools === true ? (q[0]!.pp as MemModel) : bulk.model!;
     model.returnNetmemBulk(q, count);
     bulk.count = 0;
+  }
+
+  private release(netmem: Netmem, memId: number): void {
+    const head = netmemCompoundHead(netmem);
+    const pool = this.followsPointer ? (head.pp as MemModel | null) : this.table.lookup(MEM_TYPE_PAGE_POOL, memId);
+    if (pool !== null) pool.releaseNetmem(head);
   }
 
   private append(bulk: XdpFrameBulk, netmem: Netmem): void {

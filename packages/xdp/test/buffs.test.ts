@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { createKernel } from "@netmem/kernel";
 import { createMm } from "@netmem/mm";
 import { NET_IOV_DMABUF, PAGE_PFMEMALLOC_BIT, PAGE_SIZE, type Netmem, type Page } from "@netmem/mm/api";
-import { createXdp } from "../src/index.ts";
+import { XDP_OPTIONS_6_18, createXdp } from "../src/index.ts";
 import {
   MAX_SKB_FRAGS, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES,
   XDP_PACKET_HEADROOM, xdpBuffHasFrags, xdpDataHardEnd, xdpDataMetaUnsupported, xdpGetBuffLen, xdpGetFrameLen, xdpMetalenInvalid, type MemModel, type XdpBuff,
@@ -14,7 +14,7 @@ const HARD_END = PAGE_SIZE - SKB_SHARED_INFO_BYTES;
 function setUp(nrPages: number = 64) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages, minFreePages: 0, extraBytes: PAGE_SIZE });
-  const xdp = createXdp(kernel, mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true });
+  const xdp = createXdp(kernel, mm, XDP_OPTIONS_6_18);
   const home: Netmem[] = [];
   const model: MemModel = {
     memType: MEM_TYPE_PAGE_POOL, memId: 1, returnNetmem: (netmem) => void home.push(netmem), returnSkbNetmem: () => {}, returnNetmemBulk: () => {}, releaseNetmem: () => {}, useXdpMem: () => {}, unuseXdpMem: () => {},

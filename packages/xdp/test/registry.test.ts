@@ -3,13 +3,14 @@ import { createKernel } from "@netmem/kernel";
 import { EFAULT, EINVAL, ENODEV, ENOSPC, EOPNOTSUPP, NSEC_PER_SEC } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import type { Netmem } from "@netmem/mm/api";
-import { createXdp, type XdpOptions } from "../src/index.ts";
+import { XDP_DATES_6_18, XDP_OPTIONS_6_18, createXdp, type XdpOptions } from "../src/index.ts";
 import {
   MEM_ID_MAX, MEM_TYPE_MAX, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, MEM_TYPE_PAGE_SHARED, MEM_TYPE_XSK_BUFF_POOL, REG_STATE_REGISTERED, REG_STATE_UNREGISTERED,
-  type MemModel,
+  type MemModel, type XdpProbe,
 } from "../src/api/index.ts";
 
-const OPTIONS: XdpOptions = { returnPath: "mem-info", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: false, bulksMixPools: false };
+const OPTIONS: XdpOptions = { ...XDP_OPTIONS_6_18, returnPath: "mem-info", dates: { ...XDP_DATES_6_18, framesFollowPointer: false }, bulksMixPools: false };
+const NO_PROBE: XdpProbe = { memConnect: () => {}, memDisconnect: () => {}, xdpException: () => {}, xdpRedirect: () => {}, xdpDevmapXmit: () => {}, xdpCpumapEnqueue: () => {}, xdpCpumapKthread: () => {} };
 
 function setUp(options: Partial<XdpOptions> = {}) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
@@ -185,6 +186,7 @@ test("a buffer of a type or id that nobody registered is reported as lost", () =
 test("a model loses every id it is registered under at once, and each is told of", () => {
   const events: string[] = [];
   const { xdp, rxq, dev } = setUp({ probe: {
+    ...NO_PROBE,
     memConnect: (memId, memType, allocator, queue, ifindex) => void events.push(`connect ${memId} ${memType} ${allocator === model} ${queue === rxq} ${ifindex}`),
     memDisconnect: (memId, memType, allocator) => void events.push(`disconnect ${memId} ${memType} ${allocator === model}`),
   } });

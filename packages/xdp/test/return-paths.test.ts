@@ -3,13 +3,13 @@ import { createKernel } from "@netmem/kernel";
 import { KernelPanic } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { PAGE_PFMEMALLOC_BIT, PP_SIGNATURE, PP_SIGNATURE_V3, type Netmem, type Page } from "@netmem/mm/api";
-import { createXdp, type XdpOptions } from "../src/index.ts";
+import { XDP_OPTIONS_6_18, createXdp, type XdpOptions } from "../src/index.ts";
 import { MEM_TYPE_PAGE_POOL, MemInfo, type MemModel } from "../src/api/index.ts";
 
 function setUp(options: Partial<XdpOptions>) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: 16 });
-  const xdp = createXdp(kernel, mm, { returnPath: "pool-pointer", recyclesSkbPages: true, signature: "masked", stampsOwnerAtMark: false, returnClearsMark: false, framesFollowPointer: true, bulksMixPools: true, ...options });
+  const xdp = createXdp(kernel, mm, { ...XDP_OPTIONS_6_18, ...options });
   const calls: string[] = [];
   const model: MemModel = {
     memType: MEM_TYPE_PAGE_POOL, memId: 1,

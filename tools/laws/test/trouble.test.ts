@@ -32,6 +32,12 @@ describe("law 7, trouble: planted violations", () => {
     expect(judge(text)).toEqual([expected]);
   });
 
+  it("lets the one place that runs users' programs catch, and throw what it caught", () => {
+    const text = "export function f(g: () => void) {\n  try { g(); } catch (error) { throw error; }\n}";
+    expect(judge(text, "packages/xdp/src/programs.ts")).toEqual([]);
+    expect(judge(text, "packages/xdp/src/redirect.ts").length).toBe(2);
+  });
+
   it("finds an error class of somebody else's header", () => {
     expect(judge("export function f() { throw new CaptureError(); }", "packages/mm/src/x.ts")).toEqual(["packages/mm/src/x.ts:1: throws new CaptureError()"]);
   });

@@ -1,9 +1,9 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { DmaDevice } from "@netmem/mm/api";
-import type { NapiScheduler, NetCore, NetReceive, SkbEdit, SkbLifetime, SkbRecycle } from "@netmem/net-core/api";
+import type { NapiScheduler, NetCore, NetReceive, NetTransmit, SkbEdit, SkbLifetime, SkbRecycle } from "@netmem/net-core/api";
 import type { PagePools } from "@netmem/page-pool/api";
-import type { NetDevice, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
-import type { NicHardware, RxDescFormat } from "./nic.ts";
+import type { NetDevice, XdpBuffs, XdpPrograms, XdpRedirect, XdpReturn, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
+import type { NicHardware, RxDescFormat, TxDescFormat } from "./nic.ts";
 
 /** What a driver is given; each member is one role of one layer. */
 export interface DriverDeps {
@@ -13,11 +13,16 @@ export interface DriverDeps {
   readonly pagePools: PagePools;
   readonly xdpStructs: XdpStructs;
   readonly xdpRxqs: XdpRxQueues;
+  readonly xdpBuffs: XdpBuffs;
+  readonly xdpReturn: XdpReturn;
+  readonly xdpPrograms: XdpPrograms;
+  readonly xdpRedirect: XdpRedirect;
   readonly lifetime: SkbLifetime;
   readonly recycle: SkbRecycle;
   readonly edit: SkbEdit;
   readonly napi: NapiScheduler;
   readonly receive: NetReceive;
+  readonly transmit: NetTransmit;
   readonly registerNetdev: NetCore["registerNetdev"];
 }
 
@@ -46,6 +51,7 @@ export interface NetDriver {
   readonly name: string;
   /** What the NIC must look like. */
   readonly rxDescFormat: RxDescFormat;
+  readonly txDescFormat: TxDescFormat;
   /** Largest frame it can take in one skb, in bytes, checksum not included. */
   readonly maxFrameBytes: number;
   /** @kernel struct pci_driver.probe, struct platform_driver.probe */

@@ -23,6 +23,35 @@ export interface RxDescFormat {
   readonly fcsBytes: number;
 }
 
+/** Where a transmit descriptor keeps what; the driver writes all of it. */
+export interface TxDescFormat {
+  readonly sizeBytes: number;
+  readonly commandWord: number;
+  /** Word and shift of the bytes in this descriptor's buffer, 16 bits. */
+  readonly sizeWord: number;
+  readonly sizeShift: number;
+  /** Device address of the bytes. */
+  readonly addressWord: number;
+  /** Bits of the command word. */
+  readonly firstBit: number;
+  readonly lastBit: number;
+}
+
+/** The registers of one transmit queue. */
+export interface NicTxQueue {
+  /** Ring base and entries. Only while stopped. */
+  readonly configure: (ringDmaAddr: number, entries: number) => void;
+  /** `n` more descriptors, behind those before, are to be sent. The doorbell. */
+  readonly addPending: (n: number) => void;
+  /** Descriptors sent and not taken back yet. */
+  readonly sent: () => number;
+  /** The driver is done with the oldest `n` of them. */
+  readonly decSent: (n: number) => void;
+  readonly start: () => void;
+  /** No descriptor is read after this. */
+  readonly stop: () => void;
+}
+
 /** The registers of one receive queue, as the driver programs it. */
 export interface NicRxQueue {
   /** Ring base, entries, and the bytes a buffer takes. Only while stopped. */
@@ -48,6 +77,9 @@ export interface NicStats {
   overruns: number;
   /** Frames given up because the IOMMU refused a transfer. */
   faults: number;
+  /** Frames, and bytes of them, put on the wire. */
+  sentFrames: number;
+  sentBytes: number;
 }
 
 /** A NIC from the driver's side. */
@@ -55,6 +87,8 @@ export interface NicHardware {
   readonly name: string;
   readonly stats: NicStats;
   readonly rxQueues: readonly NicRxQueue[];
+  /** One; a frame sent interrupts as a frame received does, on the line of receive queue 0. */
+  readonly txQueues: readonly NicTxQueue[];
   /** Wires the queue's interrupt to a CPU. @kernel request_irq */
   readonly requestIrq: (queue: number, cpu: number, handler: () => void) => void;
   readonly freeIrq: (queue: number) => void;
@@ -76,15 +110,27 @@ export interface FrameSource {
   readonly advance: () => void;
 }
 
+/** Where sent frames go. */
+export interface FrameSink {
+  /** The bytes are put here by the NIC, from `offset`, at most `roomBytes`; what is longer is cut. */
+  readonly region: PayloadRegion;
+  readonly offset: () => number;
+  readonly roomBytes: () => number;
+  readonly frameSent: (bytes: number) => void;
+}
+
 /** A NIC from the wire's side. */
 export interface NicWire {
   /** Keeps the source. */
   readonly connect: (source: FrameSource) => void;
   /** A frame has arrived at the source. */
   readonly frameArrived: () => void;
+  /** Where the other end listens; null: nowhere, and frames are only counted. Keeps the sink. */
+  readonly connectSink: (sink: FrameSink | null) => void;
 }
 
 export interface NicProbe {
   readonly received: (queue: number, bytes: number, descriptors: number) => void;
   readonly overrun: (queue: number, bytes: number) => void;
+  readonly transmitted: (queue: number, bytes: number, descriptors: number) => void;
 }

@@ -31,6 +31,13 @@ export interface Softirqs {
   readonly openSoftirq: (nr: number, handler: () => void) => void;
   /** Marks it pending on `cpu`. @kernel raise_softirq, and the cross-CPU kick of a remote backlog */
   readonly raiseSoftirq: (cpu: number, nr: number) => void;
+  /**
+   * No softirq runs on this CPU until `localBhEnable`, and what a task does meanwhile counts as softirq. Nests; a slice that ends
+   * ends it. @kernel local_bh_disable (include/linux/bottom_half.h)
+   */
+  readonly localBhDisable: () => void;
+  /** Throws without a `localBhDisable` before. @kernel local_bh_enable */
+  readonly localBhEnable: () => void;
 }
 
 /** A line wired to one CPU. */

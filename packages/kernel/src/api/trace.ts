@@ -1,5 +1,5 @@
 /**
- * One recorded event: a kind and up to five small integers, whose names the kind knows. Fixed-size records in typed
+ * One recorded event: a kind and up to eight small integers, whose names the kind knows. Fixed-size records in typed
  * arrays, so that recording allocates nothing.
  */
 export interface TraceEventKind {
@@ -9,9 +9,10 @@ export interface TraceEventKind {
 }
 
 export interface TraceRing {
-  /** Up to five fields. Reports find an object's history by the fields `pfn`, `skb` and `page_pool`. */
+  /** Up to eight fields, those of more than five recorded by `recordWide`. Reports find an object's history by the fields `pfn`, `skb` and `page_pool`. */
   readonly define: (name: string, fields: readonly string[]) => TraceEventKind;
   readonly record: (kind: number, a: number, b: number, c: number, d: number, e: number) => void;
+  readonly recordWide: (kind: number, a: number, b: number, c: number, d: number, e: number, f: number, g: number, h: number) => void;
   /** Events overwritten because the ring was full. */
   readonly overwritten: () => number;
   readonly length: () => number;

@@ -1,6 +1,7 @@
 import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
 import { GFP_KERNEL, type PayloadRegion } from "@netmem/mm/api";
-import { ETH_HLEN, type NetCore, type ReceiveSocket, type SkBuff } from "@netmem/net-core/api";
+import type { NetCore, ReceiveSocket, SkBuff } from "@netmem/net-core/api";
+import { ETH_HLEN } from "@netmem/xdp/api";
 
 /** Which of a packet and its tapped clone is let go of first. */
 export type FreeOrder = "original" | "clone" | "alternate";

@@ -10,3 +10,4 @@ export const SKB_DROP_REASON_SOCKET_CLOSE = 4;
 export const SKB_DROP_REASON_SOCKET_RCVBUFF = 5;
 export const SKB_DROP_REASON_UNHANDLED_PROTO = 6;
 export const SKB_DROP_REASON_NOMEM = 7;
+export const SKB_DROP_REASON_XDP = 8;

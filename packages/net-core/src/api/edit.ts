@@ -18,6 +18,8 @@ export interface SkbEdit {
    * several users is a BUG. @kernel pskb_expand_head (net/core/skbuff.c)
    */
   readonly pskbExpandHead: (skb: SkBuff, nhead: number, ntail: number, gfp: number) => number;
+  /** All of the packet in its head, its fragments freed; the skb stays the caller's. 0, -ENOMEM or -EFAULT, the skb then unchanged. @kernel skb_linearize, __pskb_pull_tail */
+  readonly skbLinearize: (skb: SkBuff) => number;
   /** Gives up the header part of the data: clones may then write it. The skb stays the caller's. @kernel __skb_header_release */
   readonly skbHeaderRelease: (skb: SkBuff) => void;
   /**

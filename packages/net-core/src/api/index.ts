@@ -5,3 +5,5 @@ export * from "./napi.ts";
 export * from "./net-core.ts";
 export * from "./receive.ts";
 export * from "./skbuff.ts";
+export * from "./transmit.ts";
+export * from "./xdp.ts";

@@ -4,6 +4,8 @@ import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
 import type { NapiScheduler } from "./napi.ts";
 import type { NetReceive, Sockets } from "./receive.ts";
 import type { SkBuff } from "./skbuff.ts";
+import type { NetTransmit } from "./transmit.ts";
+import type { GenericXdp, XdpAttachment, XdpSkbs } from "./xdp.ts";
 
 export interface SkbProbe {
   /** The last user of a packet let go. @kernel trace_kfree_skb, trace_consume_skb */
@@ -18,6 +20,10 @@ export interface NetCore {
   readonly napi: NapiScheduler;
   readonly receive: NetReceive;
   readonly sockets: Sockets;
+  readonly transmit: NetTransmit;
+  readonly xdpSkbs: XdpSkbs;
+  readonly genericXdp: GenericXdp;
+  readonly xdpAttachment: XdpAttachment;
   /** A device of this machine; `rxQueueCount` queues. Process context. @kernel alloc_netdev_mqs, register_netdev */
   readonly registerNetdev: (name: string, rxQueueCount: number) => NetDevice;
   /** The device is gone: memory providers of its queues are uninstalled and everyone is told. Again: report `netdev-unregistered`. Process context. @kernel unregister_netdev, dev_memory_provider_uninstall (net/core/dev.c) */

@@ -9,7 +9,6 @@ export const SKB_STRUCT_BYTES = 256;
  * @kernel SKB_SMALL_HEAD_CACHE_SIZE (net/core/skbuff.c), 6.3
  */
 export const SKB_SMALL_HEAD_CACHE_SIZE = 640;
-export const ETH_HLEN = 14;
 export const ETH_FCS_LEN = 4;
 
 /** Memory that an skb with `bytes` of buffer pins. @kernel SKB_TRUESIZE */
@@ -31,6 +30,8 @@ export class SkbSharedInfo {
   nrFrags: number;
   readonly frags: NetmemFrag[];
   fragList: SkBuff | null;
+  /** Bytes of metadata that XDP left in front of the packet. @kernel meta_len */
+  metaLen: number;
   /** Low half: all references to the data. High half: those that look at payload only. */
   dataref: number;
 
@@ -38,8 +39,14 @@ export class SkbSharedInfo {
     this.nrFrags = 0;
     this.frags = createNetmemFrags();
     this.fragList = null;
+    this.metaLen = 0;
     this.dataref = 0;
   }
+}
+
+/** Who is to know when a packet is gone. */
+export interface SkbDestructor {
+  readonly destruct: () => void;
 }
 
 /**
@@ -89,6 +96,10 @@ export class SkBuff {
   /** EtherType, in host order. */
   protocol: number;
   dev: NetDevice | null;
+  /** 1 + the queue it was received on, 0 for unknown. @kernel queue_mapping, skb_record_rx_queue */
+  rxQueue: number;
+  /** Told when the packet is gone; the struct is valid until then. @kernel destructor */
+  destructor: SkbDestructor | null;
   /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
   memType: number;
   memId: number;
@@ -120,6 +131,8 @@ export class SkBuff {
     this.macHeader = -1;
     this.protocol = 0;
     this.dev = null;
+    this.rxQueue = 0;
+    this.destructor = null;
     this.memType = 0;
     this.memId = 0;
     this.free = true;
@@ -149,6 +162,11 @@ export function skbHeadroom(skb: SkBuff): number {
 /** 0 once the packet has frags: bytes must not be appended before them. @kernel skb_tailroom */
 export function skbTailroom(skb: SkBuff): number {
   return skb.dataLen > 0 ? 0 : skb.end - skb.tail;
+}
+
+/** Bytes in front of the MAC header that XDP wrote for whoever comes after. @kernel skb_metadata_len */
+export function skbMetadataLen(skb: SkBuff): number {
+  return skb.shinfo!.metaLen;
 }
 
 /** Someone else shares the data. @kernel skb_cloned */

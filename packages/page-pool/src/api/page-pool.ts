@@ -1,5 +1,5 @@
 import type { Netmem, Page } from "@netmem/mm/api";
-import type { MemModel, NapiStruct, NetDevice } from "@netmem/xdp/api";
+import type { FragSource, MemInfo, MemModel, NapiStruct, NetDevice } from "@netmem/xdp/api";
 import type { PagePoolFrag } from "./frag.ts";
 import type { MemoryProvider, MemoryProviders } from "./memory-provider.ts";
 import type { PagePoolNetlink } from "./netlink.ts";
@@ -180,6 +180,8 @@ export interface PagePools {
   readonly pools: () => readonly PagePool[];
   /** For callers of `allocFrag` and its like, once each. */
   readonly createFrag: () => PagePoolFrag;
+  /** `pool` as the stack takes fragments from it, for copies; `mem` is what it is registered under. Of kernels with fragments: 5.15. */
+  readonly createFragSource: (pool: PagePool, mem: MemInfo) => FragSource;
   /** Counters at 0, for `getStats`; the caller's. */
   readonly createStats: () => PagePoolStats;
   /** Whether `allocFrag` does anything: from 5.15. */

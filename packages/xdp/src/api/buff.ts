@@ -2,6 +2,7 @@ import { L1_CACHE_BYTES, type Netmem } from "@netmem/mm/api";
 import { MEM_TYPE_PAGE_SHARED } from "./mem-info.ts";
 import type { NetDevice } from "./net-device.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
+import type { XdpBuffXsk } from "./xsk.ts";
 
 /** Room in front of the packet that XDP promises to programs, in bytes. @kernel XDP_PACKET_HEADROOM (include/uapi/linux/bpf.h) */
 export const XDP_PACKET_HEADROOM = 256;
@@ -53,7 +54,12 @@ export function createNetmemFrags(): NetmemFrag[] {
  */
 export class XdpBuff {
   declare private readonly nominal: "XdpBuff";
-  readonly rxq: XdpRxqInfo;
+  /** Where it was received; buffers of AF_XDP move to a queue with their pool. */
+  rxq: XdpRxqInfo;
+  /** Where it goes, while a devmap's program looks at it. @kernel txq->dev */
+  txDev: NetDevice | null;
+  /** The chunk that this is the packet of, in user memory. @kernel container_of(xdp, struct xdp_buff_xsk, xdp) */
+  xsk: XdpBuffXsk | null;
   /** Null between packets. */
   head: Netmem | null;
   dataHardStart: number;
@@ -73,6 +79,8 @@ export class XdpBuff {
 
   constructor(rxq: XdpRxqInfo) {
     this.rxq = rxq;
+    this.txDev = null;
+    this.xsk = null;
     this.head = null;
     this.dataHardStart = 0;
     this.dataMeta = 0;

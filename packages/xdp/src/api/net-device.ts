@@ -1,3 +1,6 @@
+import { ETH_DATA_LEN, ETH_HLEN } from "./ethernet.ts";
+import type { XdpDeviceOps } from "./device-ops.ts";
+import type { XdpProg } from "./program.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
 
 /** Packets a NAPI instance polls for at a time. @kernel NAPI_POLL_WEIGHT (include/linux/netdevice.h) */
@@ -140,6 +143,18 @@ export class NetDevice {
   hdsThresh: number;
   /** XDP programs attached. @kernel dev_xdp_prog_count */
   xdpProgCount: number;
+  /** The one that generic XDP runs, and the one its driver does. At most one of them. @kernel dev_xdp_prog */
+  xdpGenericProg: XdpProg | null;
+  xdpDriverProg: XdpProg | null;
+  /** Null: no XDP in this driver. It sets both, and how many segments zero-copy may have. */
+  xdpOps: XdpDeviceOps | null;
+  /** Bits of `NETDEV_XDP_ACT_*`. @kernel xdp_features */
+  xdpFeatures: number;
+  /** @kernel xdp_zc_max_segs */
+  xdpZcMaxSegs: number;
+  /** Bytes behind the link-layer header, which has `hardHeaderLen`. */
+  mtu: number;
+  hardHeaderLen: number;
   rxPackets: number;
   rxBytes: number;
   /** Frames the driver or the stack gave up. */
@@ -156,6 +171,13 @@ export class NetDevice {
     this.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_UNKNOWN;
     this.hdsThresh = 0;
     this.xdpProgCount = 0;
+    this.xdpGenericProg = null;
+    this.xdpDriverProg = null;
+    this.xdpOps = null;
+    this.xdpFeatures = 0;
+    this.xdpZcMaxSegs = 1;
+    this.mtu = ETH_DATA_LEN;
+    this.hardHeaderLen = ETH_HLEN;
     this.rxPackets = 0;
     this.rxBytes = 0;
     this.rxDropped = 0;

@@ -1,4 +1,6 @@
 import type { MemModel } from "./mem-model.ts";
+import type { NetDevice } from "./net-device.ts";
+import type { XdpProg } from "./program.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
 
 /** Tracepoints; the fields are the kernel's, in its order. @kernel include/trace/events/xdp.h */
@@ -7,4 +9,14 @@ export interface XdpProbe {
   readonly memConnect: (memId: number, memType: number, allocator: MemModel, rxq: XdpRxqInfo, ifindex: number) => void;
   /** A model let go of its id. */
   readonly memDisconnect: (memId: number, memType: number, allocator: MemModel) => void;
+  /** A packet is dropped because its program failed. */
+  readonly xdpException: (prog: XdpProg, act: number, ifindex: number) => void;
+  /** A packet was redirected, or, `err` below 0, was not. @kernel trace_xdp_redirect, trace_xdp_redirect_err */
+  readonly xdpRedirect: (prog: XdpProg, ifindex: number, err: number, toIfindex: number, mapId: number, mapIndex: number) => void;
+  /** A device's queue was sent; `drops` are those that its program dropped, or the device did not take. */
+  readonly xdpDevmapXmit: (fromDev: NetDevice | null, toDev: NetDevice, sent: number, drops: number, err: number) => void;
+  /** A CPU's queue was flushed; `processed` counts `drops` in. */
+  readonly xdpCpumapEnqueue: (mapId: number, processed: number, drops: number, toCpu: number) => void;
+  /** A batch of a CPU's thread; `drops` for lack of memory. */
+  readonly xdpCpumapKthread: (mapId: number, processed: number, drops: number, sched: number, pass: number, drop: number, redirect: number) => void;
 }

@@ -80,6 +80,8 @@ export interface XdpReturn {
    * waiting are returned by the next call that finds it full, or by `xdpFlushFrameBulk`. Consumes. @kernel xdp_return_frame_bulk
    */
   readonly xdpReturnFrameBulk: (frame: XdpFrame, bulk: XdpFrameBulk) => void;
+  /** Its pages leave their pool: they are about to be an skb's, who knows nothing of pools. The frame stays the caller's. Up to 6.3. @kernel xdp_release_frame (include/net/xdp.h) */
+  readonly xdpReleaseFrame: (frame: XdpFrame) => void;
   /** The end of a batch; nothing, if it is empty. Consumes what waits there. @kernel xdp_flush_frame_bulk */
   readonly xdpFlushFrameBulk: (bulk: XdpFrameBulk) => void;
   /** A packet that never became a frame; from its own poll. Consumes. @kernel xdp_return_buff */

@@ -31,9 +31,11 @@ export class XdpRxqInfo {
 export interface XdpRxQueues {
   /**
    * 0, -ENODEV without a device, -EINVAL for a queue marked unused; both with a report. Registering twice is a
-   * report, and registers anew. @kernel __xdp_rxq_info_reg (net/core/xdp.c)
+   * report, and registers anew. @kernel xdp_rxq_info_reg (include/net/xdp.h)
    */
   readonly xdpRxqInfoReg: (rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number) => number;
+  /** The same for a queue whose buffers lie `fragSize` bytes apart, so that a fragment may grow. @kernel __xdp_rxq_info_reg */
+  readonly xdpRxqInfoRegFrags: (rxq: XdpRxqInfo, dev: NetDevice | null, queueIndex: number, fragSize: number) => number;
   /** UNUSED: nothing; else the memory model is unregistered too. @kernel xdp_rxq_info_unreg */
   readonly xdpRxqInfoUnreg: (rxq: XdpRxqInfo) => void;
   /** This driver will not use the queue for XDP. @kernel xdp_rxq_info_unused */
@@ -44,6 +46,10 @@ export interface XdpRxQueues {
    * @kernel xdp_rxq_info_reg_mem_model (net/core/xdp.c)
    */
   readonly xdpRxqInfoRegMemModel: (rxq: XdpRxqInfo, type: number, model: MemModel | null) => number;
+  /** Type and id of a pool that is registered already, by `registry`; no reference of it. Report `xdp-rxq` if another model is attached. @kernel xdp_rxq_info_attach_page_pool (include/net/xdp.h) */
+  readonly xdpRxqInfoAttachMemModel: (rxq: XdpRxqInfo, mem: MemInfo) => void;
+  /** Forgets them; before the pool is unregistered. @kernel xdp_rxq_info_detach_mem_model */
+  readonly xdpRxqInfoDetachMemModel: (rxq: XdpRxqInfo) => void;
   /** @kernel xdp_rxq_info_unreg_mem_model */
   readonly xdpRxqInfoUnregMemModel: (rxq: XdpRxqInfo) => void;
 }

@@ -1,4 +1,5 @@
 import type { XdpBuff } from "./buff.ts";
+import type { MemInfo } from "./mem-info.ts";
 import type { NapiPoller, NapiStruct, NetDevice } from "./net-device.ts";
 import type { XdpFrameBulk } from "./return.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
@@ -10,6 +11,10 @@ export interface XdpStructs {
   readonly createNapi: (dev: NetDevice, poller: NapiPoller, weight: number) => NapiStruct;
   /** @kernel xdp_init_buff */
   readonly createXdpBuff: (rxq: XdpRxqInfo) => XdpBuff;
+  /** Type 0, id 0. */
+  readonly createMemInfo: () => MemInfo;
+  /** A queue that is no device's, for who looks at packets of others' queues: not registered. */
+  readonly createXdpRxqInfo: () => XdpRxqInfo;
   /** @kernel xdp_frame_bulk_init */
   readonly createFrameBulk: () => XdpFrameBulk;
 }

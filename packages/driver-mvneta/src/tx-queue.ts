@@ -1,0 +1,160 @@
+import { ENOMEM } from "@netmem/kernel/api";
+import type { DriverDeps, NicTxQueue } from "@netmem/driver/api";
+import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type Netmem, type Page } from "@netmem/mm/api";
+import type { SkBuff } from "@netmem/net-core/api";
+import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk } from "@netmem/xdp/api";
+import { MVNETA_MAX_TXD, MVNETA_TXD_F_DESC, MVNETA_TXD_L_DESC, MVNETA_TXD_Z_PAD, MVNETA_TX_DESC } from "./constants.ts";
+
+/** What a descriptor sends. @kernel enum mvneta_tx_buf_type (drivers/net/ethernet/marvell/mvneta.c) */
+const TYPE_SKB = 0;
+/** A packet of our own pool, mapped for as long as that has it; or another device's, mapped for this transmit. */
+const TYPE_XDP_TX = 1;
+const TYPE_XDP_NDO = 2;
+
+/** @kernel struct mvneta_tx_buf */
+class TxBuf {
+  type = TYPE_SKB;
+  frame: XdpFrame | null = null;
+  skb: SkBuff | null = null;
+  dmaAddr = 0;
+  bytes = 0;
+}
+
+/** The transmit ring, and who waits in it. @kernel struct mvneta_tx_queue */
+export class MvnetaTxQueue {
+  readonly #deps: DriverDeps;
+  readonly #hw: NicTxQueue;
+  readonly #ring: CoherentMemory;
+  readonly #bufs: TxBuf[] = [];
+  readonly #bulk: XdpFrameBulk;
+  #put = 0;
+  #get = 0;
+  #count = 0;
+
+  constructor(deps: DriverDeps, ring: CoherentMemory) {
+    this.#deps = deps;
+    this.#hw = deps.nic.txQueues[0]!;
+    this.#ring = ring;
+    this.#bulk = deps.xdpStructs.createFrameBulk();
+    for (let i = 0; i < MVNETA_MAX_TXD; i++) this.#bufs.push(new TxBuf());
+    this.#hw.configure(ring.dmaAddr, MVNETA_MAX_TXD);
+    this.#hw.start();
+  }
+
+  /** `ours`: of this device's pool. True: keeps the frame. False: the ring is full, or nothing could be mapped, and it stays the caller's. @kernel mvneta_xdp_submit_frame */
+  submitFrame(frame: XdpFrame, ours: boolean): boolean {
+    const frags = (frame.flags & XDP_FLAGS_HAS_FRAGS) === 0 ? 0 : frame.nrFrags;
+    if (this.#count + 1 + frags >= MVNETA_MAX_TXD) return false;
+    const type = ours ? TYPE_XDP_TX : TYPE_XDP_NDO;
+    for (let i = 0; i <= frags; i++) {
+      const frag = i === 0 ? null : frame.frags[i - 1]!;
+      const dmaAddr = frag === null ? this.#address(frame.head!, frame.data, frame.len, ours) : this.#address(frag.netmem!, frag.offset, frag.sizeBytes, ours);
+      if (dmaAddr < 0) {
+        this.#takeBack(i);
+        return false;
+      }
+      this.#fill(type, dmaAddr, frag === null ? frame.len : frag.sizeBytes, i === 0, i === frags);
+    }
+    this.#first(1 + frags).frame = frame;
+    return true;
+  }
+
+  /** @kernel mvneta_tx */
+  startXmit(skb: SkBuff): number {
+    const info = skb.shinfo!;
+    if (this.#count + 1 + info.nrFrags >= MVNETA_MAX_TXD) return NETDEV_TX_BUSY;
+    const { dma } = this.#deps;
+    for (let i = 0; i <= info.nrFrags; i++) {
+      const frag = i === 0 ? null : info.frags[i - 1]!;
+      const bytes = frag === null ? skb.len - skb.dataLen : frag.sizeBytes;
+      const dmaAddr = frag === null ? dma.mapSingle(skb.region!, skb.data, bytes, DMA_TO_DEVICE, 0) : this.#address(frag.netmem!, frag.offset, bytes, false);
+      if (dma.mappingError(dmaAddr)) {
+        this.#takeBack(i);
+        return NETDEV_TX_BUSY;
+      }
+      this.#fill(TYPE_SKB, dmaAddr, bytes, i === 0, i === info.nrFrags);
+    }
+    this.#first(1 + info.nrFrags).skb = skb;
+    this.ring(1 + info.nrFrags);
+    return NETDEV_TX_OK;
+  }
+
+  /** The doorbell. @kernel mvneta_txq_pend_desc_add */
+  ring(descriptors: number): void {
+    this.#hw.addPending(descriptors);
+  }
+
+  /** Takes back what was sent; frames of our own direct, this being their pool's poll. @kernel mvneta_txq_done, mvneta_txq_bufs_free */
+  done(): void {
+    const sent = this.#hw.sent();
+    if (sent === 0) return;
+    this.#free(sent, true);
+    this.#hw.decSent(sent);
+  }
+
+  /** Hardware is off: nothing waits any more, sent or not. @kernel mvneta_txq_done_force */
+  destroy(): void {
+    this.#hw.stop();
+    this.#free(this.#count, false);
+    this.#deps.dma.freeCoherent(this.#ring);
+  }
+
+  #free(n: number, inPoll: boolean): void {
+    const { dma, xdpReturn, lifetime } = this.#deps;
+    for (let i = 0; i < n; i++) {
+      const buf = this.#bufs[this.#get]!;
+      this.#get = this.#get + 1 === MVNETA_MAX_TXD ? 0 : this.#get + 1;
+      if (buf.type !== TYPE_XDP_TX) dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
+      if (buf.skb !== null) lifetime.consumeSkb(buf.skb);
+      if (buf.frame !== null) {
+        if (inPoll && buf.type === TYPE_XDP_TX) xdpReturn.xdpReturnFrameRxNapi(buf.frame);
+        else xdpReturn.xdpReturnFrameBulk(buf.frame, this.#bulk);
+      }
+      buf.skb = null;
+      buf.frame = null;
+    }
+    xdpReturn.xdpFlushFrameBulk(this.#bulk);
+    this.#count -= n;
+  }
+
+  #address(netmem: Netmem, offset: number, bytes: number, ours: boolean): number {
+    const { dma } = this.#deps;
+    if (!ours) return dma.mapSingle(netmem.region, netmem.base + offset, bytes, DMA_TO_DEVICE, 0);
+    dma.syncForDevice((netmem as Page).dmaAddr, offset, bytes, DMA_BIDIRECTIONAL);
+    return netmem.dmaAddr + offset;
+  }
+
+  #fill(type: number, dmaAddr: number, bytes: number, isFirst: boolean, isLast: boolean): void {
+    const buf = this.#bufs[this.#put]!;
+    buf.type = type;
+    buf.dmaAddr = dmaAddr;
+    buf.bytes = bytes;
+    const at = this.#put * MVNETA_TX_DESC.sizeBytes;
+    this.#ring.write32(at + MVNETA_TX_DESC.sizeWord * 4, bytes << MVNETA_TX_DESC.sizeShift);
+    this.#ring.write32(at + MVNETA_TX_DESC.addressWord * 4, dmaAddr);
+    this.#ring.write32(at + MVNETA_TX_DESC.commandWord * 4, (isFirst ? MVNETA_TXD_F_DESC : 0) | (isLast ? MVNETA_TXD_L_DESC | MVNETA_TXD_Z_PAD : 0));
+    this.#put = this.#put + 1 === MVNETA_MAX_TXD ? 0 : this.#put + 1;
+    this.#count++;
+  }
+
+  /** The first of the newest `n`. */
+  #first(n: number): TxBuf {
+    return this.#bufs[(this.#put - n + MVNETA_MAX_TXD) % MVNETA_MAX_TXD]!;
+  }
+
+  /** The newest `n`, which nobody was told of. */
+  #takeBack(n: number): void {
+    for (let i = 0; i < n; i++) {
+      this.#put = this.#put === 0 ? MVNETA_MAX_TXD - 1 : this.#put - 1;
+      const buf = this.#bufs[this.#put]!;
+      if (buf.type !== TYPE_XDP_TX) this.#deps.dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
+      this.#count--;
+    }
+  }
+}
+
+/** The ring, or -ENOMEM. @kernel mvneta_txq_sw_init */
+export function createTxQueue(deps: DriverDeps): MvnetaTxQueue | number {
+  const ring = deps.dma.allocCoherent(MVNETA_MAX_TXD * MVNETA_TX_DESC.sizeBytes, GFP_KERNEL);
+  return ring === null ? -ENOMEM : new MvnetaTxQueue(deps, ring);
+}

@@ -1,0 +1,22 @@
+import type { NetDevice } from "@netmem/xdp/api";
+import type { SkBuff } from "./skbuff.ts";
+
+/** A driver's transmit function. Softirq. @kernel ndo_start_xmit (include/linux/netdevice.h) */
+export interface StartXmit {
+  /** NETDEV_TX_OK: consumes the skb, sent or not. NETDEV_TX_BUSY: it stays the caller's. */
+  readonly startXmit: (skb: SkBuff, dev: NetDevice, queueId: number) => number;
+}
+
+export interface TransmitStats {
+  sent: number;
+  /** Of devices that are down, or cannot send. */
+  dropped: number;
+}
+
+export interface NetTransmit {
+  readonly stats: TransmitStats;
+  /** How `dev` sends; null: not at all. Process context. */
+  readonly setStartXmit: (dev: NetDevice, ops: StartXmit | null) => void;
+  /** Past all queues: NETDEV_TX_OK and NET_XMIT_DROP consume the skb, NETDEV_TX_BUSY leaves it the caller's. @kernel __dev_direct_xmit (net/core/dev.c) */
+  readonly devDirectXmit: (skb: SkBuff, dev: NetDevice, queueId: number) => number;
+}

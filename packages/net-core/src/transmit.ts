@@ -1,0 +1,41 @@
+import { NETDEV_TX_BUSY, NETDEV_TX_OK, NET_XMIT_DROP, type NetDevice } from "@netmem/xdp/api";
+import { SKB_DROP_REASON_NOT_SPECIFIED, type NetTransmit, type SkBuff, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
+
+/** From the stack to a driver, without queueing disciplines. @kernel net/core/dev.c */
+export class TransmitPath implements NetTransmit {
+  readonly stats: TransmitStats = { sent: 0, dropped: 0 };
+  readonly #lifetime: SkbLifetime;
+  /** By ifindex. */
+  readonly #ops: (StartXmit | null)[] = [];
+
+  constructor(lifetime: SkbLifetime) {
+    this.#lifetime = lifetime;
+  }
+
+  setStartXmit(dev: NetDevice, ops: StartXmit | null): void {
+    while (this.#ops.length < dev.ifindex) this.#ops.push(null);
+    this.#ops[dev.ifindex] = ops;
+  }
+
+  devDirectXmit(skb: SkBuff, dev: NetDevice, queueId: number): number {
+    const ops = this.#ops[dev.ifindex] ?? null;
+    if (ops === null || !dev.up) {
+      this.#drop(skb);
+      return NET_XMIT_DROP;
+    }
+    skb.dev = dev;
+    const answer = ops.startXmit(skb, dev, queueId);
+    if (answer === NETDEV_TX_OK) this.stats.sent++;
+    return answer;
+  }
+
+  /** A packet that generic XDP sends; it goes, or is dropped. Consumes. @kernel generic_xdp_tx */
+  genericXdpTx(skb: SkBuff, dev: NetDevice): void {
+    if (this.devDirectXmit(skb, dev, Math.max(0, skb.rxQueue - 1)) === NETDEV_TX_BUSY) this.#drop(skb);
+  }
+
+  #drop(skb: SkBuff): void {
+    this.stats.dropped++;
+    this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+  }
+}

@@ -1,0 +1,189 @@
+import { ENOMEM, EOPNOTSUPP, type ExecutionContext } from "@netmem/kernel/api";
+import { PAGE_SIZE, type Page, type PayloadMemory } from "@netmem/mm/api";
+import {
+  MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FRAME_BYTES, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
+  type FragSource, type MemInfo, type NetDevice, type NetmemFrag, type Xdp, type XdpBuff, type XdpFrame,
+} from "@netmem/xdp/api";
+import type { SkBuff, SkbEdit, SkbRecycle, XdpSkbs } from "./api/index.ts";
+import type { SkbLives } from "./lifetime.ts";
+
+export interface XdpSkbParts {
+  readonly xdp: Pick<Xdp, "structs" | "xdpReturn" | "buffs">;
+  readonly lives: SkbLives;
+  readonly edit: SkbEdit;
+  readonly recycle: SkbRecycle;
+  readonly payload: Pick<PayloadMemory, "copy">;
+  readonly context: ExecutionContext;
+  /** By CPU: where copies of packets go; none before 6.9. @kernel system_page_pool */
+  readonly systemPages: readonly FragSource[];
+  /** From 6.4 a pool's page stays the pool's when its frame becomes an skb. */
+  readonly framesRecycle: boolean;
+}
+
+/** Fragments of XDP, whichever struct they are in. */
+interface Fragments {
+  readonly nrFrags: number;
+  readonly frags: readonly NetmemFrag[];
+  readonly flags: number;
+  readonly xdpFragsSize: number;
+  readonly xdpFragsTruesize: number;
+}
+
+/** @kernel net/core/xdp.c, skb_pp_cow_data of net/core/skbuff.c */
+export class XdpConversions implements XdpSkbs {
+  readonly #parts: XdpSkbParts;
+  /** Of the frame that is being converted. */
+  readonly #mem: MemInfo;
+
+  constructor(parts: XdpSkbParts) {
+    this.#parts = parts;
+    this.#mem = parts.xdp.structs.createMemInfo();
+  }
+
+  xdpBuildSkbFromFrame(frame: XdpFrame, dev: NetDevice): SkBuff | null {
+    const { lives, edit, xdp, framesRecycle } = this.#parts;
+    const head = frame.head as Page | null;
+    // What is gone reports itself.
+    if (head === null) {
+      xdp.buffs.xdpScrubFrame(frame);
+      return null;
+    }
+    const room = XDP_FRAME_BYTES + frame.headroom;
+    const skb = lives.buildAroundPage(head, frame.data - room, frame.frameSz);
+    edit.skbReserve(skb, room);
+    edit.skbPut(skb, frame.len);
+    skb.shinfo!.metaLen = frame.metasize;
+    this.#addFrags(skb, frame, frame.nrFrags * frame.frameSz);
+    skb.dev = dev;
+    edit.ethTypeTrans(skb);
+    if (framesRecycle) {
+      this.#mem.type = frame.memType;
+      this.#mem.id = frame.memId;
+      this.#markForRecycle(skb, this.#mem);
+    } else xdp.xdpReturn.xdpReleaseFrame(frame);
+    xdp.buffs.xdpScrubFrame(frame);
+    return skb;
+  }
+
+  xdpBuildSkbFromBuff(buff: XdpBuff): SkBuff | null {
+    const { lives, edit } = this.#parts;
+    const head = buff.head as Page;
+    const { rxq } = buff;
+    const skb = lives.buildAroundPage(head, buff.dataHardStart, buff.frameSz);
+    edit.skbReserve(skb, buff.data - buff.dataHardStart);
+    edit.skbPut(skb, buff.dataEnd - buff.data);
+    skb.shinfo!.metaLen = xdpDataMetaUnsupported(buff) ? 0 : buff.data - buff.dataMeta;
+    if (xdpBuffHasFrags(buff)) this.#addFrags(skb, buff, buff.xdpFragsTruesize === 0 ? buff.nrFrags * buff.frameSz : buff.xdpFragsTruesize);
+    this.#markForRecycle(skb, rxq.mem);
+    skb.rxQueue = rxq.queueIndex + 1;
+    skb.dev = rxq.dev;
+    edit.ethTypeTrans(skb);
+    buff.head = null;
+    buff.nrFrags = 0;
+    buff.flags = 0;
+    return skb;
+  }
+
+  xdpBuildSkbFromZc(buff: XdpBuff): SkBuff | null {
+    const { lives, edit, payload, xdp, context, systemPages, recycle } = this.#parts;
+    const source = systemPages[context.cpu];
+    if (source === undefined) return null;
+    const page = source.alloc(buff.frameSz);
+    if (page === null) return null;
+    const metaBytes = buff.data - buff.dataMeta;
+    const skb = lives.buildAroundPage(page, source.offset, source.grantedBytes);
+    recycle.skbMarkForRecycle(skb, page, source.mem);
+    edit.skbReserve(skb, buff.data - buff.dataHardStart);
+    edit.skbPut(skb, buff.dataEnd - buff.data);
+    const head = buff.head!;
+    payload.copy(skb.region!, skb.data - metaBytes, head.region, head.base + buff.dataMeta, metaBytes + buff.dataEnd - buff.data);
+    skb.shinfo!.metaLen = metaBytes;
+    const { rxq } = buff;
+    skb.rxQueue = rxq.queueIndex + 1;
+    if (xdpBuffHasFrags(buff) && !this.#copyFrags(skb, buff, source)) {
+      lives.consumeSkb(skb);
+      return null;
+    }
+    xdp.xdpReturn.xdpReturnBuff(buff);
+    skb.dev = rxq.dev;
+    edit.ethTypeTrans(skb);
+    return skb;
+  }
+
+  skbPpCowData(source: FragSource, skb: SkBuff, headroom: number): SkBuff | number {
+    const { lives, edit, recycle } = this.#parts;
+    if (skb.shinfo!.fragList !== null) return -EOPNOTSUPP;
+    const maxHead = PAGE_SIZE - headroom - SKB_SHARED_INFO_BYTES;
+    if (skb.len > maxHead + MAX_SKB_FRAGS * PAGE_SIZE) return -ENOMEM;
+    const headBytes = Math.min(skb.len, maxHead);
+    const page = source.alloc(skbDataAlign(headBytes) + SKB_SHARED_INFO_BYTES + headroom);
+    if (page === null) return -ENOMEM;
+    const copy = lives.buildAroundPage(page, source.offset, source.grantedBytes);
+    recycle.skbMarkForRecycle(copy, page, source.mem);
+    edit.skbReserve(copy, headroom);
+    lives.copyHeader(copy, skb);
+    edit.skbPut(copy, headBytes);
+    let errno = edit.skbCopyBits(skb, 0, copy.region!, copy.data, headBytes);
+    for (let done = headBytes; errno === 0 && done < skb.len;) {
+      const bytes = Math.min(skb.len - done, PAGE_SIZE);
+      const frag = source.alloc(bytes);
+      if (frag === null) {
+        errno = -ENOMEM;
+        break;
+      }
+      edit.skbAddRxFrag(copy, frag, source.offset, bytes, source.grantedBytes);
+      recycle.storeMemInfo(frag, source.mem);
+      errno = edit.skbCopyBits(skb, done, frag.region, frag.base + source.offset, bytes);
+      done += bytes;
+    }
+    if (errno < 0) {
+      lives.consumeSkb(copy);
+      return errno;
+    }
+    lives.consumeSkb(skb);
+    return copy;
+  }
+
+  /** @kernel xdp_update_skb_frags_info (include/net/xdp.h) */
+  #addFrags(skb: SkBuff, from: Fragments, truesize: number): void {
+    if (from.nrFrags === 0) return;
+    const info = skb.shinfo!;
+    for (let i = 0; i < from.nrFrags; i++) {
+      const source = from.frags[i]!;
+      const frag = info.frags[i]!;
+      frag.netmem = source.netmem;
+      frag.offset = source.offset;
+      frag.sizeBytes = source.sizeBytes;
+      source.netmem = null;
+    }
+    info.nrFrags = from.nrFrags;
+    skb.len += from.xdpFragsSize;
+    skb.dataLen += from.xdpFragsSize;
+    skb.truesize += truesize;
+    if ((from.flags & XDP_FLAGS_FRAGS_PF_MEMALLOC) !== 0) skb.pfmemalloc = true;
+    if ((from.flags & XDP_FLAGS_FRAGS_UNREADABLE) !== 0) skb.unreadable = true;
+  }
+
+  #markForRecycle(skb: SkBuff, mem: MemInfo): void {
+    if (mem.type !== MEM_TYPE_PAGE_POOL) return;
+    const { recycle } = this.#parts;
+    const info = skb.shinfo!;
+    recycle.skbMarkForRecycle(skb, skb.headPage!, mem);
+    for (let i = 0; i < info.nrFrags; i++) recycle.storeMemInfo(info.frags[i]!.netmem!, mem);
+  }
+
+  /** @kernel xdp_copy_frags_from_zc */
+  #copyFrags(skb: SkBuff, buff: XdpBuff, source: FragSource): boolean {
+    const { edit, payload, recycle } = this.#parts;
+    for (let i = 0; i < buff.nrFrags; i++) {
+      const frag = buff.frags[i]!;
+      const page = source.alloc(frag.sizeBytes);
+      if (page === null) return false;
+      const netmem = frag.netmem!;
+      payload.copy(page.region, page.base + source.offset, netmem.region, netmem.base + frag.offset, frag.sizeBytes);
+      edit.skbAddRxFrag(skb, page, source.offset, frag.sizeBytes, source.grantedBytes);
+      recycle.storeMemInfo(page, source.mem);
+    }
+    return true;
+  }
+}

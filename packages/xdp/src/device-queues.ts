@@ -1,0 +1,127 @@
+import type { ExecutionContext } from "@netmem/kernel/api";
+import {
+  DEV_MAP_BULK_SIZE, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_XMIT_FLUSH, type NetDevice, type XdpFrame, type XdpProbe, type XdpProg, type XdpPrograms, type XdpReturn,
+} from "./api/index.ts";
+import type { ProgramOnFrame } from "./program-on-frame.ts";
+
+/** Frames of one CPU that wait for one device. @kernel struct xdp_dev_bulk_queue (kernel/bpf/devmap.c) */
+class DeviceQueue {
+  readonly dev: NetDevice;
+  readonly q: (XdpFrame | null)[];
+  count: number;
+  devRx: NetDevice | null;
+  prog: XdpProg | null;
+  listed: boolean;
+
+  constructor(dev: NetDevice) {
+    this.dev = dev;
+    this.q = [];
+    for (let i = 0; i < DEV_MAP_BULK_SIZE; i++) this.q.push(null);
+    this.count = 0;
+    this.devRx = null;
+    this.prog = null;
+    this.listed = false;
+  }
+}
+
+/** The queues, and who of a CPU's must be flushed. @kernel kernel/bpf/devmap.c */
+export class DeviceQueues {
+  /** By ifindex, by CPU. */
+  private readonly queues: (DeviceQueue[] | null)[];
+  private readonly flushLists: DeviceQueue[][];
+  private readonly context: ExecutionContext;
+  private readonly nrCpus: number;
+  private readonly xdpReturn: XdpReturn;
+  private readonly programs: XdpPrograms;
+  private readonly onFrame: ProgramOnFrame;
+  private readonly probe: XdpProbe | null;
+
+  constructor(context: ExecutionContext, nrCpus: number, xdpReturn: XdpReturn, programs: XdpPrograms, onFrame: ProgramOnFrame, probe: XdpProbe | null) {
+    this.queues = [];
+    this.flushLists = [];
+    for (let cpu = 0; cpu < nrCpus; cpu++) this.flushLists.push([]);
+    this.context = context;
+    this.nrCpus = nrCpus;
+    this.xdpReturn = xdpReturn;
+    this.programs = programs;
+    this.onFrame = onFrame;
+    this.probe = probe;
+  }
+
+  /** Keeps the frame. @kernel bq_enqueue */
+  enqueue(dev: NetDevice, frame: XdpFrame, devRx: NetDevice, prog: XdpProg | null): void {
+    const { cpu } = this.context;
+    const bq = (this.queues[dev.ifindex] ?? this.create(dev))[cpu]!;
+    if (bq.count === DEV_MAP_BULK_SIZE) this.xmitAll(bq, 0);
+    // Every frame of a NAPI run comes from one device, and what waits is flushed before it ends.
+    if (bq.listed === false) {
+      bq.devRx = devRx;
+      bq.prog = prog;
+      bq.listed = true;
+      this.flushLists[cpu]!.push(bq);
+    }
+    bq.q[bq.count++] = frame;
+  }
+
+  /** @kernel __dev_flush */
+  flush(): void {
+    const list = this.flushLists[this.context.cpu]!;
+    for (let i = 0; i < list.length; i++) {
+      const bq = list[i]!;
+      this.xmitAll(bq, XDP_XMIT_FLUSH);
+      bq.devRx = null;
+      bq.prog = null;
+      bq.listed = false;
+    }
+    list.length = 0;
+  }
+
+  private create(dev: NetDevice): DeviceQueue[] {
+    const made = Array.from({ length: this.nrCpus }, () => new DeviceQueue(dev));
+    while (this.queues.length < dev.ifindex) this.queues.push(null);
+    return (this.queues[dev.ifindex] = made);
+  }
+
+  /** @kernel bq_xmit_all */
+  private xmitAll(bq: DeviceQueue, flags: number): void {
+    const queued = bq.count;
+    if (queued === 0) return;
+    const { dev, q, prog } = bq;
+    let toSend = queued;
+    let sent = 0;
+    let err = 0;
+    if (prog !== null) toSend = this.runProgram(bq, prog);
+    if (toSend > 0) {
+      sent = dev.xdpOps!.xdpXmit!(q, toSend, flags);
+      if (sent < 0) {
+        err = sent;
+        sent = 0;
+      }
+      // Those that it did not take are still ours.
+      for (let i = sent; i < toSend; i++) this.xdpReturn.xdpReturnFrameRxNapi(q[i]!);
+    }
+    for (let i = 0; i < queued; i++) q[i] = null;
+    bq.count = 0;
+    if (this.probe !== null) this.probe.xdpDevmapXmit(bq.devRx, dev, sent, queued - sent, err);
+  }
+
+  /** What passes moves to the front; how many. @kernel dev_map_bpf_prog_run */
+  private runProgram(bq: DeviceQueue, prog: XdpProg): number {
+    const { q, count, dev, devRx } = bq;
+    let passed = 0;
+    for (let i = 0; i < count; i++) {
+      const frame = q[i]!;
+      const act = this.onFrame.run(frame, devRx, dev, prog);
+      if (act === XDP_PASS && this.onFrame.update(frame) === 0) {
+        q[passed++] = frame;
+        continue;
+      }
+      if (act !== XDP_PASS && act !== XDP_DROP) {
+        if (act !== XDP_ABORTED) this.programs.bpfWarnInvalidXdpAction(dev, prog, act);
+        this.programs.xdpException(dev, prog, act);
+      }
+      this.xdpReturn.xdpReturnFrameRxNapi(frame);
+    }
+    return passed;
+  }
+}

@@ -1,0 +1,30 @@
+import { NETDEV_REGISTER, NETDEV_UNREGISTER, type DevicesByIndex, type NetDevice, type NetdeviceNotifier } from "./api/index.ts";
+
+/** Registered devices by ifindex, as heard from the notifier chain; devmaps hear of their end before they are forgotten. @kernel dev_map_notification (kernel/bpf/devmap.c) */
+export class DeviceTable implements DevicesByIndex, NetdeviceNotifier {
+  private readonly byIndex: (NetDevice | null)[];
+  private readonly gone: ((dev: NetDevice) => void)[];
+
+  constructor() {
+    this.byIndex = [];
+    this.gone = [];
+  }
+
+  devGetByIndex(ifindex: number): NetDevice | null {
+    return this.byIndex[ifindex] ?? null;
+  }
+
+  netdeviceEvent(event: number, dev: NetDevice): void {
+    if (event === NETDEV_REGISTER) {
+      while (this.byIndex.length < dev.ifindex) this.byIndex.push(null);
+      this.byIndex[dev.ifindex] = dev;
+    } else if (event === NETDEV_UNREGISTER) {
+      for (const tell of this.gone) tell(dev);
+      this.byIndex[dev.ifindex] = null;
+    }
+  }
+
+  onGone(tell: (dev: NetDevice) => void): void {
+    this.gone.push(tell);
+  }
+}

@@ -1,0 +1,27 @@
+/** The dated behaviours of the XDP layer, resolved once; see the presets of the machine. */
+export interface XdpDates {
+  /** From 6.3: a page_pool frame's page says whose it is, and its mem id is not looked up. */
+  readonly framesFollowPointer: boolean;
+  /** From 5.18: packets in several buffers reach programs that say they can take them. */
+  readonly hasMultiBuffer: boolean;
+  /** From 5.14 (e624d4ed4aa8): a redirect may go to all of a devmap. */
+  readonly hasBroadcast: boolean;
+  /** From 5.14 (cb261b594b41): a devmap's program runs when the queue is sent; before, when a packet enters it. */
+  readonly devmapRunsAtFlush: boolean;
+  /** From 6.3: what a device does with XDP is asked of its feature bits; before, of the functions it has. */
+  readonly asksFeatures: boolean;
+  /** From 6.6: AF_XDP knows packets in several buffers. */
+  readonly xskHasMultiBuffer: boolean;
+  /** From 6.15: a cpumap's program sees every skb of a batch; before, those behind the first that does not pass go up unseen. */
+  readonly cpumapRunsEverySkb: boolean;
+}
+
+export const XDP_DATES_6_18: XdpDates = {
+  framesFollowPointer: true,
+  hasMultiBuffer: true,
+  hasBroadcast: true,
+  devmapRunsAtFlush: true,
+  asksFeatures: true,
+  xskHasMultiBuffer: true,
+  cpumapRunsEverySkb: true,
+};
