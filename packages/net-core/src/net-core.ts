@@ -63,6 +63,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     xdpSkbs: conversions,
     genericXdp: generic,
     xdpAttachment: new XdpAttachments(),
+    frameReceiver: port,
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
     unregisterNetdev: (dev) => devices.unregister(dev),
     loopback: devices.loopback,

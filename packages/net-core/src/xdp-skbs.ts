@@ -53,6 +53,7 @@ export class XdpConversions implements XdpSkbs {
     edit.skbReserve(skb, room);
     edit.skbPut(skb, frame.len);
     skb.shinfo!.metaLen = frame.metasize;
+    if (!framesRecycle) xdp.xdpReturn.xdpReleaseFrame(frame);
     this.#addFrags(skb, frame, frame.nrFrags * frame.frameSz);
     skb.dev = dev;
     edit.ethTypeTrans(skb);
@@ -60,7 +61,7 @@ export class XdpConversions implements XdpSkbs {
       this.#mem.type = frame.memType;
       this.#mem.id = frame.memId;
       this.#markForRecycle(skb, this.#mem);
-    } else xdp.xdpReturn.xdpReleaseFrame(frame);
+    }
     xdp.buffs.xdpScrubFrame(frame);
     return skb;
   }

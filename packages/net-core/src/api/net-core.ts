@@ -1,4 +1,4 @@
-import type { NetDevice } from "@netmem/xdp/api";
+import type { FrameReceiver, NetDevice } from "@netmem/xdp/api";
 import type { SkbEdit } from "./edit.ts";
 import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
 import type { NapiScheduler } from "./napi.ts";
@@ -24,6 +24,8 @@ export interface NetCore {
   readonly xdpSkbs: XdpSkbs;
   readonly genericXdp: GenericXdp;
   readonly xdpAttachment: XdpAttachment;
+  /** What the XDP layer hands frames to; whoever has some may, too. */
+  readonly frameReceiver: FrameReceiver;
   /** A device of this machine; `rxQueueCount` queues. Process context. @kernel alloc_netdev_mqs, register_netdev */
   readonly registerNetdev: (name: string, rxQueueCount: number) => NetDevice;
   /** The device is gone: memory providers of its queues are uninstalled and everyone is told. Again: report `netdev-unregistered`. Process context. @kernel unregister_netdev, dev_memory_provider_uninstall (net/core/dev.c) */

@@ -23,7 +23,7 @@ export interface XdpSkbs {
   /** A copy of a packet in user memory, in pages of this CPU's system pool; the chunks are free afterwards. Consumes; null without memory, or before 6.9: it stays the caller's. @kernel xdp_build_skb_from_zc */
   readonly xdpBuildSkbFromZc: (buff: XdpBuff) => SkBuff | null;
   /**
-   * A copy of the packet in fragments of `source`, with `headroom` in front, that a program may write. Consumes. -EOPNOTSUPP (a frag list), -ENOMEM (too long, or
+   * A copy of the packet, from its data on, in fragments of `source`, with `headroom` in front, that a program may write. Consumes. -EOPNOTSUPP (a frag list), -ENOMEM (too long, or
    * no memory), -EFAULT (memory that the CPU cannot read): it stays the caller's. @kernel skb_pp_cow_data (net/core/skbuff.c)
    */
   readonly skbPpCowData: (source: FragSource, skb: SkBuff, headroom: number) => SkBuff | number;

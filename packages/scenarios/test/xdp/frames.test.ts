@@ -1,58 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
-import { PRESETS, PRESET_NAMES, type PresetName } from "@netmem/machine";
-import { PAGE_SIZE, type Netmem, type Page } from "@netmem/mm/api";
-import type { PagePool } from "@netmem/page-pool/api";
-import { MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, XDP_PACKET_HEADROOM, type XdpBuff, type XdpFrame } from "@netmem/xdp/api";
-import { PoolBench, refs } from "./pp-rows/pool-bench.ts";
-
-/** A machine, a pool that is the memory of its device's first queue, and packets of that pool's. */
-class XdpBench extends PoolBench {
-  readonly pool: PagePool;
-  readonly buff: XdpBuff;
-
-  constructor(preset: PresetName) {
-    super(preset);
-    this.pool = this.create({ napi: null });
-    this.buff = this.queue(0, this.pool);
-  }
-
-  /** Registers a queue with a pool as its memory: the packet that is received there. */
-  queue(index: number, pool: PagePool): XdpBuff {
-    const { xdp } = this.machine;
-    const { xdpRxq } = this.dev.rxQueues[index]!;
-    xdp.rxqs.xdpRxqInfoReg(xdpRxq, this.dev, index);
-    if (xdp.rxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool) !== 0) throw new Error("refused");
-    const buff = xdp.structs.createXdpBuff(xdpRxq);
-    xdp.buffs.xdpInitBuff(buff, PAGE_SIZE);
-    return buff;
-  }
-
-  receive(buff: XdpBuff, pool: PagePool, frags: number = 0): Page[] {
-    const { buffs } = this.machine.xdp;
-    const pages = this.take(pool, 1 + frags);
-    buffs.xdpInitBuff(buff, PAGE_SIZE);
-    buffs.xdpPrepareBuff(buff, pages[0]!, 0, XDP_PACKET_HEADROOM, 60, true);
-    for (const page of pages.slice(1)) if (!buffs.xdpBuffAddFrag(buff, page, 0, 1000, PAGE_SIZE)) throw new Error("no room");
-    return pages;
-  }
-
-  frame(buff: XdpBuff = this.buff, pool: PagePool = this.pool, frags: number = 0): { readonly frame: XdpFrame; readonly pages: Page[] } {
-    const pages = this.receive(buff, pool, frags);
-    const frame = this.machine.xdp.buffs.xdpConvertBuffToFrame(buff);
-    if (frame === null) throw new Error("no frame");
-    return { frame, pages };
-  }
-
-  /** What lies in a pool's ring, in order. */
-  ring(pool: PagePool = this.pool): number[] {
-    return pool.ringItems().map((netmem: Netmem) => (netmem as Page).pfn);
-  }
-}
-
-function pfns(pages: readonly Page[]): number[] {
-  return pages.map(({ pfn }) => pfn);
-}
+import { PRESETS, PRESET_NAMES } from "@netmem/machine";
+import { PAGE_SIZE, type Page } from "@netmem/mm/api";
+import { MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, XDP_PACKET_HEADROOM } from "@netmem/xdp/api";
+import { refs } from "../pp-rows/pool-bench.ts";
+import { XdpBench, pfns } from "./xdp-bench.ts";
 
 describe.each(PRESET_NAMES)("%s", (preset) => {
   const { xdp: { framesFollowPointer }, pagePool: { bulkMixesPools } } = PRESETS[preset];
