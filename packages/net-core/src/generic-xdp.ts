@@ -41,6 +41,7 @@ export class GenericXdpPath implements GenericXdp {
 
   /** @kernel do_xdp_generic, netif_receive_generic_xdp */
   doXdpGeneric(prog: XdpProg, received: SkBuff): SkBuff | null {
+    if (received.redirected) return received;
     const { lives, xdp } = this.#parts;
     const dev = received.dev!;
     const skb = this.#makeWritable(received, prog);
@@ -101,8 +102,13 @@ export class GenericXdpPath implements GenericXdp {
       lives.kfreeSkb(skb, SKB_DROP_REASON_XDP);
       return result;
     }
+    if (typeof result === "object") return this.#transmitToAll(skb, result);
     if (result === "copied") lives.consumeSkb(skb);
-    else if (result !== "queued") return this.#transmitToAll(skb, result);
+    else {
+      // It comes back up on that CPU, and must not meet this program again.
+      push(skb, -ETH_HLEN);
+      skb.redirected = true;
+    }
     return 0;
   }
 

@@ -52,6 +52,7 @@ export class SkbLives implements SkbLifetime {
     copy.dev = skb.dev;
     copy.protocol = skb.protocol;
     copy.rxQueue = skb.rxQueue;
+    copy.redirected = skb.redirected;
     copy.allocCpu = skb.allocCpu;
     copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + copy.data - skb.data;
   }
@@ -93,6 +94,7 @@ export class SkbLives implements SkbLifetime {
     skb.protocol = 0;
     skb.dev = null;
     skb.rxQueue = 0;
+    skb.redirected = false;
     skb.memType = 0;
     skb.memId = 0;
     return skb;
@@ -127,6 +129,7 @@ export class SkbLives implements SkbLifetime {
     clone.protocol = skb.protocol;
     clone.dev = skb.dev;
     clone.rxQueue = skb.rxQueue;
+    clone.redirected = skb.redirected;
     clone.memType = skb.memType;
     clone.memId = skb.memId;
     skb.cloned = true;

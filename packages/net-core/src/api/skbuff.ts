@@ -98,6 +98,8 @@ export class SkBuff {
   dev: NetDevice | null;
   /** 1 + the queue it was received on, 0 for unknown. @kernel queue_mapping, skb_record_rx_queue */
   rxQueue: number;
+  /** Another device or CPU was to have it: generic XDP does not look at it again. @kernel skb_is_redirected */
+  redirected: boolean;
   /** Told when the packet is gone; the struct is valid until then. @kernel destructor */
   destructor: SkbDestructor | null;
   /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
@@ -132,6 +134,7 @@ export class SkBuff {
     this.protocol = 0;
     this.dev = null;
     this.rxQueue = 0;
+    this.redirected = false;
     this.destructor = null;
     this.memType = 0;
     this.memId = 0;
