@@ -49,7 +49,7 @@ export class MvnetaTxQueue {
     for (let i = 0; i <= frags; i++) {
       const frag = i === 0 ? null : frame.frags[i - 1]!;
       const dmaAddr = frag === null ? this.#address(frame.head!, frame.data, frame.len, ours) : this.#address(frag.netmem!, frag.offset, frag.sizeBytes, ours);
-      if (dmaAddr < 0) {
+      if (!ours && this.#deps.dma.mappingError(dmaAddr)) {
         this.#takeBack(i);
         return false;
       }
