@@ -10,6 +10,7 @@
 
 #include "mm.h"
 #include "page_pool.h"
+#include "xdp.h"
 
 static void run(const char *name, long ops) {
   if (!strcmp(name, "mm-pcp")) {
@@ -42,6 +43,10 @@ static void run(const char *name, long ops) {
       pool_put(pool, page, -1, false);
       put_page(page);
     }
+  } else if (!strcmp(name, "w5-drop")) {
+    for (long i = 0; i < ops; i++) xdp_receive(drop_udp);
+  } else if (!strcmp(name, "w5-tx")) {
+    for (long i = 0; i < ops; i++) xdp_receive(swap_macs);
   } else {
     fprintf(stderr, "bench: no workload %s\n", name);
     exit(2);
@@ -55,6 +60,7 @@ int main(int argc, char **argv) {
   }
   mm_set_up();
   pool_set_up();
+  if (!strncmp(argv[1], "w5-", 3)) xdp_set_up();
   long ops;
   while (scanf("%ld", &ops) == 1) {
     struct timespec begin, end;

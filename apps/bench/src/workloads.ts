@@ -4,6 +4,7 @@ import { createMm } from "@netmem/mm";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
+import { rxDrop, rxRedirect, rxTx } from "./xdp-workloads.ts";
 
 export interface Workload {
   readonly name: string;
@@ -116,10 +117,18 @@ function returnPath(path: ReturnPathName): (ops: number) => void {
   });
 }
 
+function xdpPath(path: (machine: Machine, pool: PagePool) => () => void): (ops: number) => void {
+  const { machine, pool } = poolMachine();
+  return inSoftirq(machine, path(machine, pool));
+}
+
 export const WORKLOADS: readonly Workload[] = [
   { name: "w1", operation: "pool page taken and put direct", inC: true, opsPerRound: 20_000_000, prepare: fastPath },
   { name: "w2", operation: "pool page taken and put through the ring", inC: true, opsPerRound: 10_000_000, prepare: ptrRing },
   { name: "w3", operation: "pool page taken, and lost to the page allocator", inC: true, opsPerRound: 5_000_000, prepare: slowPath },
+  { name: "w5-drop", operation: "packet received, run through a program, and dropped", inC: true, opsPerRound: 10_000_000, prepare: () => xdpPath(rxDrop) },
+  { name: "w5-tx", operation: "packet received, its MACs swapped, and sent back", inC: true, opsPerRound: 8_000_000, prepare: () => xdpPath(rxTx) },
+  { name: "w5-redirect", operation: "packet received, and redirected through a devmap", inC: false, opsPerRound: 5_000_000, prepare: () => xdpPath(rxRedirect) },
   { name: "pp-return-pointer", operation: "pool page taken, marked, and returned by its pointer", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("pool-pointer") },
   { name: "pp-return-mem-info", operation: "pool page taken, marked, and returned through the registry", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("mem-info") },
   { name: "mm-pcp", operation: "order-0 page through the per-CPU list", inC: true, opsPerRound: 8_000_000, prepare: pcp },

@@ -3,6 +3,7 @@ import {
   BPF_EXIST, BPF_MAP_TYPE_CPUMAP, BPF_NOEXIST, CPUMAP_BATCH, CPU_MAP_BULK_SIZE, CPU_MAP_MAX_QSIZE, XDP_PASS, XDP_REDIRECT, XdpFrame,
   type CpuMap, type GenericPacket, type NetDevice, type XdpProbe, type XdpProg, type XdpReturn,
 } from "./api/index.ts";
+import type { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
 import type { PacketRedirect } from "./redirect.ts";
 import type { Stack } from "./stack.ts";
@@ -64,7 +65,7 @@ export class CpuMapEntry {
   }
 
   /** Keeps the frame. @kernel cpu_map_enqueue, bq_enqueue */
-  enqueue(frame: XdpFrame, devRx: NetDevice, flushList: CpuQueue[]): void {
+  enqueue(frame: XdpFrame, devRx: NetDevice, flushList: FlushList<CpuQueue>): void {
     frame.devRx = devRx;
     const bq = this.queues[this.parts.kernel.context.cpu]!;
     if (bq.count === CPU_MAP_BULK_SIZE) this.flushToRing(bq, flushList);
@@ -82,7 +83,7 @@ export class CpuMapEntry {
   }
 
   /** What the ring does not take is dropped, direct as from its own poll. @kernel bq_flush_to_queue */
-  flushToRing(bq: CpuQueue, flushList: CpuQueue[]): void {
+  flushToRing(bq: CpuQueue, flushList: FlushList<CpuQueue>): void {
     const { q, count } = bq;
     const { xdpReturn, probe } = this.parts;
     let drops = 0;
@@ -95,8 +96,7 @@ export class CpuMapEntry {
       q[i] = null;
     }
     bq.count = 0;
-    const listed = flushList.indexOf(bq);
-    if (listed >= 0) flushList.splice(listed, 1);
+    flushList.remove(bq);
     if (probe !== null) probe.xdpCpumapEnqueue(this.mapId, count, drops, this.cpu);
   }
 

@@ -2,6 +2,7 @@ import type { ExecutionContext } from "@netmem/kernel/api";
 import {
   DEV_MAP_BULK_SIZE, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_XMIT_FLUSH, type NetDevice, type XdpFrame, type XdpProbe, type XdpProg, type XdpPrograms, type XdpReturn,
 } from "./api/index.ts";
+import { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
 
 /** Frames of one CPU that wait for one device. @kernel struct xdp_dev_bulk_queue (kernel/bpf/devmap.c) */
@@ -28,7 +29,7 @@ class DeviceQueue {
 export class DeviceQueues {
   /** By ifindex, by CPU. */
   private readonly queues: (DeviceQueue[] | null)[];
-  private readonly flushLists: DeviceQueue[][];
+  private readonly flushLists: FlushList<DeviceQueue>[];
   private readonly context: ExecutionContext;
   private readonly nrCpus: number;
   private readonly xdpReturn: XdpReturn;
@@ -39,7 +40,7 @@ export class DeviceQueues {
   constructor(context: ExecutionContext, nrCpus: number, xdpReturn: XdpReturn, programs: XdpPrograms, onFrame: ProgramOnFrame, probe: XdpProbe | null) {
     this.queues = [];
     this.flushLists = [];
-    for (let cpu = 0; cpu < nrCpus; cpu++) this.flushLists.push([]);
+    for (let cpu = 0; cpu < nrCpus; cpu++) this.flushLists.push(new FlushList());
     this.context = context;
     this.nrCpus = nrCpus;
     this.xdpReturn = xdpReturn;
@@ -67,13 +68,13 @@ export class DeviceQueues {
   flush(): void {
     const list = this.flushLists[this.context.cpu]!;
     for (let i = 0; i < list.length; i++) {
-      const bq = list[i]!;
+      const bq = list.at(i);
       this.xmitAll(bq, XDP_XMIT_FLUSH);
       bq.devRx = null;
       bq.prog = null;
       bq.listed = false;
     }
-    list.length = 0;
+    list.clear();
   }
 
   private create(dev: NetDevice): DeviceQueue[] {

@@ -8,6 +8,7 @@ import type { CpuMapEntry, CpuQueue } from "./cpumap.ts";
 import type { DeviceQueues } from "./device-queues.ts";
 import type { DeviceTable } from "./devices.ts";
 import type { DevMapDst, DevMapRedirect, DevMapTable } from "./devmap.ts";
+import { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
 import { NO_MAP, type RedirectInfo, type RedirectTargets } from "./redirect-info.ts";
 import type { XskReceive } from "./xsk/receive.ts";
@@ -42,7 +43,7 @@ export class PacketRedirect implements XdpRedirect {
   private readonly probe: XdpProbe | null;
   private readonly devmapRunsAtFlush: boolean;
   /** By CPU: whose frames wait for a ring. @kernel cpu_map_flush_list */
-  private readonly cpuFlushLists: CpuQueue[][];
+  private readonly cpuFlushLists: FlushList<CpuQueue>[];
 
   constructor(parts: RedirectParts) {
     this.context = parts.context;
@@ -57,7 +58,7 @@ export class PacketRedirect implements XdpRedirect {
     this.probe = parts.probe;
     this.devmapRunsAtFlush = parts.devmapRunsAtFlush;
     this.cpuFlushLists = [];
-    for (let cpu = 0; cpu < parts.nrCpus; cpu++) this.cpuFlushLists.push([]);
+    for (let cpu = 0; cpu < parts.nrCpus; cpu++) this.cpuFlushLists.push(new FlushList());
   }
 
   xdpDoRedirect(dev: NetDevice, buff: XdpBuff, prog: XdpProg): number {
@@ -91,7 +92,7 @@ export class PacketRedirect implements XdpRedirect {
     this.deviceQueues.flush();
     const cpus = this.cpuFlushLists[this.context.cpu]!;
     while (cpus.length > 0) {
-      const bq = cpus[0]!;
+      const bq = cpus.at(0);
       bq.entry.flushToRing(bq, cpus);
       bq.entry.wake();
     }

@@ -1,5 +1,6 @@
 import { EINVAL, ENOBUFS, ENOMEM, ENOSPC, ENXIO, type ExecutionContext } from "@netmem/kernel/api";
 import { MEM_TYPE_XSK_BUFF_POOL, XDP_PKT_CONTD, xdpBuffHasFrags, xdpDataMetaUnsupported, xdpGetBuffLen, type XdpBuff, type XdpBuffXsk, type XdpReturn } from "../api/index.ts";
+import { FlushList } from "../flush-list.ts";
 import type { BuffPool } from "./pool.ts";
 import type { XskSocket } from "./socket.ts";
 import type { Umems } from "./umem.ts";
@@ -10,7 +11,7 @@ export class XskReceive {
   private readonly umems: Umems;
   private readonly xdpReturn: XdpReturn;
   /** By CPU: sockets whose users have not seen what they got. @kernel xskmap_flush_list */
-  private readonly flushLists: XskSocket[][];
+  private readonly flushLists: FlushList<XskSocket>[];
   /** Of the packet that is being copied. */
   private readonly chunks: (XdpBuff | null)[];
 
@@ -20,7 +21,7 @@ export class XskReceive {
     this.xdpReturn = xdpReturn;
     this.chunks = [];
     this.flushLists = [];
-    for (let cpu = 0; cpu < nrCpus; cpu++) this.flushLists.push([]);
+    for (let cpu = 0; cpu < nrCpus; cpu++) this.flushLists.push(new FlushList());
   }
 
   /** 0: consumes the packet. An errno: it stays the caller's, user memory excepted when its ring was full: that is freed. @kernel __xsk_map_redirect, xsk_rcv */
@@ -47,10 +48,11 @@ export class XskReceive {
   flush(): void {
     const list = this.flushLists[this.context.cpu]!;
     for (let i = 0; i < list.length; i++) {
-      list[i]!.flushListed = false;
-      publish(list[i]!);
+      const socket = list.at(i);
+      socket.flushListed = false;
+      publish(socket);
     }
-    list.length = 0;
+    list.clear();
   }
 
   private receive(socket: XskSocket, buff: XdpBuff): number {

@@ -1,9 +1,10 @@
 // Runs each kind of trip two million times and says, as JSON, how often the collector ran meanwhile and how far the heap grew.
 import { PerformanceObserver, performance } from "node:perf_hooks";
 import { createMachine } from "@netmem/machine";
-import { DMA_FROM_DEVICE, GFP_ATOMIC, NET_IOV_DMABUF, NUMA_NO_NODE, PAGE_SIZE } from "@netmem/mm/api";
+import { DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NET_IOV_DMABUF, NUMA_NO_NODE, PAGE_SIZE } from "@netmem/mm/api";
 import { PP_FLAG_ALLOW_UNREADABLE_NETMEM, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV } from "@netmem/page-pool/api";
 import { AreaProvider } from "@netmem/testkit";
+import { NETDEV_XDP_ACT_NDO_XMIT, XDP_COPY, XDP_DROP, XDP_PACKET_HEADROOM, XDP_PASS } from "@netmem/xdp/api";
 
 const OPERATIONS = 2_000_000;
 const machine = createMachine({ nrCpus: 1, nrPages: 4096, extraBytes: 128 * PAGE_SIZE, reports: "panic", memory: { dmaDebug: "off" } });
@@ -20,6 +21,50 @@ dev.rxQueues[0].memoryProvider = new AreaProvider(mm.createNetIovArea("device", 
 const device = pagePools.create({ ...params, flags: params.flags | PP_FLAG_ALLOW_UNREADABLE_NETMEM, netdev: dev });
 const frag = pagePools.createFrag();
 const batch = Array.from({ length: 16 }, () => null);
+
+// A queue of its own, with the first pool for its memory, and a device that is done with what it is given at once.
+const { xdp } = machine;
+const rx = net.registerNetdev("eth1", 1);
+const { xdpRxq } = rx.rxQueues[0];
+xdp.rxqs.xdpRxqInfoReg(xdpRxq, rx, 0);
+xdp.rxqs.xdpRxqInfoRegMemModel(xdpRxq, pool.memType, pool);
+const buff = xdp.structs.createXdpBuff(xdpRxq);
+const out = net.registerNetdev("eth2", 1);
+const bulk = xdp.structs.createFrameBulk();
+out.up = true;
+out.xdpFeatures = NETDEV_XDP_ACT_NDO_XMIT;
+out.xdpOps = {
+  xdpSetupProg: null, xskSetupPool: null, xskWakeup: null,
+  xdpXmit: (frames, n) => {
+    for (let i = 0; i < n; i++) xdp.xdpReturn.xdpReturnFrameBulk(frames[i], bulk);
+    xdp.xdpReturn.xdpFlushFrameBulk(bulk);
+    return n;
+  },
+};
+const map = xdp.maps.createDevMap(1);
+map.mapUpdateElem(0, out.ifindex, null, 0);
+const drop = xdp.programs.bpfProgLoad("drop", (ctx) => (ctx.getUint16(12) === 0x0806 ? XDP_PASS : XDP_DROP), true);
+const redirect = xdp.programs.bpfProgLoad("redirect", (ctx) => (ctx.adjustHead(-8) === 0 && ctx.adjustHead(8) === 0 ? ctx.redirectMap(map, 0, 0) : XDP_DROP), true);
+const scratch = new Uint8Array(64);
+const rewrite = xdp.programs.bpfProgLoad("rewrite", (ctx) => (ctx.adjustTail(-10) === 0 && ctx.loadBytes(0, scratch, 50) === 0 && ctx.storeBytes(0, scratch, 50) === 0 ? XDP_PASS : XDP_DROP), true);
+
+function receive(prog) {
+  xdp.buffs.xdpInitBuff(buff, PAGE_SIZE);
+  xdp.buffs.xdpPrepareBuff(buff, pool.allocPages(GFP_ATOMIC), 0, XDP_PACKET_HEADROOM, 60, true);
+  return xdp.programs.bpfProgRunXdp(prog, buff);
+}
+
+const user = Array.from({ length: 8 }, () => mm.pages.allocPages(GFP_KERNEL, 0, NUMA_NO_NODE));
+const socket = xdp.afXdp.createSocket();
+socket.umemReg(user, 2048, 0, 0);
+socket.rxRing(16);
+socket.fillRing(16);
+socket.completionRing(16);
+socket.bind(rx, 0, XDP_COPY, null);
+const sockets = xdp.maps.createXskMap(1);
+sockets.mapUpdateElem(0, socket, 0);
+const toSocket = xdp.programs.bpfProgLoad("xsk", (ctx) => ctx.redirectMap(sockets, 0, 0), false);
+net.receive.setProtocol({ packetRcv: (skb) => net.lifetime.consumeSkb(skb) });
 
 const trips = {
   direct: () => pool.recycleDirect(pool.allocPages(GFP_ATOMIC)),
@@ -43,6 +88,36 @@ const trips = {
     pool.refNetmem(page);
     pool.putFullNetmem(page, false);
     pool.putFullNetmem(page, false);
+  },
+  "xdp drop": () => {
+    receive(drop);
+    xdp.xdpReturn.xdpReturnBuff(buff);
+  },
+  "xdp redirect through a devmap": () => {
+    receive(redirect);
+    xdp.redirect.xdpDoRedirect(rx, buff, redirect);
+    xdp.redirect.xdpDoFlush();
+  },
+  "xdp tx": () => {
+    receive(rewrite);
+    xdp.xdpReturn.xdpReturnFrameRxNapi(xdp.buffs.xdpConvertBuffToFrame(buff));
+  },
+  "xdp pass": () => {
+    receive(rewrite);
+    net.receive.netifReceiveSkb(net.xdpSkbs.xdpBuildSkbFromBuff(buff));
+  },
+  "frame to skb": () => {
+    receive(rewrite);
+    net.receive.netifReceiveSkb(net.xdpSkbs.xdpBuildSkbFromFrame(xdp.buffs.xdpConvertBuffToFrame(buff), rx));
+  },
+  "af_xdp copy": () => {
+    const { fill, rx: received } = socket;
+    fill.addr[fill.producer & fill.mask] = (fill.producer & 7) * 2048;
+    fill.producer = (fill.producer + 1) >>> 0;
+    receive(toSocket);
+    if (xdp.redirect.xdpDoRedirect(rx, buff, toSocket) !== 0) throw new Error("not received");
+    xdp.redirect.xdpDoFlush();
+    received.consumer = received.producer;
   },
   net_iov: () => device.putFullNetmem(device.allocNetmems(GFP_ATOMIC), false),
 };
