@@ -5,9 +5,10 @@ import type { WireFrame } from "@netmem/machine";
 import { EXIT_FAULT, EXIT_OK, type Terminal } from "../terminal.ts";
 import { loadCaptures, type LoadedCapture } from "./load.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
-import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
+import { runDesign, type DesignResult, type DesignRun, type RunProgram } from "./run.ts";
 import { says } from "./says.ts";
 import { counted, grouped, renderTable } from "./table.ts";
+import { loadProgram, type ProgramModule } from "./xdp.ts";
 
 export interface CommandContext {
   readonly terminal: Terminal;
@@ -32,6 +33,9 @@ export interface ReplayDocument {
   readonly runs: readonly DesignRun[];
 }
 
+/** Said with the packet they are about. */
+const PROGRAM_REPORTS: readonly string[] = ["xdp-program-fault", "xdp-invalid-action"];
+
 /** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. */
 const WARM_UP_FRAMES = 8000;
 const WARM_UP_BYTES = 8 * 1024 * 1024;
@@ -45,17 +49,19 @@ export function addReplayCommand(program: Command, context: CommandContext): voi
     .description("Replay captures (pcap, pcapng) through a modelled NIC under each design, and count what happens to the pages.")
     .argument("<capture...>", "capture files of Ethernet frames, replayed in this order; - reads one from stdin");
   declareReplayOptions(command).action((paths: string[], raw) => {
-    context.setExitCode(replay(paths, checkReplayOptions(raw), context));
+    return replay(paths, checkReplayOptions(raw), context).then(context.setExitCode);
   });
 }
 
-function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): number {
+async function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): Promise<number> {
+  const program = options.xdp === undefined ? null : loadProgram(options.xdp, cwd);
   const inputs = loadCaptures(paths, cwd);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
-  warmUp(frames, options);
-  const first = options.designs.map((design) => runWithProgress(design, frames, options, terminal));
-  const runs = timeAgain(first, frames, options);
+  await warmUp(frames, options, program);
+  const first: DesignResult[] = [];
+  for (const design of options.designs) first.push(await runWithProgress(design, frames, options, terminal, program));
+  const runs = await timeAgain(first, frames, options, program);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
@@ -75,31 +81,36 @@ function notesOn({ path, capture }: LoadedCapture): string[] {
 }
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
-function warmUp(frames: readonly WireFrame[], options: ReplayOptions): void {
+async function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramModule | null): Promise<void> {
   const repeated: WireFrame[] = [];
   for (let bytes = 0; frames.length > 0 && repeated.length < WARM_UP_FRAMES && bytes < WARM_UP_BYTES;) {
     const frame = frames[repeated.length % frames.length]!;
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
-  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 });
+  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, await instanceOf(program));
+}
+
+async function instanceOf(program: ProgramModule | null): Promise<RunProgram | null> {
+  return program === null ? null : { path: program.path, instance: await program.instantiate() };
 }
 
 /** The runs with the median time of several rounds, the designs in turn; all else is the same in each round. */
-function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions): readonly DesignResult[] {
+async function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, program: ProgramModule | null): Promise<readonly DesignResult[]> {
   const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / Math.max(1, frames.length)));
   const times = first.map((run) => [run.nsPerPacket]);
   for (let round = 1; frames.length > 0 && round < rounds; round++) {
-    first.forEach((run, i) => times[i]!.push(runDesign(run.design, frames, options).nsPerPacket));
+    for (const [i, { design }] of first.entries()) times[i]!.push(runDesign(design, frames, options, {}, await instanceOf(program)).nsPerPacket);
   }
   return first.map((run, i) => ({ ...run, nsPerPacket: times[i]!.toSorted((a, b) => a - b)[times[i]!.length >> 1]! }));
 }
 
-function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal): DesignResult {
-  if (!terminal.errIsTty) return runDesign(design, frames, options);
+async function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null): Promise<DesignResult> {
+  const instance = await instanceOf(program);
+  if (!terminal.errIsTty) return runDesign(design, frames, options, {}, instance);
   const run = runDesign(design, frames, options, {
     progress: (done) => terminal.err(`\r\u001b[Kreplaying under ${design}: ${Math.floor((100 * done) / frames.length)} %`),
-  });
+  }, instance);
   terminal.err("\r\u001b[K");
   return run;
 }
@@ -140,17 +151,27 @@ function settingsOf(options: ReplayOptions): string {
   if ((options.returnPath ?? options.sharedRelease) !== undefined && options.designs.includes("stock")) words.push("stock recycles nothing and is not affected");
   if (options.ring !== DEFAULT_RING) words.push(`${options.ring} receive descriptors`);
   if (options.dma !== DEFAULT_DMA) words.push(`DMA ${options.dma}`);
+  if (options.xdp !== undefined) words.push(`XDP program ${options.xdp} ${options.xdpMode === "generic" ? "on skbs" : "in the driver"}`);
   if (options.cpuCache) words.push("CPU cache modelled");
   return words.join("; ");
 }
 
 /** What no run may show: reports, pages not home, or bytes other than those sent. */
 function faultsOf(run: DesignRun, frames: readonly WireFrame[], options: ReplayOptions): string[] {
-  const faults = run.reports.map(({ kind, count }) => `${run.design}: report ${kind}, ${counted(count, "time")}`);
+  const faults = [...programFaults(run), ...run.reports.filter(({ kind }) => run.xdp === undefined || !PROGRAM_REPORTS.includes(kind)).map(({ kind, count }) => `${run.design}: report ${kind}, ${counted(count, "time")}`)];
   if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${counted(run.inflightAtEnd, "page")} still in flight at the end`);
+  // What a program drops, or writes, is its own affair.
+  if (run.xdp !== undefined) return faults;
   if (run.dropped > 0 && !options.earlyDrop && options.timing === "back-to-back") faults.push(`${run.design}: ${counted(run.dropped, "packet")} lost, though the wire waits for the ring`);
   if (run.dropped === 0 && run.delivered.sha256 !== sha256Of(frames)) faults.push(`${run.design}: the bytes delivered are not those of the captures`);
   return faults;
+}
+
+/** The first packet that the program failed on, and how many there were. */
+function programFaults({ design, xdp }: DesignRun): string[] {
+  const [first] = xdp?.faults ?? [];
+  if (xdp === undefined || first === undefined) return [];
+  return [`${design}: ${xdp.program}: packet ${grouped(first.packet)}: ${first.reason}${xdp.faulty > 1 ? `; ${counted(xdp.faulty, "packet")} in all` : ""}`];
 }
 
 function sha256Of(frames: readonly WireFrame[]): string {

@@ -3,6 +3,7 @@ import { DMA_KIND_NAMES, FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASE
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
+import { XDP_MODES, type XdpMode } from "./xdp.ts";
 
 /** What `netmem replay` was asked for, checked. */
 export interface ReplayOptions {
@@ -21,6 +22,9 @@ export interface ReplayOptions {
   readonly packetCostNs: number;
   readonly dma: DmaKindName;
   readonly cpuCache: boolean;
+  /** A program's file, and where it runs. */
+  readonly xdp?: string;
+  readonly xdpMode: XdpMode;
   readonly json: boolean;
 }
 
@@ -41,6 +45,8 @@ interface RawOptions {
   readonly packetCost?: number;
   readonly dma: DmaKindName;
   readonly cpuCache?: true;
+  readonly xdp?: string;
+  readonly xdpMode?: XdpMode;
   readonly json?: true;
 }
 
@@ -73,6 +79,8 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--packet-cost <ns>", `with --timing capture: simulated ns a packet costs its CPU (default: ${DEFAULT_PACKET_COST_NS})`).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
     .addOption(new Option("--dma <kind>", "how the NIC reaches memory: coherent and non-coherent directly, bounce through swiotlb, the others behind an IOMMU and not coherent").choices([...DMA_KIND_NAMES]).default(DEFAULT_DMA))
     .addOption(new Option("--cpu-cache", "model the CPU's cache, so that a forgotten sync shows in the bytes; not with --dma coherent or bounce"))
+    .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a .js or .ts file whose default export is a function of the packet"))
+    .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(new Option("--json", "one JSON document on stdout"));
 }
@@ -88,6 +96,8 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     if (raw.expand === true) throw new CliError("--expand makes the tap's clone private: give --tap too");
     if (raw.freeOrder !== undefined) throw new CliError("--free-order orders a packet and its clone: give --tap too");
   } else if (raw.earlyDrop === true) throw new CliError("--tap and --early-drop: a packet dropped in the driver reaches no tap; give one of them");
+  if (raw.xdpMode !== undefined && raw.xdp === undefined) throw new CliError("--xdp-mode says where a program runs: give --xdp too");
+  if (raw.xdp !== undefined && raw.earlyDrop === true) throw new CliError("--xdp and --early-drop: a packet is dropped by the program or by the driver; give one of them");
   if (raw.packetCost !== undefined && raw.timing !== "capture") throw new CliError("--packet-cost is simulated time, which back-to-back traffic does not look at: give --timing capture too");
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
   if (raw.cpuCache === true && dmaKind(raw.dma).device.nonCoherent !== true) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
@@ -107,6 +117,8 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     packetCostNs: raw.timing === "capture" ? (raw.packetCost ?? DEFAULT_PACKET_COST_NS) : 0,
     dma: raw.dma,
     cpuCache: raw.cpuCache ?? false,
+    ...(raw.xdp === undefined ? {} : { xdp: raw.xdp }),
+    xdpMode: raw.xdpMode ?? "driver",
     json: raw.json ?? false,
   };
 }

@@ -1,12 +1,14 @@
 import { createHash } from "node:crypto";
 import { mvneta } from "@netmem/driver-mvneta";
 import { NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
-import { createMachine, dmaKind, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import { createMachine, dmaKind, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import { backingBytes, createWasmBacking } from "@netmem/mm";
 import { PAGE_SIZE } from "@netmem/mm/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
+import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
 import type { ReplayOptions } from "./options.ts";
+import { AttachedProgram, type ProgramInstance, type XdpRun } from "./xdp.ts";
 
 /** What one design did with the traffic. The names are those of the JSON document. */
 export interface DesignRun {
@@ -28,6 +30,8 @@ export interface DesignRun {
   readonly inflightAtEnd: number;
   readonly reports: readonly { readonly kind: string; readonly count: number }[];
   readonly nsPerPacket: number;
+  /** Only with a program. */
+  readonly xdp?: XdpRun;
 }
 
 /** What only the table shows: why pages left their pool instead of being recycled. */
@@ -54,8 +58,14 @@ const PROGRESS_STEPS = 256;
 /** Simulated time without a frame sent or read after which a phase is over. */
 const STALL_NS = 10 * NSEC_PER_SEC;
 
+/** A program of the user's, of which this run has an instance to itself. */
+export interface RunProgram {
+  readonly path: string;
+  readonly instance: ProgramInstance;
+}
+
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
-export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}): DesignResult {
+export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: RunProgram | null = null): DesignResult {
   const nrPages = pagesFor(frames, options);
   const extraBytes = wireBytes(frames) + USER_BUFFER_BYTES;
   const { memory, device: reach } = dmaKind(options.dma);
@@ -89,6 +99,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     },
   });
   const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0, ...reach });
+  const attached = program === null ? null : attach(machine, design, device, program, options, frames);
   const opened = device.netif.open();
   if (opened < 0) throw new CliError(`${design}: the interface did not come up (${errnoName(opened)})`);
   const pool = machine.pagePools.pools().find(({ netdev }) => netdev === device.netif.dev)!;
@@ -112,10 +123,13 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
 
   const { overruns } = device.nic.stats;
   const delivered = reader.packets;
+  const xdp = attached?.result();
+  const sent = xdp === undefined ? 0 : xdp.sent.eth0 + xdp.sent.eth1;
   return {
     design,
     delivered: { packets: delivered, bytes: reader.bytes, sha256: hash.digest("hex") },
-    dropped: frames.length - delivered,
+    // A packet may be sent to several devices.
+    dropped: Math.max(0, frames.length - delivered - sent),
     ...(overruns === 0 ? {} : { overruns }),
     ...(reader.expandFailures === 0 ? {} : { expandFailures: reader.expandFailures }),
     pageAllocs: pool.holdCnt >>> 0,
@@ -127,8 +141,20 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     inflightAtEnd: pool.inflight(),
     reports: kernel.reports.counts(),
     nsPerPacket: frames.length === 0 ? 0 : elapsedNs / frames.length,
+    ...(xdp === undefined ? {} : { xdp }),
     lost: { shared: releasedRefcnt, ringFull },
   };
+}
+
+/** The program, on the device that receives, and a second device for what it redirects. */
+function attach(machine: Machine, design: PresetName, device: Device, { path, instance }: RunProgram, options: ReplayOptions, frames: readonly WireFrame[]): AttachedProgram {
+  const { device: reach } = dmaKind(options.dma);
+  const second = machine.attach(mvneta, { name: "eth1", cpu: 0, ...reach });
+  const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
+  const program = new AttachedProgram(machine, design, path, instance, options.xdpMode, device, second, Math.max(ETH_DATA_LEN, largest - ETH_HLEN));
+  const opened = second.netif.open();
+  if (opened < 0) throw new CliError(`${design}: the second interface did not come up (${errnoName(opened)})`);
+  return program;
 }
 
 /** Steps until nothing is left to do but what only time will bring. */

@@ -3,7 +3,8 @@ import type { DesignRun } from "./run.ts";
 
 /** Two sentences on what the table shows; every number in them is the table's. */
 export function says(runs: readonly DesignRun[]): string {
-  if (runs[0]!.delivered.packets + runs[0]!.dropped === 0) return "There was no packet to replay.";
+  const { delivered, dropped, xdp } = runs[0]!;
+  if (delivered.packets + dropped + (xdp === undefined ? 0 : xdp.sent.eth0 + xdp.sent.eth1) === 0) return "There was no packet to replay.";
   return `${memorySentence(runs)}\n${pathSentence(runs)}`;
 }
 

@@ -25,6 +25,18 @@ const ROWS: readonly Row[] = [
   { label: "model packets per second", value: (run) => (run.nsPerPacket === 0 ? "–" : grouped(Math.round(1e9 / run.nsPerPacket))) },
 ];
 
+/** With a program: what it said, and what left. */
+const XDP_ROWS: readonly Row[] = [
+  { label: "XDP_PASS", value: ({ xdp }) => grouped(xdp!.verdicts.pass) },
+  { label: "XDP_DROP", value: ({ xdp }) => grouped(xdp!.verdicts.drop) },
+  { label: "XDP_TX", value: ({ xdp }) => grouped(xdp!.verdicts.tx) },
+  { label: "XDP_REDIRECT", value: ({ xdp }) => grouped(xdp!.verdicts.redirect) },
+  { label: "XDP_ABORTED", value: ({ xdp }) => grouped(xdp!.verdicts.aborted) },
+  { label: "no verdict", value: ({ xdp }) => grouped(xdp!.faulty) },
+  { label: "sent back", value: ({ xdp }) => grouped(xdp!.sent.eth0) },
+  { label: "sent out of eth1", value: ({ xdp }) => grouped(xdp!.sent.eth1) },
+];
+
 /** `1234567` → `1 234 567`. */
 export function grouped(value: number): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, " ");
@@ -37,8 +49,9 @@ export function counted(value: number, noun: string): string {
 
 /** One column a design, one row a count. */
 export function renderTable(runs: readonly DesignResult[]): string {
-  const columns = runs.map((run) => [run.design, ...ROWS.map((row) => row.value(run))]);
-  const labels = ["design", ...ROWS.map((row) => row.label)];
+  const rows = runs.some(({ xdp }) => xdp !== undefined) ? [...XDP_ROWS, ...ROWS] : ROWS;
+  const columns = runs.map((run) => [run.design, ...rows.map((row) => row.value(run))]);
+  const labels = ["design", ...rows.map((row) => row.label)];
   const labelWidth = Math.max(...labels.map((label) => label.length));
   const widths = columns.map((column) => Math.max(...column.map((cell) => cell.length)));
   const lines = labels.map((label, row) =>
