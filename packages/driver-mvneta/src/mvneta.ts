@@ -84,14 +84,8 @@ class MvnetaInterface implements NetInterface {
     if (txq === null) return -ENETDOWN;
     if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
     let sent = 0;
-    let descriptors = 0;
-    for (; sent < n; sent++) {
-      const frame = frames[sent]!;
-      const needed = 1 + frame.nrFrags;
-      if (!txq.submitFrame(frame, false)) break;
-      descriptors += needed;
-    }
-    if (descriptors > 0) txq.ring(descriptors);
+    while (sent < n && txq.submitFrame(frames[sent]!, false)) sent++;
+    if ((flags & XDP_XMIT_FLUSH) !== 0) txq.ring();
     return sent;
   }
 
@@ -106,6 +100,8 @@ class MvnetaInterface implements NetInterface {
     const txq = this.#txq!;
     txq.done();
     const work = pollRx(this.#deps, rxq, txq, napi, budget, this.#prog, this.#options.earlyDrop);
+    // Somebody whom a packet was handed to has taken the interface down, which is reported.
+    if (this.#rxq !== rxq) return work;
     if (work < budget && this.#deps.napi.napiCompleteDone(napi, work)) rxq.hw.enableIrq();
     return work;
   }

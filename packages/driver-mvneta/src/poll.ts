@@ -31,11 +31,17 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, 
     if ((status & MVNETA_RXD_LAST_DESC) === 0 || rxq.xdp.head === null) continue;
 
     if (prog !== null) {
+      // Longer than the MTU that the program was attached at: the hardware would not have taken it.
+      if (!prog.hasFrags && rxq.xdp.nrFrags > 0) {
+        dropFrame(rxq);
+        continue;
+      }
       const became = runXdp(deps, rxq, tx, prog);
       if (became !== MVNETA_XDP_PASS) {
         packets++;
         dev.rxPackets++;
         redirected ||= became === MVNETA_XDP_REDIR;
+        if (rxq.stopped) return packets;
         continue;
       }
     }
@@ -52,6 +58,7 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, 
       dev.rxDropped++;
       deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     } else deps.receive.napiGroReceive(napi, skb);
+    if (rxq.stopped) return packets;
   }
   if (redirected) deps.xdpRedirect.xdpDoFlush();
   if (todo > 0) hw.decOccupied(todo);

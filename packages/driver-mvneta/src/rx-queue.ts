@@ -32,6 +32,8 @@ export class MvnetaRxQueue {
   firstToRefill: number;
   /** Descriptors that wait for a page. */
   refillNum: number;
+  /** Its pages and its pool are gone. */
+  stopped: boolean;
   readonly #timers: Timers;
   /** Polls again when memory may be back; on the CPU of the interrupt, whose NAPI this is. */
   readonly #retry: Timer;
@@ -52,6 +54,7 @@ export class MvnetaRxQueue {
     this.nextDesc = 0;
     this.firstToRefill = 0;
     this.refillNum = size;
+    this.stopped = false;
     this.#timers = deps.kernel.timers;
     this.#retry = this.#timers.timerSetup(() => deps.napi.napiSchedule(napi), cpu);
   }
@@ -164,6 +167,7 @@ export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: Napi
 
 /** @kernel mvneta_rxq_deinit */
 export function destroyRxQueue(deps: DriverDeps, rxq: MvnetaRxQueue): void {
+  rxq.stopped = true;
   rxq.dropPackets();
   deps.xdpRxqs.xdpRxqInfoUnreg(rxq.queue.xdpRxq);
   rxq.pool.destroy();

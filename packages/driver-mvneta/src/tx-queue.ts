@@ -1,7 +1,7 @@
 import { ENOMEM } from "@netmem/kernel/api";
 import type { DriverDeps, NicTxQueue } from "@netmem/driver/api";
 import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type Netmem, type Page } from "@netmem/mm/api";
-import type { SkBuff } from "@netmem/net-core/api";
+import { SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk } from "@netmem/xdp/api";
 import { MVNETA_MAX_TXD, MVNETA_TXD_F_DESC, MVNETA_TXD_L_DESC, MVNETA_TXD_Z_PAD, MVNETA_TX_DESC } from "./constants.ts";
 
@@ -30,6 +30,8 @@ export class MvnetaTxQueue {
   #put = 0;
   #get = 0;
   #count = 0;
+  /** Filled, and the hardware not told. */
+  #pending = 0;
 
   constructor(deps: DriverDeps, ring: CoherentMemory) {
     this.#deps = deps;
@@ -70,18 +72,20 @@ export class MvnetaTxQueue {
       const dmaAddr = frag === null ? dma.mapSingle(skb.region!, skb.data, bytes, DMA_TO_DEVICE, 0) : this.#address(frag.netmem!, frag.offset, bytes, false);
       if (dma.mappingError(dmaAddr)) {
         this.#takeBack(i);
-        return NETDEV_TX_BUSY;
+        this.#deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+        return NETDEV_TX_OK;
       }
       this.#fill(TYPE_SKB, dmaAddr, bytes, i === 0, i === info.nrFrags);
     }
     this.#first(1 + info.nrFrags).skb = skb;
-    this.ring(1 + info.nrFrags);
+    this.ring();
     return NETDEV_TX_OK;
   }
 
-  /** The doorbell. @kernel mvneta_txq_pend_desc_add */
-  ring(descriptors: number): void {
-    this.#hw.addPending(descriptors);
+  /** The doorbell, for all that was filled since the last. @kernel mvneta_txq_pend_desc_add */
+  ring(): void {
+    if (this.#pending > 0) this.#hw.addPending(this.#pending);
+    this.#pending = 0;
   }
 
   /** Takes back what was sent; frames of our own direct, this being their pool's poll. @kernel mvneta_txq_done, mvneta_txq_bufs_free */
@@ -135,6 +139,7 @@ export class MvnetaTxQueue {
     this.#ring.write32(at + MVNETA_TX_DESC.commandWord * 4, (isFirst ? MVNETA_TXD_F_DESC : 0) | (isLast ? MVNETA_TXD_L_DESC | MVNETA_TXD_Z_PAD : 0));
     this.#put = this.#put + 1 === MVNETA_MAX_TXD ? 0 : this.#put + 1;
     this.#count++;
+    this.#pending++;
   }
 
   /** The first of the newest `n`. */
@@ -149,6 +154,7 @@ export class MvnetaTxQueue {
       const buf = this.#bufs[this.#put]!;
       if (buf.type !== TYPE_XDP_TX) this.#deps.dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
       this.#count--;
+      this.#pending--;
     }
   }
 }

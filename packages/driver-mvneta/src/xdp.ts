@@ -20,6 +20,8 @@ export function runXdp(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, 
   const { xdpPrograms } = deps;
   const received = xdp.dataEnd;
   const act = xdpPrograms.bpfProgRunXdp(prog, xdp);
+  // A program that took its own interface down: the packet went with it.
+  if (xdp.head === null) return MVNETA_XDP_DROPPED;
   // What the CPU may have touched, should the page go back to the device.
   const touched = Math.max(received, xdp.dataEnd) - MVNETA_SKB_HEADROOM;
   switch (act) {
@@ -45,13 +47,12 @@ function xmitBack(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue): bool
   const { xdp } = rxq;
   const frame = xdpBuffs.xdpConvertBuffToFrame(xdp);
   if (frame === null) return false;
-  const descriptors = 1 + frame.nrFrags;
   if (!tx.submitFrame(frame, true)) {
     xdpBuffs.xdpConvertFrameToBuff(frame, xdp);
     xdpBuffs.xdpScrubFrame(frame);
     return false;
   }
-  tx.ring(descriptors);
+  tx.ring();
   return true;
 }
 

@@ -290,6 +290,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     this.#context.node = this.#cpuNodes[cpu]!;
     this.#context.level = level;
     this.#context.taskFlags = 0;
+    this.#context.epoch = (this.#context.epoch + 1) & 0x3fffffff;
   }
 
   #leave(): void {

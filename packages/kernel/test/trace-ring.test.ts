@@ -56,9 +56,12 @@ test("linesWhere does not find overwritten events", () => {
   expect([trace.linesWhere("pfn", 5, 9).length, trace.linesWhere("pfn", 6, 9).length]).toEqual([0, 1]);
 });
 
-test("an event of more than five fields is refused", () => {
+test("an event has up to eight fields, those beyond five by a record of its own; more are refused", () => {
   const { trace } = tracing(2);
-  expect(usageErrorOf(() => trace.define("wide", ["a", "b", "c", "d", "e", "f"])).message).toContain("trace event wide = a,b,c,d,e,f");
+  const wide = trace.define("wide", ["a", "b", "c", "d", "e", "f", "g", "h"]);
+  trace.recordWide(wide.id, 1, 2, 3, 4, 5, 6, 7, 8);
+  expect(trace.lines()[0]).toContain("wide: a=1 b=2 c=3 d=4 e=5 f=6 g=7 h=8");
+  expect(usageErrorOf(() => trace.define("wider", ["a", "b", "c", "d", "e", "f", "g", "h", "i"])).message).toContain("trace event wider = a,b,c,d,e,f,g,h,i");
 });
 
 test("the 256th kind of event is told from the first, and a further one is refused", () => {

@@ -77,6 +77,8 @@ const STOCK: Preset = {
     devmapRunsAtFlush: false,
     asksFeatures: false,
     xskHasMultiBuffer: false,
+    redirectEndsWithContext: false,
+    cpumapFlushesNoDirect: false,
     cpumapRunsEverySkb: false,
   },
 };

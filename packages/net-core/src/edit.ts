@@ -188,6 +188,6 @@ export class SkbEdits implements SkbEdit {
       }
       start += frag.len;
     }
-    return 0;
+    return done < bytes ? -EFAULT : 0;
   }
 }

@@ -1,5 +1,5 @@
 import { EBUSY, EEXIST, EINVAL, EOPNOTSUPP } from "@netmem/kernel/api";
-import type { NetDevice, XdpProg } from "@netmem/xdp/api";
+import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice, type XdpProg } from "@netmem/xdp/api";
 import {
   XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE, XDP_FLAGS_SKB_MODE, XDP_FLAGS_UPDATE_IF_NOEXIST, type XdpAttachment,
 } from "./api/index.ts";
@@ -12,8 +12,8 @@ export class XdpAttachments implements XdpAttachment {
   devXdpAttach(dev: NetDevice, prog: XdpProg | null, flags: number, old: XdpProg | null): number {
     const modes = flags & MODES;
     if ((flags & ~KNOWN) !== 0 || (modes & (modes - 1)) !== 0) return -EINVAL;
-    // Without a mode it is the one that is in use, or the driver's if it has any.
-    const generic = modes === XDP_FLAGS_SKB_MODE || (modes === 0 && (dev.xdpGenericProg !== null || (dev.xdpDriverProg === null && (dev.xdpOps?.xdpSetupProg ?? null) === null)));
+    // Without a mode it is the driver's, if that can. @kernel dev_xdp_mode
+    const generic = modes === XDP_FLAGS_SKB_MODE || (modes === 0 && (dev.xdpOps?.xdpSetupProg ?? null) === null);
     const replace = (flags & XDP_FLAGS_REPLACE) !== 0;
     if (old !== null && !replace) return -EINVAL;
     const current = generic ? dev.xdpGenericProg : dev.xdpDriverProg;
@@ -26,6 +26,7 @@ export class XdpAttachments implements XdpAttachment {
     if (modes === XDP_FLAGS_HW_MODE) return -EOPNOTSUPP;
     const setup = dev.xdpOps?.xdpSetupProg ?? null;
     if (!generic && setup === null) return -EOPNOTSUPP;
+    if (prog !== null && !prog.hasFrags && dev.hdsConfig === ETHTOOL_TCP_DATA_SPLIT_ENABLED) return -EBUSY;
     if (dev.rxQueues.some((queue) => queue.memoryProvider !== null)) return -EBUSY;
     if (!generic) {
       const errno = setup!(prog);

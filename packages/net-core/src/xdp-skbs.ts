@@ -89,7 +89,9 @@ export class XdpConversions implements XdpSkbs {
     const { lives, edit, payload, xdp, context, systemPages, recycle } = this.#parts;
     const source = systemPages[context.cpu];
     if (source === undefined) return null;
-    const page = source.alloc(buff.frameSz);
+    // The chunk has no shared info behind it, which the copy needs.
+    const bytes = Math.max(buff.frameSz, skbDataAlign(buff.dataEnd - buff.dataHardStart) + SKB_SHARED_INFO_BYTES);
+    const page = bytes > PAGE_SIZE ? null : source.alloc(bytes);
     if (page === null) return null;
     const metaBytes = buff.data - buff.dataMeta;
     const skb = lives.buildAroundPage(page, source.offset, source.grantedBytes);

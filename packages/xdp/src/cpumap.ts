@@ -1,4 +1,4 @@
-import { E2BIG, EEXIST, EINVAL, ENODEV, EOVERFLOW, TASK_AGAIN, TASK_SLEEP, type Kernel, type PtrRing, type Runnable } from "@netmem/kernel/api";
+import { E2BIG, EBADRQC, EEXIST, EINVAL, ENODEV, EOVERFLOW, TASK_AGAIN, TASK_SLEEP, type Kernel, type PtrRing, type Runnable } from "@netmem/kernel/api";
 import {
   BPF_EXIST, BPF_MAP_TYPE_CPUMAP, BPF_NOEXIST, CPUMAP_BATCH, CPU_MAP_BULK_SIZE, CPU_MAP_MAX_QSIZE, XDP_PASS, XDP_REDIRECT, XdpFrame,
   type CpuMap, type GenericPacket, type NetDevice, type XdpProbe, type XdpProg, type XdpReturn,
@@ -30,6 +30,8 @@ export interface CpuMapParts {
   readonly stack: Stack;
   readonly redirect: PacketRedirect;
   readonly probe: XdpProbe | null;
+  /** From 6.17 NO_DIRECT lasts until redirects are flushed. */
+  readonly flushesNoDirect: boolean;
   /** From 6.15 every skb of a batch meets the program. */
   readonly runsEverySkb: boolean;
 }
@@ -49,6 +51,13 @@ export class CpuMapEntry {
   private readonly frames: (XdpFrame | null)[];
   private readonly packets: (GenericPacket | null)[];
   private slept: boolean;
+  /** Out of its map: the thread empties the ring, and ends. */
+  private stopping: boolean;
+  /** Of the batch under way. */
+  private redirects: number;
+  private frameRedirects: number;
+  private packetDrops: number;
+  private packetsPassed: number;
 
   constructor(parts: CpuMapParts, mapId: number, cpu: number, qsize: number, prog: XdpProg | null) {
     this.cpu = cpu;
@@ -61,42 +70,55 @@ export class CpuMapEntry {
     this.frames = Array.from({ length: CPUMAP_BATCH }, () => null);
     this.packets = Array.from({ length: CPUMAP_BATCH }, () => null);
     this.slept = true;
+    this.stopping = false;
+    this.redirects = 0;
+    this.frameRedirects = 0;
+    this.packetDrops = 0;
+    this.packetsPassed = 0;
     this.thread = parts.kernel.scheduler.spawn({ name: `cpumap/${cpu}/map:${mapId}`, cpu, run: () => this.run() });
   }
 
-  /** Keeps the frame. @kernel cpu_map_enqueue, bq_enqueue */
-  enqueue(frame: XdpFrame, devRx: NetDevice, flushList: FlushList<CpuQueue>): void {
+  /** 0: keeps the frame. -EBADRQC: the entry was replaced since a program asked for it, and the frame stays the caller's. @kernel cpu_map_enqueue, bq_enqueue */
+  enqueue(frame: XdpFrame, devRx: NetDevice, flushList: FlushList<CpuQueue>): number {
+    if (this.stopping) return -EBADRQC;
     frame.devRx = devRx;
     const bq = this.queues[this.parts.kernel.context.cpu]!;
     if (bq.count === CPU_MAP_BULK_SIZE) this.flushToRing(bq, flushList);
     bq.q[bq.count++] = frame;
     if (bq.count === 1) flushList.push(bq);
+    return 0;
   }
 
   /** False: the ring is full, and the packet stays the caller's. @kernel cpu_map_generic_redirect */
   enqueuePacket(packet: GenericPacket): boolean {
-    const produced = this.ring.produce(packet);
+    const produced = !this.stopping && this.ring.produce(packet);
     if (produced) this.wake();
     const { probe } = this.parts;
     if (probe !== null) probe.xdpCpumapEnqueue(this.mapId, produced ? 1 : 0, produced ? 0 : 1, this.cpu);
     return produced;
   }
 
-  /** What the ring does not take is dropped, direct as from its own poll. @kernel bq_flush_to_queue */
   flushToRing(bq: CpuQueue, flushList: FlushList<CpuQueue>): void {
+    this.intoRing(bq, true);
+    flushList.remove(bq);
+  }
+
+  /** What the ring does not take is dropped; direct if this is the poll that it came from. @kernel bq_flush_to_queue */
+  private intoRing(bq: CpuQueue, inPoll: boolean): void {
     const { q, count } = bq;
+    if (count === 0) return;
     const { xdpReturn, probe } = this.parts;
     let drops = 0;
     for (let i = 0; i < count; i++) {
       const frame = q[i]!;
       if (!this.ring.produce(frame)) {
         drops++;
-        xdpReturn.xdpReturnFrameRxNapi(frame);
+        if (inPoll) xdpReturn.xdpReturnFrameRxNapi(frame);
+        else xdpReturn.xdpReturnFrame(frame);
       }
       q[i] = null;
     }
     bq.count = 0;
-    flushList.remove(bq);
     if (probe !== null) probe.xdpCpumapEnqueue(this.mapId, count, drops, this.cpu);
   }
 
@@ -108,18 +130,11 @@ export class CpuMapEntry {
     return this.ring.count();
   }
 
-  /** What waits goes up before the entry is freed. @kernel __cpu_map_entry_free */
+  /** Nothing comes any more; what waits, in queues of other CPUs too, goes up on its own CPU, and the thread ends. @kernel __cpu_map_entry_replace, __cpu_map_entry_free */
   free(): void {
-    const { kernel, xdpReturn, stack } = this.parts;
-    for (const bq of this.queues) for (; bq.count > 0; bq.count--) xdpReturn.xdpReturnFrameRxNapi(bq.q[bq.count - 1]!);
-    while (!this.ring.isEmpty()) {
-      if (stack.receiver === null) break;
-      this.run();
-    }
-    kernel.scheduler.remove(this.thread);
-    if (this.ring.isEmpty()) return;
-    kernel.reports.report("xdp-cpumap-not-empty", "warn", `cpumap ${this.mapId} cpu ${this.cpu}`, "xdp", `freed with ${this.ring.count()} packets in its ring: there is no stack to take them`);
-    for (let item = this.ring.consume(); item !== null; item = this.ring.consume()) if (item instanceof XdpFrame) xdpReturn.xdpReturnFrame(item);
+    this.stopping = true;
+    for (const bq of this.queues) this.intoRing(bq, false);
+    this.wake();
   }
 
   /** One batch. @kernel cpu_map_kthread_run */
@@ -127,6 +142,7 @@ export class CpuMapEntry {
     const { kernel, stack, probe } = this.parts;
     if (this.ring.isEmpty() || stack.receiver === null) {
       this.slept = true;
+      if (this.stopping) this.end();
       return TASK_SLEEP;
     }
     const sched = this.slept ? 1 : 0;
@@ -140,29 +156,49 @@ export class CpuMapEntry {
       else this.packets[packets++] = item;
     }
     kernel.softirqs.localBhDisable();
-    const passed = this.prog === null ? frames : this.runProgram(this.prog, frames);
-    let redirected = this.redirects;
-    const dropped = frames - passed - redirected;
-    const packetsPassed = this.prog === null ? packets : this.filterPackets(this.prog, packets);
-    redirected = this.redirects;
-    if (redirected > 0) this.parts.redirect.xdpDoFlush();
-    this.redirects = 0;
+    const passed = this.prog === null ? frames : this.runPrograms(this.prog, frames, packets);
+    const { redirects, packetDrops, packetsPassed } = this;
     const kmemDrops = passed === 0 ? 0 : stack.receiver.receiveFrames(this.frames, passed);
-    for (let i = 0; i < packetsPassed; i++) stack.receiver.receivePacket(this.packets[i]!);
+    for (let i = 0; i < (this.prog === null ? packets : packetsPassed); i++) stack.receiver.receivePacket(this.packets[i]!);
     for (let i = 0; i < CPUMAP_BATCH; i++) {
       this.frames[i] = null;
       this.packets[i] = null;
     }
-    if (probe !== null) probe.xdpCpumapKthread(this.mapId, frames + packets, kmemDrops, sched, this.prog === null ? 0 : passed, dropped + this.packetDrops, redirected);
-    this.packetDrops = 0;
+    if (probe !== null) {
+      const dropped = this.prog === null ? 0 : frames - passed - this.frameRedirects + packetDrops;
+      probe.xdpCpumapKthread(this.mapId, frames + packets, kmemDrops, sched, this.prog === null ? 0 : passed, dropped, this.prog === null ? 0 : redirects);
+    }
     kernel.softirqs.localBhEnable();
     return TASK_AGAIN;
+  }
+
+  /** The program over a batch: how many frames pass, and in `packetsPassed` how many skbs. Redirects are sent. @kernel cpu_map_bpf_prog_run */
+  private runPrograms(prog: XdpProg, frames: number, packets: number): number {
+    const { xdpReturn, redirect, flushesNoDirect } = this.parts;
+    this.redirects = 0;
+    this.packetDrops = 0;
+    xdpReturn.xdpSetReturnFrameNoDirect();
+    const passed = this.runProgram(prog, frames);
+    this.frameRedirects = this.redirects;
+    if (!flushesNoDirect) xdpReturn.xdpClearReturnFrameNoDirect();
+    this.packetsPassed = this.filterPackets(prog, packets);
+    if (this.redirects > 0) redirect.xdpDoFlush();
+    xdpReturn.xdpClearReturnFrameNoDirect();
+    return passed;
+  }
+
+  /** What is left without a stack to take it is returned. @kernel __cpu_map_ring_cleanup */
+  private end(): void {
+    const { kernel, xdpReturn } = this.parts;
+    kernel.scheduler.remove(this.thread);
+    if (this.ring.isEmpty()) return;
+    kernel.reports.report("xdp-cpumap-not-empty", "warn", `cpumap ${this.mapId} cpu ${this.cpu}`, "xdp", `freed with ${this.ring.count()} packets in its ring: there is no stack to take them`);
+    for (let item = this.ring.consume(); item !== null; item = this.ring.consume()) if (item instanceof XdpFrame) xdpReturn.xdpReturnFrame(item);
   }
 
   /** Frames that pass move to the front; how many. @kernel cpu_map_bpf_prog_run_xdp */
   private runProgram(prog: XdpProg, count: number): number {
     const { xdpReturn, onFrame, redirect } = this.parts;
-    xdpReturn.xdpSetReturnFrameNoDirect();
     let passed = 0;
     for (let i = 0; i < count; i++) {
       const frame = this.frames[i]!;
@@ -175,7 +211,6 @@ export class CpuMapEntry {
         xdpReturn.xdpReturnFrame(frame);
       }
     }
-    xdpReturn.xdpClearReturnFrameNoDirect();
     return passed;
   }
 
@@ -205,10 +240,6 @@ export class CpuMapEntry {
     }
     return passed;
   }
-
-  /** Of the batch under way. */
-  private redirects = 0;
-  private packetDrops = 0;
 }
 
 /** @kernel kernel/bpf/cpumap.c */

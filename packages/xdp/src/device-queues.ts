@@ -1,4 +1,4 @@
-import type { ExecutionContext } from "@netmem/kernel/api";
+import { EOPNOTSUPP, type ExecutionContext } from "@netmem/kernel/api";
 import {
   DEV_MAP_BULK_SIZE, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_XMIT_FLUSH, type NetDevice, type XdpFrame, type XdpProbe, type XdpProg, type XdpPrograms, type XdpReturn,
 } from "./api/index.ts";
@@ -8,20 +8,28 @@ import type { ProgramOnFrame } from "./program-on-frame.ts";
 /** Frames of one CPU that wait for one device. @kernel struct xdp_dev_bulk_queue (kernel/bpf/devmap.c) */
 class DeviceQueue {
   readonly dev: NetDevice;
-  readonly q: (XdpFrame | null)[];
+  q: (XdpFrame | null)[];
+  /** What `q` is while it is being sent: who sends may run code that queues more. */
+  spare: (XdpFrame | null)[];
   count: number;
   devRx: NetDevice | null;
   prog: XdpProg | null;
   listed: boolean;
+  sending: boolean;
 
   constructor(dev: NetDevice) {
     this.dev = dev;
     this.q = [];
-    for (let i = 0; i < DEV_MAP_BULK_SIZE; i++) this.q.push(null);
+    this.spare = [];
+    for (let i = 0; i < DEV_MAP_BULK_SIZE; i++) {
+      this.q.push(null);
+      this.spare.push(null);
+    }
     this.count = 0;
     this.devRx = null;
     this.prog = null;
     this.listed = false;
+    this.sending = false;
   }
 }
 
@@ -54,6 +62,11 @@ export class DeviceQueues {
     const { cpu } = this.context;
     const bq = (this.queues[dev.ifindex] ?? this.create(dev))[cpu]!;
     if (bq.count === DEV_MAP_BULK_SIZE) this.xmitAll(bq, 0);
+    // Still full: it is being sent by this very call's caller.
+    if (bq.count === DEV_MAP_BULK_SIZE) {
+      this.xdpReturn.xdpReturnFrameRxNapi(frame);
+      return;
+    }
     // Every frame of a NAPI run comes from one device, and what waits is flushed before it ends.
     if (bq.listed === false) {
       bq.devRx = devRx;
@@ -67,14 +80,22 @@ export class DeviceQueues {
   /** @kernel __dev_flush */
   flush(): void {
     const list = this.flushLists[this.context.cpu]!;
-    for (let i = 0; i < list.length; i++) {
-      const bq = list.at(i);
-      this.xmitAll(bq, XDP_XMIT_FLUSH);
-      bq.devRx = null;
-      bq.prog = null;
+    for (let bq = list.pop(); bq !== null; bq = list.pop()) {
       bq.listed = false;
+      this.xmitAll(bq, XDP_XMIT_FLUSH);
     }
-    list.clear();
+  }
+
+  /** What waits for a device that goes is returned, whichever CPU queued it. */
+  deviceGone(dev: NetDevice): void {
+    for (const bq of this.queues[dev.ifindex] ?? []) {
+      const { count } = bq;
+      bq.count = 0;
+      for (let i = 0; i < count; i++) {
+        this.xdpReturn.xdpReturnFrame(bq.q[i]!);
+        bq.q[i] = null;
+      }
+    }
   }
 
   private create(dev: NetDevice): DeviceQueue[] {
@@ -86,14 +107,18 @@ export class DeviceQueues {
   /** @kernel bq_xmit_all */
   private xmitAll(bq: DeviceQueue, flags: number): void {
     const queued = bq.count;
-    if (queued === 0) return;
-    const { dev, q, prog } = bq;
-    let toSend = queued;
+    if (queued === 0 || bq.sending === true) return;
+    const { dev, q, prog, devRx } = bq;
+    const xmit = dev.xdpOps === null ? null : dev.xdpOps.xdpXmit;
+    bq.sending = true;
+    bq.count = 0;
+    bq.q = bq.spare;
+    bq.spare = q;
+    const toSend = prog === null ? queued : this.runProgram(q, queued, dev, devRx, prog);
     let sent = 0;
     let err = 0;
-    if (prog !== null) toSend = this.runProgram(bq, prog);
     if (toSend > 0) {
-      sent = dev.xdpOps!.xdpXmit!(q, toSend, flags);
+      sent = xmit === null ? -EOPNOTSUPP : xmit(q, toSend, flags);
       if (sent < 0) {
         err = sent;
         sent = 0;
@@ -102,27 +127,29 @@ export class DeviceQueues {
       for (let i = sent; i < toSend; i++) this.xdpReturn.xdpReturnFrameRxNapi(q[i]!);
     }
     for (let i = 0; i < queued; i++) q[i] = null;
-    bq.count = 0;
-    if (this.probe !== null) this.probe.xdpDevmapXmit(bq.devRx, dev, sent, queued - sent, err);
+    bq.sending = false;
+    if (this.probe !== null) this.probe.xdpDevmapXmit(devRx, dev, sent, queued - sent, err);
   }
 
   /** What passes moves to the front; how many. @kernel dev_map_bpf_prog_run */
-  private runProgram(bq: DeviceQueue, prog: XdpProg): number {
-    const { q, count, dev, devRx } = bq;
+  private runProgram(q: (XdpFrame | null)[], count: number, dev: NetDevice, devRx: NetDevice | null, prog: XdpProg): number {
     let passed = 0;
     for (let i = 0; i < count; i++) {
       const frame = q[i]!;
-      const act = this.onFrame.run(frame, devRx, dev, prog);
-      if (act === XDP_PASS && this.onFrame.update(frame) === 0) {
-        q[passed++] = frame;
-        continue;
-      }
-      if (act !== XDP_PASS && act !== XDP_DROP) {
-        if (act !== XDP_ABORTED) this.programs.bpfWarnInvalidXdpAction(dev, prog, act);
-        this.programs.xdpException(dev, prog, act);
-      }
-      this.xdpReturn.xdpReturnFrameRxNapi(frame);
+      if (this.passes(frame, dev, devRx, prog)) q[passed++] = frame;
+      else this.xdpReturn.xdpReturnFrameRxNapi(frame);
     }
     return passed;
+  }
+
+  /** Whether a devmap's program lets the frame go on, which is as the program left it then. It stays the caller's. */
+  passes(frame: XdpFrame, dev: NetDevice, devRx: NetDevice | null, prog: XdpProg): boolean {
+    const act = this.onFrame.run(frame, devRx, dev, prog);
+    if (act === XDP_PASS) return this.onFrame.update(frame) === 0;
+    if (act !== XDP_DROP) {
+      if (act !== XDP_ABORTED) this.programs.bpfWarnInvalidXdpAction(dev, prog, act);
+      this.programs.xdpException(dev, prog, act);
+    }
+    return false;
   }
 }

@@ -127,7 +127,7 @@ export class DevMapRedirect {
     const hasFrags = (frame.flags & XDP_FLAGS_HAS_FRAGS) !== 0;
     const { xdpFeatures, xdpOps } = dev;
     if (xdpOps === null || xdpOps.xdpXmit === null || (this.asksFeatures && (xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT) === 0)) return -EOPNOTSUPP;
-    if (hasFrags && (xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT_SG) === 0) return -EOPNOTSUPP;
+    if (hasFrags && this.asksFeatures && (xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT_SG) === 0) return -EOPNOTSUPP;
     return xdpOkFwdDev(dev, xdpGetFrameLen(frame));
   }
 }

@@ -14,9 +14,13 @@ export class FlushList<T> {
     this.length++;
   }
 
-  /** `index` below `length`. */
-  at(index: number): T {
-    return this.items[index]!;
+  /** The one that came last, as `list_add` has it; null when there is none. */
+  pop(): T | null {
+    if (this.length === 0) return null;
+    this.length--;
+    const item = this.items[this.length]!;
+    this.items[this.length] = null;
+    return item;
   }
 
   remove(item: T): void {
@@ -27,10 +31,5 @@ export class FlushList<T> {
       this.items[i] = null;
       return;
     }
-  }
-
-  clear(): void {
-    for (let i = 0; i < this.length; i++) this.items[i] = null;
-    this.length = 0;
   }
 }

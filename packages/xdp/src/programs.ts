@@ -63,8 +63,16 @@ export class Programs implements XdpPrograms {
   }
 }
 
-/** One line, whatever it is. */
+/** One line, whatever it is; asking it runs the program's code once more. */
 function reasonOf(thrown: unknown): string {
+  try {
+    return lineOf(thrown);
+  } catch {
+    return "what cannot even be named";
+  }
+}
+
+function lineOf(thrown: unknown): string {
   const isError = typeof thrown === "object" && thrown !== null && "message" in thrown;
   const text = isError ? `${"name" in thrown ? String(thrown.name) : "Error"}: ${String(thrown.message)}` : describe(thrown);
   const line = text.replace(/\s+/g, " ");

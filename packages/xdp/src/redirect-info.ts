@@ -18,6 +18,8 @@ export class RedirectInfo {
   map: TargetMap | null;
   mapId: number;
   mapType: number;
+  /** Of the stretch of code in which it was written. */
+  epoch: number;
 
   constructor() {
     this.flags = 0;
@@ -26,6 +28,7 @@ export class RedirectInfo {
     this.map = null;
     this.mapId = 0;
     this.mapType = BPF_MAP_TYPE_UNSPEC;
+    this.epoch = 0;
   }
 }
 
@@ -34,17 +37,25 @@ export class RedirectTargets {
   private readonly infos: RedirectInfo[];
   private readonly context: ExecutionContext;
   private readonly hasBroadcast: boolean;
+  private readonly endsWithContext: boolean;
 
-  constructor(context: ExecutionContext, nrCpus: number, hasBroadcast: boolean) {
+  constructor(context: ExecutionContext, nrCpus: number, hasBroadcast: boolean, endsWithContext: boolean) {
     this.infos = [];
     for (let cpu = 0; cpu < nrCpus; cpu++) this.infos.push(new RedirectInfo());
     this.context = context;
     this.hasBroadcast = hasBroadcast;
+    this.endsWithContext = endsWithContext;
   }
 
-  /** Of the executing CPU. */
+  /** Of the executing CPU. @kernel bpf_net_ctx_get_ri (include/linux/filter.h) */
   current(): RedirectInfo {
-    return this.infos[this.context.cpu]!;
+    const info = this.infos[this.context.cpu]!;
+    const { epoch } = this.context;
+    if (info.epoch !== epoch) {
+      info.epoch = epoch;
+      if (this.endsWithContext === true) reset(info);
+    }
+    return info;
   }
 
   /** @kernel bpf_xdp_redirect */
@@ -80,4 +91,13 @@ export class RedirectTargets {
     if (info.flags !== 0) info.map = map;
     return XDP_REDIRECT;
   }
+}
+
+function reset(info: RedirectInfo): void {
+  info.flags = 0;
+  info.index = 0;
+  info.target = null;
+  info.map = null;
+  info.mapId = 0;
+  info.mapType = BPF_MAP_TYPE_UNSPEC;
 }

@@ -1,6 +1,6 @@
 import { EBADRQC, EINVAL, ENOENT, ENOSPC, EOVERFLOW, type ExecutionContext } from "@netmem/kernel/api";
 import {
-  BPF_F_BROADCAST, BPF_F_EXCLUDE_INGRESS, BPF_MAP_TYPE_CPUMAP, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH, BPF_MAP_TYPE_UNSPEC, BPF_MAP_TYPE_XSKMAP, XDP_PASS, xdpOkFwdDev,
+  BPF_F_BROADCAST, BPF_F_EXCLUDE_INGRESS, BPF_MAP_TYPE_CPUMAP, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH, BPF_MAP_TYPE_UNSPEC, BPF_MAP_TYPE_XSKMAP, xdpOkFwdDev,
   type GenericPacket, type GenericRedirect, type GenericTarget, type NetDevice, type XdpBuff, type XdpFrame, type XdpProbe, type XdpProg, type XdpRedirect, type XdpReturn,
 } from "./api/index.ts";
 import type { PacketBuffs } from "./buffs.ts";
@@ -91,8 +91,7 @@ export class PacketRedirect implements XdpRedirect {
   xdpDoFlush(): void {
     this.deviceQueues.flush();
     const cpus = this.cpuFlushLists[this.context.cpu]!;
-    while (cpus.length > 0) {
-      const bq = cpus.at(0);
+    for (let bq = cpus.pop(); bq !== null; bq = cpus.pop()) {
       bq.entry.flushToRing(bq, cpus);
       bq.entry.wake();
     }
@@ -153,14 +152,11 @@ export class PacketRedirect implements XdpRedirect {
         if ((flags & BPF_F_BROADCAST) !== 0) return info.map === null ? -ENOENT : this.devmap.enqueueMulti(info.map as DevMapTable, frame, devRx, flags);
         const { dev, prog } = info.target as DevMapDst;
         if (prog === null || this.devmapRunsAtFlush) return this.devmap.enqueue(dev, frame, devRx, prog);
-        const act = this.onFrame.run(frame, devRx, dev, prog);
-        if (act === XDP_PASS && this.onFrame.update(frame) === 0) return this.devmap.enqueue(dev, frame, devRx, null);
+        if (this.deviceQueues.passes(frame, dev, devRx, prog)) return this.devmap.enqueue(dev, frame, devRx, null);
         this.xdpReturn.xdpReturnFrameRxNapi(frame);
         return 0;
       }
-      case BPF_MAP_TYPE_CPUMAP:
-        (info.target as CpuMapEntry).enqueue(frame, devRx, this.cpuFlushLists[this.context.cpu]!);
-        return 0;
+      case BPF_MAP_TYPE_CPUMAP: return (info.target as CpuMapEntry).enqueue(frame, devRx, this.cpuFlushLists[this.context.cpu]!);
       default: {
         if (mapType !== BPF_MAP_TYPE_UNSPEC || mapId !== NO_MAP) return -EBADRQC;
         const dev = this.devices.devGetByIndex(info.index);

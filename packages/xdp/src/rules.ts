@@ -8,10 +8,14 @@ export interface XdpDates {
   readonly hasBroadcast: boolean;
   /** From 5.14 (cb261b594b41): a devmap's program runs when the queue is sent; before, when a packet enters it. */
   readonly devmapRunsAtFlush: boolean;
-  /** From 6.3: what a device does with XDP is asked of its feature bits; before, of the functions it has. */
+  /** From 6.3: what a device does with XDP is asked of its feature bits, fragments among them; before, of the functions it has. */
   readonly asksFeatures: boolean;
   /** From 6.6: AF_XDP knows packets in several buffers. */
   readonly xskHasMultiBuffer: boolean;
+  /** From 6.11: where a program asked to go is forgotten when its softirq ends; before, the next that answers XDP_REDIRECT without asking is sent there. */
+  readonly redirectEndsWithContext: boolean;
+  /** From 6.17 (2b986b9e917b): a cpumap's thread returns nothing direct until its redirects are flushed; before, while its program runs. */
+  readonly cpumapFlushesNoDirect: boolean;
   /** From 6.15: a cpumap's program sees every skb of a batch; before, those behind the first that does not pass go up unseen. */
   readonly cpumapRunsEverySkb: boolean;
 }
@@ -23,5 +27,7 @@ export const XDP_DATES_6_18: XdpDates = {
   devmapRunsAtFlush: true,
   asksFeatures: true,
   xskHasMultiBuffer: true,
+  redirectEndsWithContext: true,
+  cpumapFlushesNoDirect: true,
   cpumapRunsEverySkb: true,
 };

@@ -9,9 +9,10 @@ const MOST_BYTES = 0xffff;
 
 /** The one context of a machine: a program runs to its end before another begins. Between runs it is nobody's. */
 export class ProgramContext implements XdpMd {
-  linearBytes: number;
-  metaBytes: number;
   private buff: XdpBuff | null;
+  /** Bytes that may be accessed directly: of the linear part, and in front of it. */
+  private linear: number;
+  private meta: number;
   private bytes: Uint8Array;
   /** Byte of `bytes` at which the packet starts. */
   private at: number;
@@ -19,9 +20,9 @@ export class ProgramContext implements XdpMd {
   private readonly targets: RedirectTargets;
 
   constructor(xdpReturn: XdpReturn, targets: RedirectTargets) {
-    this.linearBytes = 0;
-    this.metaBytes = 0;
     this.buff = null;
+    this.linear = 0;
+    this.meta = 0;
     this.bytes = new Uint8Array(0);
     this.at = 0;
     this.xdpReturn = xdpReturn;
@@ -38,8 +39,16 @@ export class ProgramContext implements XdpMd {
   /** A program that kept the context finds no packet in it. */
   leave(): void {
     this.buff = null;
-    this.linearBytes = 0;
-    this.metaBytes = 0;
+    this.linear = 0;
+    this.meta = 0;
+  }
+
+  get linearBytes(): number {
+    return this.linear;
+  }
+
+  get metaBytes(): number {
+    return this.meta;
   }
 
   get ingressIfindex(): number {
@@ -120,10 +129,12 @@ export class ProgramContext implements XdpMd {
   }
 
   redirect(ifindex: number, flags: number): number {
+    this.packet();
     return this.targets.redirect(ifindex, flags);
   }
 
   redirectMap(map: RedirectMap, key: number, flags: number): number {
+    this.packet();
     return this.targets.redirectMap(map, key, flags);
   }
 
@@ -139,13 +150,13 @@ export class ProgramContext implements XdpMd {
 
   private refresh(buff: XdpBuff): void {
     this.at = buff.head!.base + buff.data;
-    this.linearBytes = buff.dataEnd - buff.data;
-    this.metaBytes = xdpDataMetaUnsupported(buff) ? 0 : buff.data - buff.dataMeta;
+    this.linear = buff.dataEnd - buff.data;
+    this.meta = xdpDataMetaUnsupported(buff) ? 0 : buff.data - buff.dataMeta;
   }
 
   private check(offset: number, width: number): void {
-    if (offset >= -this.metaBytes && offset + width <= this.linearBytes && (offset | 0) === offset) return;
-    throw new UsageError("xdp", `access of ${width} byte${width === 1 ? "" : "s"} at offset`, offset, `the packet's linear part is 0 to ${this.linearBytes}${this.metaBytes > 0 ? `, its metadata −${this.metaBytes} to 0` : ""}: test linearBytes first, or use loadBytes`);
+    if (offset >= -this.meta && offset + width <= this.linear && (offset | 0) === offset) return;
+    throw new UsageError("xdp", `access of ${width} byte${width === 1 ? "" : "s"} at offset`, offset, `the packet's linear part is 0 to ${this.linear}${this.meta > 0 ? `, its metadata −${this.meta} to 0` : ""}: test linearBytes first, or use loadBytes`);
   }
 
   /** @kernel __bpf_xdp_load_bytes, bpf_xdp_copy_buf (net/core/filter.c) */

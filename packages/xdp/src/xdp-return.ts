@@ -109,12 +109,13 @@ export class FrameReturn implements XdpReturn {
   }
 
   xdpReturnNetmem(netmem: Netmem, memType: number, memId: number, napiDirect: boolean): void {
+    const direct = napiDirect && this.noDirect[this.context.cpu] === false;
     switch (memType) {
       case MEM_TYPE_PAGE_POOL: {
         const head = netmemCompoundHead(netmem);
         const pool = this.followsPointer ? (head.pp as MemModel | null) : this.table.lookup(memType, memId);
         if (pool !== null) {
-          pool.returnNetmem(head, napiDirect && this.noDirect[this.context.cpu] === false);
+          pool.returnNetmem(head, direct);
           return;
         }
         break;
@@ -122,7 +123,7 @@ export class FrameReturn implements XdpReturn {
       default: {
         const model = this.table.lookup(memType, memId);
         if (model !== null) {
-          model.returnNetmem(netmem, napiDirect);
+          model.returnNetmem(netmem, direct);
           return;
         }
       }

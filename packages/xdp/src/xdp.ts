@@ -71,7 +71,7 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
   notifiers.registerNetdeviceNotifier(devices);
   const stack = new Stack();
 
-  const targets = new RedirectTargets(context, nrCpus, dates.hasBroadcast);
+  const targets = new RedirectTargets(context, nrCpus, dates.hasBroadcast, dates.redirectEndsWithContext);
   const programs = new Programs(new ProgramContext(xdpReturn, targets), reports, probe, dates.hasMultiBuffer);
   const onFrame = new ProgramOnFrame(structs, buffs, programs);
   const deviceQueues = new DeviceQueues(context, nrCpus, xdpReturn, programs, onFrame, probe);
@@ -79,7 +79,8 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
 
   const umems = new Umems(pages, payload);
   const xskReceive = new XskReceive(context, nrCpus, umems, xdpReturn);
-  const binding = new XskBinding(structs, umems, kernel, dates.asksFeatures);
+  const binding = new XskBinding(structs, umems, kernel, dates);
+  devices.onGone((dev) => deviceQueues.deviceGone(dev));
   devices.onGone((dev) => binding.deviceGone(dev));
 
   const redirect = new PacketRedirect({
@@ -94,10 +95,10 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
     xdpReturn,
     buffs,
     programs,
-    maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, probe, runsEverySkb: dates.cpumapRunsEverySkb }, binding.maps),
+    maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, probe, flushesNoDirect: dates.cpumapFlushesNoDirect, runsEverySkb: dates.cpumapRunsEverySkb }, binding.maps),
     redirect,
     devices,
-    afXdp: new XskSockets({ umems, binding, xmit: new GenericXmit(umems, stack), hasMultiBuffer: dates.xskHasMultiBuffer }),
+    afXdp: new XskSockets({ umems, binding, xmit: new GenericXmit(umems, stack, binding), hasMultiBuffer: dates.xskHasMultiBuffer }),
     connectStack: (receiver, transmitter) => {
       stack.receiver = receiver;
       stack.transmitter = transmitter;

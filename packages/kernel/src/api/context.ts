@@ -17,12 +17,15 @@ export class ExecutionContext {
   node: number;
   /** Flags of the running task, `PF_*`; each slice of a task begins with none. @kernel current->flags */
   taskFlags: number;
+  /** Another number for each stretch of code that a CPU runs without a break: an interrupt, a softirq, a task's slice. */
+  epoch: number;
 
   constructor() {
     this.cpu = 0;
     this.level = CONTEXT_PROCESS;
     this.node = 0;
     this.taskFlags = 0;
+    this.epoch = 0;
   }
 }
 

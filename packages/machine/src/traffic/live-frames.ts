@@ -11,7 +11,7 @@ import type { Machine } from "../machine.ts";
 const PAGE_HEAD_BYTES = 112;
 /** @kernel TEST_XDP_FRAME_SIZE */
 const TEST_XDP_FRAME_SIZE: number = PAGE_SIZE - PAGE_HEAD_BYTES;
-/** Largest packet, metadata included. */
+/** Largest packet; metadata lies in its headroom. */
 export const LIVE_FRAME_MAX_BYTES: number = TEST_XDP_FRAME_SIZE - XDP_PACKET_HEADROOM - SKB_SHARED_INFO_BYTES;
 /** @kernel TEST_XDP_MAX_BATCH */
 export const TEST_XDP_MAX_BATCH = 256;
@@ -78,6 +78,8 @@ class LiveRun {
     for (const [name, value] of [["repeat", repeat], ["batchSize", batchSize]] as const) {
       if (!Number.isInteger(value) || value < 0) throw new UsageError("machine", `live frames ${name}`, value, "give a whole number, 0 or more");
     }
+    const { cpu = 0 } = options;
+    if (!Number.isInteger(cpu) || cpu < 0 || cpu >= machine.kernel.nrCpus) throw new UsageError("machine", "live frames cpu", cpu, `this machine has CPUs 0 to ${machine.kernel.nrCpus - 1}`);
     this.#machine = machine;
     this.#options = options;
     this.#repeat = repeat === 0 ? 1 : repeat;
@@ -96,7 +98,7 @@ class LiveRun {
     const { pagePools, xdp, mm } = this.#machine;
     const packetBytes = this.#packet.bytes.length;
     if (this.#batchSize > TEST_XDP_MAX_BATCH) return -E2BIG;
-    if (packetBytes - this.#metaBytes < ETH_HLEN || packetBytes > LIVE_FRAME_MAX_BYTES || xdpMetalenInvalid(this.#metaBytes)) return -EINVAL;
+    if (packetBytes - this.#metaBytes < ETH_HLEN || packetBytes - this.#metaBytes > LIVE_FRAME_MAX_BYTES || xdpMetalenInvalid(this.#metaBytes)) return -EINVAL;
     const { rxq } = this.#buff;
     const pool = pagePools.create({
       flags: 0, order: 0, poolSize: this.#batchSize, nid: NUMA_NO_NODE, dev: null, napi: null, dmaDir: 0, maxLen: 0, offset: 0, netdev: null,

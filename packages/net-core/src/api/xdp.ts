@@ -39,7 +39,7 @@ export interface GenericXdp {
 export interface XdpAttachment {
   /**
    * `prog`, null for none, becomes the device's, in its driver if that can and `flags` do not say otherwise. -EINVAL (flags at odds, or `old` without XDP_FLAGS_REPLACE), -EBUSY (there is one, with
-   * XDP_FLAGS_UPDATE_IF_NOEXIST; or a memory provider is bound to a queue), -EEXIST (another than `old`; or one in the other mode), -EOPNOTSUPP (not this driver), or what the driver answers.
+   * XDP_FLAGS_UPDATE_IF_NOEXIST; a memory provider is bound to a queue; or TCP headers are split off, and the program takes no fragments), -EEXIST (another than `old`; or one in the other mode), -EOPNOTSUPP (not this driver), or what the driver answers.
    * @kernel dev_xdp_attach (net/core/dev.c)
    */
   readonly devXdpAttach: (dev: NetDevice, prog: XdpProg | null, flags: number, old: XdpProg | null) => number;

@@ -268,7 +268,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
 });
 
 describe("attaching", () => {
-  test("one program a device: the mode of the first stays, and what does not fit is refused in the kernel's words", () => {
+  test("one program a device, in the driver if that can: what does not fit is refused in the kernel's words", () => {
     const bench = new XdpBench("6.18");
     const { xdpAttachment } = bench.machine.net;
     const { dev } = bench;
@@ -284,12 +284,15 @@ describe("attaching", () => {
       setUp.push(prog);
       return answer;
     } };
-    expect([attach(a, XDP_FLAGS_DRV_MODE), attach(null, 0), dev.xdpProgCount]).toEqual([-EEXIST, 0, 0]);
+    // Without a mode it is the driver's now, where there is none to take off.
+    expect([attach(a, XDP_FLAGS_DRV_MODE), attach(a, 0), attach(null, 0), dev.xdpProgCount, attach(null, XDP_FLAGS_SKB_MODE), dev.xdpProgCount]).toEqual([-EEXIST, -EEXIST, 0, 1, 0, 0]);
     answer = -EIO;
     expect([attach(a, 0), dev.xdpDriverProg]).toEqual([-EIO, null]);
     answer = 0;
     expect([attach(a, 0), dev.xdpDriverProg === a, attach(b, XDP_FLAGS_SKB_MODE), attach(null, XDP_FLAGS_DRV_MODE), dev.xdpProgCount]).toEqual([0, true, -EEXIST, 0, 0]);
+    dev.hdsConfig = 2;
+    expect([attach(bench.prog(() => XDP_PASS, "plain", false), 0), attach(a, 0), attach(null, 0)]).toEqual([-EBUSY, 0, 0]);
     dev.rxQueues[0]!.memoryProvider = { nlFill: () => ({}), uninstall: () => {} };
-    expect([attach(a, 0), setUp.map((prog) => prog?.name ?? null), bench.kinds()]).toEqual([-EBUSY, ["a", "a", null], []]);
+    expect([attach(a, 0), setUp.map((prog) => prog?.name ?? null), bench.kinds()]).toEqual([-EBUSY, ["a", "a", null, "a", null], []]);
   });
 });

@@ -65,7 +65,7 @@ export interface CpuMap extends RedirectMap {
 
 /** AF_XDP sockets by number. Process context. @kernel net/xdp/xskmap.c */
 export interface XskMap extends RedirectMap {
-  /** 0; -EINVAL (flags), -E2BIG (key), -EEXIST, -ENOENT (BPF_EXIST on nothing), -EOPNOTSUPP (a socket that has no receive ring). @kernel xsk_map_update_elem */
+  /** 0; -EINVAL (flags), -E2BIG (key), -EEXIST, -ENOENT (BPF_EXIST on nothing), -EOPNOTSUPP (no socket of this machine), -ENXIO (one that was released). @kernel xsk_map_update_elem */
   readonly mapUpdateElem: (key: number, socket: XdpSocket, flags: number) => number;
   /** 0 or -EINVAL. @kernel xsk_map_delete_elem */
   readonly mapDeleteElem: (key: number) => number;

@@ -99,6 +99,8 @@ export class XdpUmem {
   users: number;
   /** In zero-copy use. @kernel zc */
   zc: boolean;
+  /** Packets in several buffers. @kernel XDP_UMEM_SG_FLAG */
+  sg: boolean;
 
   constructor(pages: readonly Page[], chunkSize: number, headroom: number, unaligned: boolean, pageSize: number) {
     this.pages = pages;
@@ -108,6 +110,7 @@ export class XdpUmem {
     this.unaligned = unaligned;
     this.users = 0;
     this.zc = false;
+    this.sg = false;
   }
 }
 
@@ -192,7 +195,7 @@ export interface XskBuffPool {
   readonly usesNeedWakeup: boolean;
 }
 
-/** @kernel struct xdp_statistics (include/uapi/linux/if_xdp.h) */
+/** The kernel's `rxInvalidDescs` is the rx ring's, where nothing is counted; here it is the fill ring's. @kernel struct xdp_statistics (include/uapi/linux/if_xdp.h) */
 export interface XdpStatistics {
   readonly rxDropped: number;
   readonly rxInvalidDescs: number;
@@ -226,7 +229,7 @@ export interface XdpSocket {
   readonly fillRing: (entries: number) => number;
   readonly completionRing: (entries: number) => number;
   /**
-   * To a queue of a device. -EINVAL (flags, rings missing, no such queue, several at odds), -EBUSY (bound; or the queue is taken), -ENETDOWN, -EBADF for a socket without what is to be
+   * To a queue of a device. -EINVAL (flags, rings missing, no such queue, several at odds), -EBUSY (bound before; or the queue is taken), -ENODEV (it is gone), -EBADF for a socket without what is to be
    * shared, and, with XDP_ZEROCOPY, what kept the driver from it; without it, copy mode then. `shared`: whose umem to share, with XDP_SHARED_UMEM. @kernel xsk_bind
    */
   readonly bind: (dev: NetDevice, queueId: number, flags: number, shared: XdpSocket | null) => number;
@@ -238,6 +241,10 @@ export interface XdpSocket {
   readonly poll: () => number;
   /** @kernel XDP_STATISTICS */
   readonly statistics: () => XdpStatistics;
+  /** Called when something has come, in softirq; null for nobody. The user's to set. @kernel sk_data_ready */
+  dataReady: (() => void) | null;
+  /** -ENETDOWN once, after its device has gone. @kernel SO_ERROR, sk_err */
+  readonly soError: () => number;
   /** @kernel xsk_release */
   readonly release: () => void;
 }

@@ -3,6 +3,7 @@ import {
   NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_XSK_ZEROCOPY, XDP_COPY, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_WAKEUP_TX, XDP_ZEROCOPY,
   type NetDevice, type XdpStructs, type XdpUmem,
 } from "../api/index.ts";
+import type { XdpDates } from "../rules.ts";
 import type { XskMapTable } from "../xskmap.ts";
 import { BuffPool } from "./pool.ts";
 import type { XskQueue } from "./queue.ts";
@@ -21,18 +22,20 @@ export class XskBinding {
   readonly #workqueue: Kernel["workqueue"];
   readonly #reports: ReportSink;
   readonly #asksFeatures: boolean;
+  readonly #hasMultiBuffer: boolean;
 
-  constructor(structs: XdpStructs, umems: Umems, kernel: Pick<Kernel, "workqueue" | "reports">, asksFeatures: boolean) {
+  constructor(structs: XdpStructs, umems: Umems, kernel: Pick<Kernel, "workqueue" | "reports">, dates: Pick<XdpDates, "asksFeatures" | "xskHasMultiBuffer">) {
     this.#structs = structs;
     this.#umems = umems;
     this.#workqueue = kernel.workqueue;
     this.#reports = kernel.reports;
-    this.#asksFeatures = asksFeatures;
+    this.#asksFeatures = dates.asksFeatures;
+    this.#hasMultiBuffer = dates.xskHasMultiBuffer;
   }
 
   /** @kernel xp_create_and_assign_umem */
   createPool(umem: XdpUmem, fq: XskQueue, cq: XskQueue): BuffPool {
-    return new BuffPool(umem, fq, cq, this.#structs, this.#umems);
+    return new BuffPool(umem, fq, cq, this.#structs, this.#umems, this.#hasMultiBuffer);
   }
 
   /** Gives the pool to a queue, for zero copy if that works, or must. @kernel xp_assign_dev */
@@ -87,7 +90,7 @@ export class XskBinding {
   deviceGone(dev: NetDevice): void {
     for (const socket of this.sockets) {
       if (socket.dev !== dev || !socket.bound) continue;
-      socket.unbind();
+      socket.deviceGone();
       this.clearDev(socket.buffPool!);
     }
   }
@@ -101,7 +104,7 @@ export class XskBinding {
     const { xdpOps, xdpFeatures, xdpZcMaxSegs, rxQueues } = dev;
     if (xdpOps === null || xdpOps.xskSetupPool === null || (this.#asksFeatures ? (xdpFeatures & ZC_FEATURES) !== ZC_FEATURES : xdpOps.xskWakeup === null)) return -EOPNOTSUPP;
     if ((flags & XDP_USE_SG) !== 0 && xdpZcMaxSegs === 1) return -EOPNOTSUPP;
-    if (rxQueues[queueId]!.memoryProvider !== null) return -EBUSY;
+    if (rxQueues.some((queue) => queue.memoryProvider !== null)) return -EBUSY;
     const errno = xdpOps.xskSetupPool(pool, queueId);
     if (errno < 0) return errno;
     if (pool.dmaMapped) return 0;

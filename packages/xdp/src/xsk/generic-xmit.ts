@@ -1,7 +1,9 @@
 import { EAGAIN, EBUSY, ENXIO } from "@netmem/kernel/api";
 import type { PayloadRegion } from "@netmem/mm/api";
-import { MAX_SKB_FRAGS, NETDEV_TX_BUSY, NET_XMIT_DROP, TX_BATCH_SIZE, XDP_PKT_CONTD, XdpDesc, type XdpUmem, type XskTxPacket } from "../api/index.ts";
+import { MAX_SKB_FRAGS, NETDEV_TX_BUSY, NET_XMIT_DROP, TX_BATCH_SIZE, XDP_PKT_CONTD, XdpDesc, type XskTxPacket } from "../api/index.ts";
 import type { Stack } from "../stack.ts";
+import type { XskBinding } from "./binding.ts";
+import type { BuffPool } from "./pool.ts";
 import type { XskQueue } from "./queue.ts";
 import type { XskSocket } from "./socket.ts";
 import type { Umems } from "./umem.ts";
@@ -11,26 +13,36 @@ class TxPacket implements XskTxPacket {
   len = 0;
   readonly descs: XdpDesc[] = [];
   readonly #umems: Umems;
-  readonly #umem: XdpUmem;
-  readonly #cq: XskQueue;
+  readonly #pool: BuffPool;
+  readonly #binding: XskBinding;
 
-  constructor(umems: Umems, umem: XdpUmem, cq: XskQueue) {
+  constructor(umems: Umems, pool: BuffPool, binding: XskBinding) {
     this.#umems = umems;
-    this.#umem = umem;
-    this.#cq = cq;
+    this.#pool = pool;
+    this.#binding = binding;
   }
 
   copyTo(target: PayloadRegion, targetOffset: number): void {
     let at = targetOffset;
     for (const { addr, len } of this.descs) {
-      this.#umems.copyOut(this.#umem, addr, target, at, len);
+      this.#umems.copyOut(this.#pool.umem, addr, target, at, len);
       at += len;
     }
   }
 
+  /** It is on its way: its memory outlives the socket. */
+  hold(): void {
+    this.#pool.users++;
+  }
+
   /** In the order in which packets are freed, not sent. */
   destruct(): void {
-    for (const { base, offset } of this.descs) this.#cq.prodSubmitAddr(base, offset);
+    this.complete();
+    this.#binding.putPool(this.#pool);
+  }
+
+  complete(): void {
+    for (const { base, offset } of this.descs) this.#pool.cq.prodSubmitAddr(base, offset);
   }
 }
 
@@ -38,11 +50,13 @@ class TxPacket implements XskTxPacket {
 export class GenericXmit {
   readonly #umems: Umems;
   readonly #stack: Stack;
+  readonly #binding: XskBinding;
   readonly #desc: XdpDesc = new XdpDesc();
 
-  constructor(umems: Umems, stack: Stack) {
+  constructor(umems: Umems, stack: Stack, binding: XskBinding) {
     this.#umems = umems;
     this.#stack = stack;
+    this.#binding = binding;
   }
 
   xmit(socket: XskSocket): number {
@@ -56,7 +70,7 @@ export class GenericXmit {
       if (budget === 0) return this.#stop(tx, cq, packet, -EAGAIN);
       // No packet is sent that could not be reported as sent.
       if (cq.prodReserve() < 0) return this.#stop(tx, cq, packet, -EAGAIN);
-      packet ??= new TxPacket(this.#umems, pool.umem, cq);
+      packet ??= new TxPacket(this.#umems, pool, this.#binding);
       packet.descs.push(this.#copyOfDesc());
       packet.len += this.#desc.len;
       tx.consRelease(1);
@@ -66,8 +80,12 @@ export class GenericXmit {
         continue;
       }
       if ((this.#desc.options & XDP_PKT_CONTD) !== 0) continue;
+      packet.hold();
       const answer = transmitter.directXmit(socket.dev!, socket.queueId, packet);
-      if (answer === NETDEV_TX_BUSY || answer < 0) return this.#stop(tx, cq, packet, answer < 0 ? answer : -EAGAIN);
+      if (answer === NETDEV_TX_BUSY || answer < 0) {
+        this.#binding.putPool(pool);
+        return this.#stop(tx, cq, packet, answer < 0 ? answer : -EAGAIN);
+      }
       packet = null;
       if (answer === NET_XMIT_DROP) return this.#publish(tx, -EBUSY);
     }
@@ -93,7 +111,7 @@ export class GenericXmit {
   /** Counted as invalid, and completed: the chunks are the user's. @kernel xsk_drop_skb */
   #dropTooLong(tx: XskQueue, packet: TxPacket): void {
     tx.invalidDescs += packet.descs.length;
-    packet.destruct();
+    packet.complete();
   }
 
   #publish(tx: XskQueue, answer: number): number {

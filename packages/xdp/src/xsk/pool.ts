@@ -27,6 +27,8 @@ export class BuffPool implements XskBuffPool {
   private readonly unaligned: boolean;
   /** Bytes of the umem. @kernel addrs_cnt */
   private readonly addrsCnt: number;
+  /** Of a tx descriptor; any other makes it invalid. */
+  private readonly knownOptions: number;
   /** One a chunk; in unaligned mode any of them serves any chunk. */
   private readonly heads: XdpBuffXsk[];
   private readonly freeHeads: XdpBuffXsk[];
@@ -34,7 +36,7 @@ export class BuffPool implements XskBuffPool {
   private dma: DmaDevice | null;
   private dmaPages: readonly number[];
 
-  constructor(umem: XdpUmem, fq: XskQueue, cq: XskQueue, structs: XdpStructs, umems: Umems) {
+  constructor(umem: XdpUmem, fq: XskQueue, cq: XskQueue, structs: XdpStructs, umems: Umems, hasMultiBuffer: boolean) {
     this.umem = umem;
     this.fq = fq;
     this.cq = cq;
@@ -51,6 +53,7 @@ export class BuffPool implements XskBuffPool {
     this.headroom = umem.headroom;
     this.unaligned = umem.unaligned;
     this.addrsCnt = umem.sizeBytes;
+    this.knownOptions = hasMultiBuffer ? XDP_PKT_CONTD : 0;
     this.freeList = null;
     this.dma = null;
     this.dmaPages = [];
@@ -113,14 +116,15 @@ export class BuffPool implements XskBuffPool {
     }
     for (let xskb = got < n ? this.takeFree() : null; xskb !== null; xskb = got < n ? this.takeFree() : null) out[got++] = this.reset(xskb);
     if (got === n) return got;
-    const asked = Math.min(this.fq.consNbEntries(n - got), this.unaligned ? this.freeHeads.length : n);
-    if (asked === 0) this.fq.queueEmptyDescs++;
+    const asked = Math.min(this.fq.consNbEntries(Math.min(n - got, this.fq.ring.entries)), this.unaligned ? this.freeHeads.length : n);
+    const before = got;
     // What is not valid is used up, and makes the answer smaller.
     for (let i = 0; i < asked; i++) {
       const xskb = this.headFor(this.fq.cachedCons & this.fq.ring.mask);
       this.fq.consRelease(1);
       if (xskb !== null) out[got++] = this.reset(xskb);
     }
+    if (got === before) this.fq.queueEmptyDescs++;
     return got;
   }
 
@@ -158,7 +162,11 @@ export class BuffPool implements XskBuffPool {
       buff.xdpFragsSize = 0;
       buff.xdpFragsTruesize = 0;
     }
-    if (buff.nrFrags === MAX_SKB_FRAGS) return false;
+    let last = buff.xsk!;
+    const part = frag.xsk!;
+    // A chunk that was posted twice is there already.
+    for (; last !== part && last.nextFrag !== null; last = last.nextFrag);
+    if (buff.nrFrags === MAX_SKB_FRAGS || last === part) return false;
     const bytes = frag.dataEnd - frag.data;
     const slot = buff.frags[buff.nrFrags++]!;
     slot.netmem = frag.head;
@@ -166,9 +174,7 @@ export class BuffPool implements XskBuffPool {
     slot.sizeBytes = bytes;
     buff.xdpFragsSize += bytes;
     buff.xdpFragsTruesize += frag.frameSz;
-    let last = buff.xsk!;
-    while (last.nextFrag !== null) last = last.nextFrag;
-    last.nextFrag = frag.xsk!;
+    last.nextFrag = part;
     return true;
   }
 
@@ -227,7 +233,7 @@ export class BuffPool implements XskBuffPool {
   /** @kernel xp_validate_desc (net/xdp/xsk_queue.h) */
   validateDesc(desc: XdpDesc): boolean {
     const { addr, len, options } = desc;
-    if (len <= 0 || desc.base < 0 || (options & ~XDP_PKT_CONTD) !== 0) return false;
+    if (len <= 0 || desc.base < 0 || (options & ~this.knownOptions) !== 0) return false;
     if (!this.unaligned) return desc.offset === 0 && addr < this.addrsCnt && (addr & (this.chunkSize - 1)) + len <= this.chunkSize;
     return desc.offset >= 0 && len <= this.chunkSize && addr + len <= this.addrsCnt && !this.crossesGap(addr, len);
   }
@@ -268,7 +274,8 @@ export class BuffPool implements XskBuffPool {
   /** The first valid entry; those before it are counted, and used up. @kernel __xp_alloc */
   private takeFromFill(): XdpBuffXsk | null {
     if (this.unaligned && this.freeHeads.length === 0) return null;
-    for (;;) {
+    // A producer index that is no index would have the kernel look at 2^32 entries; a ring has no more than its own.
+    for (let i = this.fq.ring.entries; i > 0; i--) {
       const slot = this.fq.consPeek();
       if (slot < 0) {
         this.fq.queueEmptyDescs++;
@@ -278,6 +285,7 @@ export class BuffPool implements XskBuffPool {
       this.fq.consRelease(1);
       if (xskb !== null) return xskb;
     }
+    return null;
   }
 
   /** Null for an address that is not valid, which is counted. @kernel xp_check_aligned, xp_check_unaligned */
@@ -290,17 +298,22 @@ export class BuffPool implements XskBuffPool {
         this.place(xskb, addr);
         return xskb;
       }
-    } else if (addr >= 0 && addr < this.addrsCnt) return this.heads[Math.floor(addr / this.chunkSize)]!;
+    } else if (addr >= 0 && addr < this.addrsCnt && ring.offset[slot] === 0) return this.heads[Math.floor(addr / this.chunkSize)]!;
     this.fq.invalidDescs++;
     return null;
   }
 
-  /** A device would run from one page into another that is none of this umem's. @kernel xp_desc_crosses_non_contig_pg */
+  /**
+   * A device would run from one page into another that is none of this umem's. So would the CPU here, which in the kernel has the umem mapped in one
+   * piece. @kernel xp_desc_crosses_non_contig_pg
+   */
   private crossesGap(addr: number, bytes: number): boolean {
     if (this.dma === null) return false;
-    const first = addr >>> PAGE_SHIFT;
+    const { pages } = this.umem;
     const last = (addr + bytes - 1) >>> PAGE_SHIFT;
-    for (let page = first; page < last; page++) if (this.dmaPages[page]! + PAGE_SIZE !== this.dmaPages[page + 1]) return true;
+    for (let i = addr >>> PAGE_SHIFT; i < last; i++) {
+      if (this.dmaPages[i]! + PAGE_SIZE !== this.dmaPages[i + 1] || pages[i]!.region !== pages[i + 1]!.region || pages[i]!.base + PAGE_SIZE !== pages[i + 1]!.base) return true;
+    }
     return false;
   }
 

@@ -32,7 +32,8 @@ export class XskQueue {
   /** @kernel xskq_cons_get_entries */
   consRefresh(): void {
     this.consPublish();
-    this.cachedProd = this.ring.producer;
+    // The user's word, whatever it is.
+    this.cachedProd = this.ring.producer >>> 0;
   }
 
   hasDescs(): boolean {
@@ -99,7 +100,7 @@ export class XskQueue {
     const { entries } = this.ring;
     let free = entries - ((this.cachedProd - this.cachedCons) >>> 0);
     if (free >= max) return max;
-    this.cachedCons = this.ring.consumer;
+    this.cachedCons = this.ring.consumer >>> 0;
     free = entries - ((this.cachedProd - this.cachedCons) >>> 0);
     return Math.min(free, max);
   }

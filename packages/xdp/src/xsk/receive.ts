@@ -39,20 +39,19 @@ export class XskReceive {
   genericReceive(socket: XskSocket, buff: XdpBuff): number {
     const bytes = xdpGetBuffLen(buff);
     const errno = check(socket, buff, bytes);
-    const copied = errno < 0 ? errno : this.copy(socket, buff, bytes);
-    if (copied === 0) publish(socket);
+    if (errno < 0) return errno;
+    const copied = this.copy(socket, buff, bytes);
+    publish(socket);
     return copied;
   }
 
   /** @kernel __xsk_map_flush */
   flush(): void {
     const list = this.flushLists[this.context.cpu]!;
-    for (let i = 0; i < list.length; i++) {
-      const socket = list.at(i);
+    for (let socket = list.pop(); socket !== null; socket = list.pop()) {
       socket.flushListed = false;
       publish(socket);
     }
-    list.clear();
   }
 
   private receive(socket: XskSocket, buff: XdpBuff): number {

@@ -1,4 +1,4 @@
-import { EBADF, EBUSY, EINVAL, ENETDOWN, ENOBUFS, ENXIO, EOPNOTSUPP } from "@netmem/kernel/api";
+import { EBADF, EBUSY, EINVAL, ENETDOWN, ENOBUFS, ENODEV, ENXIO, EOPNOTSUPP } from "@netmem/kernel/api";
 import type { Page } from "@netmem/mm/api";
 import {
   EPOLLIN, EPOLLOUT, MSG_DONTWAIT, XDP_COPY, XDP_SHARED_UMEM, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_WAKEUP_RX, XDP_WAKEUP_TX, XDP_ZEROCOPY, XskRing,
@@ -29,6 +29,8 @@ export class XskSocket implements XdpSocket {
   /** Packets in several buffers. */
   sg: boolean;
   bound: boolean;
+  /** It was bound: nothing can be set up any more. @kernel XSK_READY, no longer */
+  used: boolean;
   released: boolean;
   rxQueue: XskQueue | null;
   txQueue: XskQueue | null;
@@ -40,8 +42,8 @@ export class XskSocket implements XdpSocket {
   rxQueueFull: number;
   txBudgetSpent: number;
   flushListed: boolean;
-  /** Called when something came. @kernel sk_data_ready */
   dataReady: (() => void) | null;
+  private error: number;
   private readonly parts: SocketParts;
 
   constructor(parts: SocketParts) {
@@ -51,7 +53,9 @@ export class XskSocket implements XdpSocket {
     this.zc = false;
     this.sg = false;
     this.bound = false;
+    this.used = false;
     this.released = false;
+    this.error = 0;
     this.rxQueue = null;
     this.txQueue = null;
     this.buffPool = null;
@@ -86,7 +90,7 @@ export class XskSocket implements XdpSocket {
   }
 
   umemReg(pages: readonly Page[], chunkSize: number, headroom: number, flags: number): number {
-    if (this.bound || this.released || this.umem !== null) return -EBUSY;
+    if (this.used || this.released || this.umem !== null) return -EBUSY;
     const umem = this.parts.umems.create(pages, chunkSize, headroom, flags);
     if (typeof umem === "number") return umem;
     this.umem = umem;
@@ -124,15 +128,18 @@ export class XskSocket implements XdpSocket {
   bind(dev: NetDevice, queueId: number, flags: number, shared: XdpSocket | null): number {
     const known = XDP_SHARED_UMEM | XDP_COPY | XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP | (this.parts.hasMultiBuffer ? XDP_USE_SG : 0);
     if ((flags & ~known) !== 0) return -EINVAL;
-    if (this.bound || this.released) return -EBUSY;
+    if (this.used || this.released) return -EBUSY;
+    if (dev.unregistered) return -ENODEV;
     if (this.rxQueue === null && this.txQueue === null) return -EINVAL;
     const errno = (flags & XDP_SHARED_UMEM) === 0 ? this.bindOwn(dev, queueId, flags) : this.bindShared(dev, queueId, flags, shared as XskSocket | null);
     if (errno < 0) return errno;
     this.dev = dev;
     this.queueId = queueId;
     this.zc = this.umem!.zc;
-    this.sg = (flags & XDP_USE_SG) !== 0;
+    if ((flags & XDP_USE_SG) !== 0) this.umem!.sg = true;
+    this.sg = this.umem!.sg;
     this.bound = true;
+    this.used = true;
     // Empty from the start of the pool on.
     if (this.txQueue !== null) this.buffPool!.tx.sockets.push(this);
     return 0;
@@ -192,6 +199,17 @@ export class XskSocket implements XdpSocket {
     this.txQueue = null;
   }
 
+  soError(): number {
+    const { error } = this;
+    this.error = 0;
+    return error;
+  }
+
+  deviceGone(): void {
+    this.error = -ENETDOWN;
+    this.unbind();
+  }
+
   /** No packet comes or goes any more; the memory stays until release. @kernel xsk_unbind_dev */
   unbind(): void {
     if (!this.bound) return;
@@ -212,7 +230,7 @@ export class XskSocket implements XdpSocket {
 
   /** @kernel xsk_init_queue */
   private initQueue(entries: number, there: XskQueue | null): XskQueue | number {
-    if (this.bound || this.released) return -EBUSY;
+    if (this.used || this.released) return -EBUSY;
     const isPower = Number.isInteger(entries) && entries > 0 && entries <= MOST_ENTRIES && (entries & (entries - 1)) === 0;
     if (!isPower || there !== null) return -EINVAL;
     return new XskQueue(new XskRing(entries));
