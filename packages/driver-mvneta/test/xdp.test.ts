@@ -183,7 +183,70 @@ test("packets of the stack are sent, head and fragments, and freed when they are
   expect([rig.net.lifetime.stats.live, page.refcount, rig.kinds()]).toEqual([0, 0, []]);
 });
 
+test("a program, or a packet's receiver, that takes the interface down: the poll ends there, said as what it is, and nothing is lost", () => {
+  const down = (when: "program" | "receiver"): void => {
+    const rig = setUp();
+    let n = 0;
+    const third = (): void => {
+      if (++n === 3) rig.a.netif.stop();
+    };
+    rig.use(() => {
+      if (when === "program") third();
+      return XDP_PASS;
+    });
+    rig.net.receive.setProtocol({ packetRcv: (skb) => {
+      rig.net.lifetime.consumeSkb(skb);
+      if (when === "receiver") third();
+    } });
+    rig.a.netif.open();
+    rig.send([60, 60, 60, 60, 60]);
+    rig.kernel.scheduler.runFor(2_000_000_000);
+    rig.mm.slab.shrink();
+    expect([n, rig.a.netif.dev.up, rig.a.dma.liveMappings(), rig.mm.pages.freePages(), rig.kinds()]).toEqual([3, false, 0, 2048, ["napi-disable-running"]]);
+  };
+  down("program");
+  down("receiver");
+});
+
+test("the doorbell rings for a batch, not for each of its frames; a mapping that fails loses the packet, and says nothing", () => {
+  const rig = setUp();
+  rig.use((ctx) => ctx.redirect(rig.b.netif.dev.ifindex, 0));
+  rig.a.netif.open();
+  rig.b.netif.open();
+  const bells: number[] = [];
+  const hw = rig.b.nic.txQueues[0]!;
+  const ring = hw.addPending.bind(hw);
+  hw.addPending = (n: number) => {
+    bells.push(n);
+    ring(n);
+  };
+  rig.send(Array.from({ length: 20 }, () => 60));
+  rig.kernel.scheduler.runFor(1_000_000);
+  expect([bells.reduce((sum, n) => sum + n, 0), bells.every((n) => n > 1 || bells.length < 3), rig.b.sent.length]).toEqual([20, true, 20]);
+  rig.mm.faults.failDmaMap.arm({});
+  rig.send([60]);
+  const skb = rig.net.lifetime.allocSkb(100, GFP_KERNEL)!;
+  rig.net.edit.skbPut(skb, 60);
+  expect(rig.net.transmit.devDirectXmit(skb, rig.b.netif.dev, 0)).toBe(0);
+  rig.mm.faults.failDmaMap.disarm();
+  rig.kernel.scheduler.runFor(1_000_000);
+  expect([rig.b.sent.length, rig.atRest(), rig.net.lifetime.stats.live, rig.kinds()]).toEqual([20, 0, 0, []]);
+});
+
 describe("what the driver refuses", () => {
+  test("packets in several buffers for a program without fragments: longer than the MTU it was attached at, they are dropped", () => {
+    const rig = setUp();
+    let seen = 0;
+    rig.net.xdpAttachment.devXdpAttach(rig.a.netif.dev, rig.load(() => {
+      seen++;
+      return XDP_DROP;
+    }, false), 0, null);
+    rig.a.netif.open();
+    rig.send([5000, 60]);
+    expect([seen, rig.a.netif.dev.rxDropped, rig.atRest()]).toEqual([1, 1, 0]);
+  });
+
+
   test("a program without fragments on a device whose packets need them", () => {
     const rig = setUp();
     const { dev } = rig.a.netif;

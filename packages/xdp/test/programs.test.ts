@@ -206,6 +206,17 @@ describe("a program that is no good", () => {
       const deeper = (n: number): number => deeper(n + 1) + 1;
       return deeper(0);
     }, "threw RangeError: Maximum call stack size exceeded"],
+    ["throws what throws when it is asked", () => {
+      throw {
+        get message(): string {
+          throw new Error("again");
+        },
+      };
+    }, "threw what cannot even be named"],
+    ["moves its own bounds", (ctx: XdpMd) => {
+      (ctx as { linearBytes: number }).linearBytes = 3000;
+      return XDP_PASS;
+    }, "threw TypeError: Cannot set property linearBytes of #<ProgramContext> which has only a getter"],
     ["throws at length", () => {
       throw new Error("x".repeat(1000));
     }, `threw Error: ${"x".repeat(293)}…`],
@@ -238,7 +249,7 @@ describe("a program that is no good", () => {
     }), buff);
     const ctx = kept[0]!;
     expect([ctx.linearBytes, ctx.metaBytes]).toEqual([0, 0]);
-    for (const use of [() => ctx.getUint8(0), () => ctx.setUint32(0, 1), () => ctx.adjustHead(1), () => ctx.getBuffLen(), () => ctx.loadBytes(0, new Uint8Array(1), 1), () => ctx.ingressIfindex]) expect(use).toThrow(/xdp: /);
+    for (const use of [() => ctx.getUint8(0), () => ctx.setUint32(0, 1), () => ctx.adjustHead(1), () => ctx.getBuffLen(), () => ctx.loadBytes(0, new Uint8Array(1), 1), () => ctx.ingressIfindex, () => ctx.redirect(7, 0)]) expect(use).toThrow(/xdp: /);
   });
 
   test("a panic of the machine inside a helper is not the program's to catch away", () => {

@@ -199,3 +199,17 @@ test("a model loses every id it is registered under at once, and each is told of
   model.disconnect!();
   expect([events, [1, 2].map((id) => xdp.registry.lookup(MEM_TYPE_PAGE_POOL, id))]).toEqual([["connect 1 2 true true 1", "disconnect 1 2 true", "disconnect 2 2 true"], [null, null]]);
 });
+
+test("NO_DIRECT is of account for every model, a plugin's too", () => {
+  const { xdp, mm } = setUp();
+  const direct: boolean[] = [];
+  const model = Object.assign(new NotingModel(), { returnNetmem: (_netmem: Netmem, napiDirect: boolean) => void direct.push(napiDirect) });
+  xdp.registry.registerMemType(77, model);
+  const page = mm.pages.allocPages(0, 0, -1)!;
+  xdp.xdpReturn.xdpReturnNetmem(page, 77, 0, true);
+  xdp.xdpReturn.xdpSetReturnFrameNoDirect();
+  xdp.xdpReturn.xdpReturnNetmem(page, 77, 0, true);
+  xdp.xdpReturn.xdpClearReturnFrameNoDirect();
+  xdp.xdpReturn.xdpReturnNetmem(page, 77, 0, false);
+  expect(direct).toEqual([true, false, false]);
+});

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { EAGAIN, EBADF, EBUSY, EEXIST, EINVAL, EIO, ENETDOWN, ENOBUFS, ENOENT, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, NSEC_PER_MSEC } from "@netmem/kernel/api";
+import { EAGAIN, EBADF, EBUSY, EEXIST, EINVAL, EIO, ENETDOWN, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, NSEC_PER_MSEC } from "@netmem/kernel/api";
 import { PRESETS, PRESET_NAMES, type PresetName } from "@netmem/machine";
 import { GFP_KERNEL, PAGE_SIZE, type DmaDevice, type Page } from "@netmem/mm/api";
 import {
@@ -379,6 +379,18 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     }
   });
 
+  test("unaligned zero copy: pages that lie side by side for the device but not here are not crossed either", () => {
+    const bench = new XskBench(preset);
+    const block = bench.machine.mm.pages.allocPages(GFP_KERNEL, 3, 0)!;
+    bench.machine.mm.pages.splitPage(block, 3);
+    const { pages } = bench.machine.mm.pages;
+    bench.userPages = () => pages.slice(pages.indexOf(block), pages.indexOf(block) + 8).toReversed();
+    bench.bindSocket({ chunk: 3000, umemFlags: XDP_UMEM_UNALIGNED_CHUNK_FLAG, flags: XDP_ZEROCOPY });
+    expect(poolOf(bench).xskBuffRawGetDma(PAGE_SIZE)).toBe(poolOf(bench).xskBuffRawGetDma(0) + PAGE_SIZE);
+    fill(bench, 3000, 100);
+    expect([poolOf(bench).xskBuffAlloc()!.xsk!.origAddr, bench.socket.statistics().rxInvalidDescs]).toEqual([100, 1]);
+  });
+
   test("copy-mode transmit: bytes leave by the stack, chunks are the user's again when the packets are freed, in that order", () => {
     const bench = new XskBench(preset);
     bench.bindSocket();
@@ -520,6 +532,79 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     expect(consume(bench.socket.completion!).map(({ addr }) => addr)).toEqual([0, CHUNK, 3 * CHUNK]);
   });
 
+  test.each([["no number", Number.NaN], ["below zero", -1], ["a fraction", 1.5], ["beyond 32 bits", 2 ** 32 + 3], ["far ahead", 1000]])("a user's index that is none (%s) ends nothing and loops nowhere", (_what, index) => {
+    const bench = new XskBench(preset);
+    bench.bindSocket();
+    const { fill: ring, tx, rx } = bench.socket as { fill: XskRing; tx: XskRing; rx: XskRing };
+    const out: (XdpBuff | null)[] = Array.from({ length: 64 }, () => null);
+    ring.addr.fill(-1);
+    ring.producer = index;
+    expect([poolOf(bench).xskBuffAlloc(), poolOf(bench).xskBuffAllocBatch(out, 64)]).toEqual([null, 0]);
+    tx.producer = index;
+    expect(bench.socket.sendmsg(MSG_DONTWAIT)).toBe(0);
+    rx.consumer = index;
+    bench.packet(100);
+    expect([-ENOMEM, -ENOBUFS]).toContain(bench.toSocket());
+    expect(bench.kinds()).toEqual([]);
+  });
+
+  test("nothing valid in the fill ring counts as an empty one for a batch; an offset in an aligned address makes it invalid", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket();
+    fill(bench, -1, -1);
+    const out: (XdpBuff | null)[] = [null, null];
+    expect([poolOf(bench).xskBuffAllocBatch(out, 2), bench.socket.statistics().rxFillRingEmptyDescs, bench.socket.statistics().rxInvalidDescs]).toEqual([0, 1, 2]);
+    produce(bench.socket.fill!, { addr: 0, offset: 1 }, { addr: CHUNK });
+    expect([poolOf(bench).xskBuffAllocBatch(out, 2), out[0]!.xsk!.origAddr, bench.socket.statistics().rxInvalidDescs]).toEqual([1, CHUNK, 3]);
+  });
+
+  test("zero copy asks for providers on any queue, and a device that is gone is none", () => {
+    const bench = new XskBench(preset);
+    bench.dev.rxQueues[1]!.memoryProvider = { nlFill: () => ({}), uninstall: () => {} };
+    expect(bench.bindSocket({ flags: XDP_ZEROCOPY })).toBe(-EBUSY);
+    bench.dev.rxQueues[1]!.memoryProvider = null;
+    bench.machine.net.unregisterNetdev(bench.dev);
+    expect(bench.socket.bind(bench.dev, 0, XDP_COPY, null)).toBe(-ENODEV);
+  });
+
+  test("a socket whose device went says so once, and can be set up no more", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket();
+    bench.machine.net.unregisterNetdev(bench.dev);
+    const { socket } = bench;
+    const next = bench.machine.net.registerNetdev("next", 1);
+    expect([socket.soError(), socket.soError(), socket.fillRing(8), socket.txRing(8), socket.bind(next, 0, XDP_COPY, null)]).toEqual([-ENETDOWN, 0, -EBUSY, -EBUSY, -EBUSY]);
+  });
+
+  test("packets on their way out keep the memory until they are freed, though their socket is closed", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket();
+    const held: (() => void)[] = [];
+    bench.machine.net.transmit.setStartXmit(bench.dev, { startXmit: (skb) => {
+      held.push(() => bench.machine.net.lifetime.consumeSkb(skb));
+      return NETDEV_TX_OK;
+    } });
+    produce(bench.socket.tx!, { addr: 0, len: 80 });
+    expect(bench.socket.sendmsg(MSG_DONTWAIT)).toBe(0);
+    const ring = bench.socket.completion!;
+    bench.socket.release();
+    bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
+    expect([bench.pages.every(({ refcount }) => refcount === 2), bench.dev.rxQueues[0]!.xskBound]).toEqual([true, true]);
+    held[0]!();
+    bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
+    expect([consume(ring).length, bench.pages.every(({ refcount }) => refcount === 1), bench.dev.rxQueues[0]!.xskBound, bench.kinds()]).toEqual([1, true, false, []]);
+  });
+
+  test("somebody who waits is told when a packet has come", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket();
+    let told = 0;
+    bench.socket.dataReady = () => void told++;
+    fill(bench, 0);
+    bench.packet(100);
+    expect([bench.toSocket(), told, bench.socket.poll() & EPOLLIN]).toEqual([0, 1, EPOLLIN]);
+  });
+
   test("a map of sockets: what an update is refused for; the same socket again is none of it", () => {
     const bench = new XskBench(preset);
     bench.bindSocket();
@@ -564,6 +649,30 @@ describe.each(SG_PRESETS)("%s: packets in several buffers", (preset) => {
     const entries = consume(rx);
     expect(entries.map(({ len, options }) => [len, options])).toEqual([[1792, XDP_PKT_CONTD], [1792, XDP_PKT_CONTD], [1416, 0]]);
     expect(entries.flatMap(({ addr, len }) => bench.bytes(addr, len))).toEqual(sent);
+  });
+
+  test("a socket that shares a umem takes what its umem does", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket({ flags: XDP_COPY | XDP_USE_SG });
+    const second = bench.machine.xdp.afXdp.createSocket();
+    second.rxRing(8);
+    expect(second.bind(bench.dev, 0, XDP_SHARED_UMEM, bench.socket)).toBe(0);
+    bench.map.mapUpdateElem(0, second, 0);
+    fill(bench, 0, CHUNK);
+    bench.packet(3000);
+    expect([bench.toSocket(), consume(second.rx!).map(({ len }) => len)]).toEqual([0, [1792, 1208]]);
+  });
+
+  test("a chunk that was posted twice is one buffer of a packet, not two", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket({ flags: XDP_ZEROCOPY | XDP_USE_SG });
+    const pool = poolOf(bench);
+    fill(bench, 0, 0, CHUNK, CHUNK);
+    const [a, again, b, bAgain] = [0, 1, 2, 3].map(() => pool.xskBuffAlloc()!) as [XdpBuff, XdpBuff, XdpBuff, XdpBuff];
+    for (const buff of [a, b]) pool.xskBuffSetSize(buff, 500);
+    expect([pool.xskBuffAddFrag(a, again), pool.xskBuffAddFrag(a, b), pool.xskBuffAddFrag(a, bAgain), a.nrFrags]).toEqual([false, true, false, 1]);
+    pool.xskBuffFree(a);
+    expect(pool.freeListCnt).toBe(2);
   });
 
   test("fewer chunks than the packet needs, counted or found invalid: -ENOMEM, and all of them are the pool's", () => {
@@ -640,6 +749,19 @@ describe.each(PRESET_NAMES.filter((name) => !PRESETS[name].xdp.xskHasMultiBuffer
     bench.packet(3000);
     expect([bench.toSocket(), bench.socket.statistics().rxDropped, bench.socket.rx!.producer]).toEqual([-ENOSPC, 1, 0]);
   });
+
+  test("before 6.6 a descriptor that says its packet goes on is invalid", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket();
+    const sent: number[] = [];
+    bench.machine.net.transmit.setStartXmit(bench.dev, { startXmit: (skb) => {
+      sent.push(skb.len);
+      bench.machine.net.lifetime.consumeSkb(skb);
+      return NETDEV_TX_OK;
+    } });
+    produce(bench.socket.tx!, { addr: 0, len: 100, options: XDP_PKT_CONTD }, { addr: CHUNK, len: 60 });
+    expect([bench.socket.sendmsg(MSG_DONTWAIT), bench.socket.sendmsg(MSG_DONTWAIT), sent, bench.socket.statistics().txInvalidDescs]).toEqual([0, 0, [60], 1]);
+  });
 });
 
 test.each(PRESET_NAMES.filter((name) => PRESETS[name].pagePool.hasSystemPools))("pp-xdp, xdp_build_skb_from_zc [%s]: a copy in the CPU's system pool, the chunks free again; without memory the packet stays", (preset) => {
@@ -652,15 +774,23 @@ test.each(PRESET_NAMES.filter((name) => PRESETS[name].pagePool.hasSystemPools))(
   pool.setRxqInfo(xdpRxq);
   fill(bench, 0, CHUNK);
   const [head, frag] = [pool.xskBuffAlloc()!, pool.xskBuffAlloc()!];
+  // More than its chunk has room for beside a shared info: the copy gets that.
+  pool.xskBuffSetSize(head, 1700);
+  const large = bench.softirq(0, () => bench.machine.net.xdpSkbs.xdpBuildSkbFromZc(head))!;
+  expect([large.len + 14, pool.freeListCnt]).toEqual([1700, 1]);
+  bench.machine.net.lifetime.consumeSkb(large);
+  expect(pool.xskBuffAlloc() === head).toBe(true);
   pool.xskBuffSetSize(head, 500);
   pool.xskBuffSetSize(frag, 300);
   pool.xskBuffAddFrag(head, frag);
   head.dataMeta = head.data - 4;
   for (const buff of [head, frag]) (buff.head as Page).region.bytes.fill(buff === head ? 5 : 6, buff.head!.base + buff.dataMeta, buff.head!.base + buff.dataEnd);
   const { xdpSkbs, lifetime } = bench.machine.net;
-  bench.machine.mm.faults.failPageAlloc.arm({});
+  // All that the system pool has is out.
+  const failAlloc = bench.machine.mm.faults.failFunction("allocNetmems");
+  failAlloc.arm({});
   expect([bench.softirq(0, () => xdpSkbs.xdpBuildSkbFromZc(head)), pool.freeListCnt]).toEqual([null, 0]);
-  bench.machine.mm.faults.failPageAlloc.disarm();
+  failAlloc.disarm();
   const skb = bench.softirq(0, () => xdpSkbs.xdpBuildSkbFromZc(head))!;
   const frag0 = skb.shinfo!.frags[0]!;
   expect([skb.len, skb.dataLen, skb.shinfo!.metaLen, skb.ppRecycle, pool.freeListCnt, skb.region!.bytes[skb.data], frag0.netmem!.region.bytes[frag0.netmem!.base + frag0.offset + 299]]).toEqual([786, 300, 4, true, 2, 5, 6]);
