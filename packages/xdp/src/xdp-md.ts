@@ -1,4 +1,4 @@
-import { EFAULT, EINVAL, UsageError } from "@netmem/kernel/api";
+import { EFAULT, EINVAL, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import type { PayloadRegion } from "@netmem/mm/api";
 import { xdpDataMetaUnsupported, xdpGetBuffLen, type RedirectMap, type XdpBuff, type XdpMd, type XdpReturn } from "./api/index.ts";
 import { adjustHead, adjustMeta, adjustTail } from "./bounds.ts";
@@ -126,6 +126,21 @@ export class ProgramContext implements XdpMd {
 
   storeBytes(offset: number, source: Uint8Array, bytes: number): number {
     return this.copy(offset, source, bytes, true);
+  }
+
+  metadataRxTimestamp(): number {
+    const buff = this.packet();
+    return buff.rxq.dev?.xdpMetadataOps?.rxTimestamp?.(buff) ?? -EOPNOTSUPP;
+  }
+
+  metadataRxHash(): number {
+    const buff = this.packet();
+    return buff.rxq.dev?.xdpMetadataOps?.rxHash?.(buff) ?? -EOPNOTSUPP;
+  }
+
+  metadataRxVlanTag(): number {
+    const buff = this.packet();
+    return buff.rxq.dev?.xdpMetadataOps?.rxVlanTag?.(buff) ?? -EOPNOTSUPP;
   }
 
   redirect(ifindex: number, flags: number): number {

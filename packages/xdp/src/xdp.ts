@@ -7,7 +7,7 @@ import {
 import { PlainPageModel } from "./page-models.ts";
 import { PacketBuffs } from "./buffs.ts";
 import { DeviceQueues } from "./device-queues.ts";
-import { DeviceTable } from "./devices.ts";
+import { DeviceFeatures, DeviceTable } from "./devices.ts";
 import { DevMapRedirect } from "./devmap.ts";
 import { FrameStructs } from "./frames.ts";
 import { MapFactory } from "./maps.ts";
@@ -98,6 +98,7 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
     maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, probe, flushesNoDirect: dates.cpumapFlushesNoDirect, runsEverySkb: dates.cpumapRunsEverySkb }, binding.maps),
     redirect,
     devices,
+    features: new DeviceFeatures(devices, notifiers),
     afXdp: new XskSockets({ umems, binding, xmit: new GenericXmit(umems, stack, binding), hasMultiBuffer: dates.xskHasMultiBuffer }),
     connectStack: (receiver, transmitter) => {
       stack.receiver = receiver;

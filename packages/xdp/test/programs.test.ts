@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { createKernel } from "@netmem/kernel";
-import { EACCES, EFAULT, EINVAL, ENOTSUPP, EOPNOTSUPP, KernelPanic } from "@netmem/kernel/api";
+import { EACCES, EFAULT, EINVAL, ENODATA, ENOTSUPP, EOPNOTSUPP, KernelPanic } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { NET_IOV_DMABUF, PAGE_SIZE, type Netmem, type Page } from "@netmem/mm/api";
 import { XDP_DATES_6_18, XDP_OPTIONS_6_18, createXdp } from "../src/index.ts";
-import { MEM_TYPE_PAGE_POOL, XDP_ABORTED, XDP_DROP, XDP_PACKET_HEADROOM, XDP_PASS, type MemModel, type XdpMd, type XdpProg } from "../src/api/index.ts";
+import { MEM_TYPE_PAGE_POOL, NETDEV_REGISTER, NETDEV_XDP_FEAT_CHANGE, XDP_ABORTED, XDP_DROP, XDP_PACKET_HEADROOM, XDP_PASS, type MemModel, type XdpMd, type XdpProg } from "../src/api/index.ts";
 
 const HARD_END = PAGE_SIZE - 320;
 
@@ -185,6 +185,29 @@ describe("bpf_xdp_load_bytes, bpf_xdp_store_bytes", () => {
     buff.head = niov;
     expect([xdp.programs.bpfProgRunXdp(load(() => XDP_PASS), buff), lines()]).toEqual([XDP_ABORTED, ["unreadable-access: xdp prog test packet 1: the packet lies in memory that the CPU cannot read"]]);
   });
+});
+
+test("what a NIC says beside the bytes: its value, -ENODATA for a packet it said nothing of, -EOPNOTSUPP from one that never does", () => {
+  const { receive, ask, dev } = setUp();
+  receive(60);
+  const look = (): number[] => ask((ctx) => [ctx.metadataRxTimestamp(), ctx.metadataRxHash(), ctx.metadataRxVlanTag()]);
+  expect(look()).toEqual([-EOPNOTSUPP, -EOPNOTSUPP, -EOPNOTSUPP]);
+  dev.xdpMetadataOps = { rxTimestamp: () => 1_700_000_000_000, rxHash: (buff) => (buff.dataEnd - buff.data === 60 ? 0xcafe_f00d : -ENODATA), rxVlanTag: null };
+  expect(look()).toEqual([1_700_000_000_000, 0xcafe_f00d, -EOPNOTSUPP]);
+  receive(61);
+  expect(look()[1]).toBe(-ENODATA);
+});
+
+test("features that change are told of, once the device is registered; what is no feature is not kept", () => {
+  const { xdp, dev } = setUp();
+  const told: number[] = [];
+  xdp.notifiers.registerNetdeviceNotifier({ netdeviceEvent: (event) => void told.push(event) });
+  xdp.features.xdpSetFeaturesFlag(dev, 3);
+  expect([dev.xdpFeatures, told]).toEqual([3, []]);
+  xdp.notifiers.callNetdeviceNotifiers(NETDEV_REGISTER, dev);
+  xdp.features.xdpSetFeaturesFlag(dev, 3);
+  xdp.features.xdpSetFeaturesFlag(dev, 0xfff);
+  expect([dev.xdpFeatures, told]).toEqual([0x7f, [NETDEV_REGISTER, NETDEV_XDP_FEAT_CHANGE]]);
 });
 
 describe("a program that is no good", () => {

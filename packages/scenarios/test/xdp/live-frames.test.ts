@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { E2BIG, EINVAL, ENOMEM, NSEC_PER_SEC } from "@netmem/kernel/api";
 import { LIVE_FRAME_MAX_BYTES, PRESETS, PRESET_NAMES, testRunXdpLive, type LiveFramesOptions, type LiveFramesResult, type PresetName } from "@netmem/machine";
+import { GFP_KERNEL } from "@netmem/mm/api";
 import type { ReceiveSocket } from "@netmem/net-core/api";
-import { CPUMAP_BATCH, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type CpuMap } from "@netmem/xdp/api";
+import { CPUMAP_BATCH, XDP_ABORTED, XDP_COPY, XDP_DROP, XDP_PASS, XDP_TX, type CpuMap, type XskMap } from "@netmem/xdp/api";
 import { SendingDevice, XdpBench } from "./xdp-bench.ts";
 
 /** A machine on which frames can be run, and a socket that keeps what comes up. */
@@ -103,6 +104,26 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     bench.socket.close();
     bench.after(2 * NSEC_PER_SEC);
     expect([result.pool!.dead, bench.counts(result)[0] - bench.counts(result)[1]]).toEqual([true, 0]);
+  });
+
+  test("XDP_TX from a device that can send, and a redirect to a socket: frames leave by the one, bytes are copied by the other", () => {
+    const bench = new LiveBench(preset);
+    const out = new SendingDevice(bench, "lo1");
+    const { afXdp, maps } = bench.machine.xdp;
+    const socket = afXdp.createSocket();
+    const pages = Array.from({ length: 4 }, () => bench.machine.mm.pages.allocPages(GFP_KERNEL, 0, 0)!);
+    for (const errno of [socket.umemReg(pages, 2048, 0, 0), socket.rxRing(8), socket.fillRing(8), socket.completionRing(8), socket.bind(out.dev, 0, XDP_COPY, null)]) expect(errno).toBe(0);
+    const fill = socket.fill!;
+    for (; fill.producer < 4; fill.producer++) fill.addr[fill.producer] = fill.producer * 2048;
+    const map = maps.createXskMap(1) as XskMap;
+    map.mapUpdateElem(0, socket, 0);
+    let n = 0;
+    const result = bench.run({ prog: bench.prog((ctx) => (n++ % 2 === 0 ? XDP_TX : ctx.redirectMap(map, 0, 0)), "both", false), dev: out.dev, repeat: 10 });
+    // Four chunks: the fifth packet finds none.
+    expect([result.tx, result.redirect, result.redirectErrors, out.frames.length, socket.rx!.producer, socket.statistics().rxDropped]).toEqual([5, 5, 1, 5, 4, 1]);
+    out.complete(bench);
+    bench.after(2 * NSEC_PER_SEC);
+    expect([result.pool!.dead, bench.kinds()]).toEqual([true, []]);
   });
 
   test("what a program changed in a page is still changed when the page comes again; bounds are as they were", () => {

@@ -1,5 +1,5 @@
 import { ETH_DATA_LEN, ETH_HLEN } from "./ethernet.ts";
-import type { XdpDeviceOps } from "./device-ops.ts";
+import type { XdpDeviceOps, XdpMetadataOps } from "./device-ops.ts";
 import type { XdpProg } from "./program.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
 
@@ -148,7 +148,9 @@ export class NetDevice {
   xdpDriverProg: XdpProg | null;
   /** Null: no XDP in this driver. It sets both, and how many segments zero-copy may have. */
   xdpOps: XdpDeviceOps | null;
-  /** Bits of `NETDEV_XDP_ACT_*`. @kernel xdp_features */
+  /** Null: its NIC says nothing of packets. @kernel xdp_metadata_ops */
+  xdpMetadataOps: XdpMetadataOps | null;
+  /** Bits of `NETDEV_XDP_ACT_*`; see `xdpSetFeaturesFlag`. @kernel xdp_features */
   xdpFeatures: number;
   /** @kernel xdp_zc_max_segs */
   xdpZcMaxSegs: number;
@@ -174,6 +176,7 @@ export class NetDevice {
     this.xdpGenericProg = null;
     this.xdpDriverProg = null;
     this.xdpOps = null;
+    this.xdpMetadataOps = null;
     this.xdpFeatures = 0;
     this.xdpZcMaxSegs = 1;
     this.mtu = ETH_DATA_LEN;

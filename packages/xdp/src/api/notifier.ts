@@ -3,6 +3,7 @@ import type { NetDevice } from "./net-device.ts";
 /** @kernel enum netdev_cmd (include/linux/netdevice.h) */
 export const NETDEV_REGISTER = 5;
 export const NETDEV_UNREGISTER = 6;
+export const NETDEV_XDP_FEAT_CHANGE = 40;
 
 /** Somebody who wants to know what happens to devices. @kernel struct notifier_block */
 export interface NetdeviceNotifier {

@@ -51,6 +51,12 @@ export interface XdpMd {
   readonly loadBytes: (offset: number, target: Uint8Array, bytes: number) => number;
   /** The same, into the packet. @kernel bpf_xdp_store_bytes */
   readonly storeBytes: (offset: number, source: Uint8Array, bytes: number) => number;
+  /** When the NIC received it, in ns of its clock. -EOPNOTSUPP: this NIC does not say; -ENODATA: not of this packet. @kernel bpf_xdp_metadata_rx_timestamp (net/core/xdp.c) */
+  readonly metadataRxTimestamp: () => number;
+  /** Its flow's hash, 32 bits, or as above. @kernel bpf_xdp_metadata_rx_hash */
+  readonly metadataRxHash: () => number;
+  /** The VLAN tag that the NIC took off: protocol in the upper 16 bits, TCI in the lower; or as above. @kernel bpf_xdp_metadata_rx_vlan_tag */
+  readonly metadataRxVlanTag: () => number;
   /** To another device: XDP_REDIRECT, for the program to answer; XDP_ABORTED with any flag. @kernel bpf_redirect, bpf_xdp_redirect */
   readonly redirect: (ifindex: number, flags: number) => number;
   /**

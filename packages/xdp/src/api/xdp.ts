@@ -1,5 +1,6 @@
 import type { XdpBuffs } from "./buffs.ts";
 import type { DevicesByIndex, XdpMaps } from "./maps.ts";
+import type { XdpDeviceFeatures } from "./device-ops.ts";
 import type { NetdeviceNotifiers } from "./notifier.ts";
 import type { XdpPrograms } from "./program.ts";
 import type { FrameReceiver } from "./receiver.ts";
@@ -22,6 +23,7 @@ export interface Xdp {
   readonly maps: XdpMaps;
   readonly redirect: XdpRedirect;
   readonly devices: DevicesByIndex;
+  readonly features: XdpDeviceFeatures;
   readonly afXdp: AfXdp;
   /** The stack above, once it is there. Keeps both. Process context. */
   readonly connectStack: (receiver: FrameReceiver, transmitter: XskTransmitter) => void;
