@@ -89,6 +89,7 @@ describe("verdicts and pages", () => {
     expect(out).toContain("XDP program program.js in the driver\n");
     const rows = Object.fromEntries(out.split("\n").filter((line) => / {2}/.test(line)).map((line) => line.split(/ {2,}/) as [string, string]));
     expect([rows["XDP_DROP"], rows["XDP_PASS"], rows["no verdict"], rows["packets delivered"], rows["packets dropped"]]).toEqual(["20", "10", "0", "10", "20"]);
+    expect(out).toContain("\nThe program let 10 packets pass and dropped 20.\n");
     expect(Number(rows["model packets per second"]!.replaceAll(" ", ""))).toBeGreaterThan(0);
   });
 

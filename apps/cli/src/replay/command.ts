@@ -58,10 +58,11 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   const inputs = loadCaptures(paths, cwd);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
-  await warmUp(frames, options, program);
+  const timed = await instanceOf(program);
+  warmUp(frames, options, timed);
   const first: DesignResult[] = [];
   for (const design of options.designs) first.push(await runWithProgress(design, frames, options, terminal, program));
-  const runs = await timeAgain(first, frames, options, program);
+  const runs = timeAgain(first, frames, options, timed);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
@@ -81,26 +82,31 @@ function notesOn({ path, capture }: LoadedCapture): string[] {
 }
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
-async function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramModule | null): Promise<void> {
+function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: RunProgram | null): void {
   const repeated: WireFrame[] = [];
   for (let bytes = 0; frames.length > 0 && repeated.length < WARM_UP_FRAMES && bytes < WARM_UP_BYTES;) {
     const frame = frames[repeated.length % frames.length]!;
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
-  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, await instanceOf(program));
+  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program);
 }
 
 async function instanceOf(program: ProgramModule | null): Promise<RunProgram | null> {
   return program === null ? null : { path: program.path, instance: await program.instantiate() };
 }
 
-/** The runs with the median time of several rounds, the designs in turn; all else is the same in each round. */
-async function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, program: ProgramModule | null): Promise<readonly DesignResult[]> {
-  const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / Math.max(1, frames.length)));
-  const times = first.map((run) => [run.nsPerPacket]);
-  for (let round = 1; frames.length > 0 && round < rounds; round++) {
-    for (const [i, { design }] of first.entries()) times[i]!.push(runDesign(design, frames, options, {}, await instanceOf(program)).nsPerPacket);
+/**
+ * The runs with the median time of several rounds, the designs in turn; all else is the same in each round. With a program only these rounds are
+ * timed: each run before had an instance of its own, which the engine had to compile for anew.
+ */
+function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: RunProgram | null): readonly DesignResult[] {
+  if (frames.length === 0) return first;
+  const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / frames.length));
+  const times = first.map((run) => (timed === null ? [run.nsPerPacket] : []));
+  if (timed !== null) warmUp(frames, options, timed);
+  for (let round = timed === null ? 1 : 0; round < rounds; round++) {
+    for (const [i, { design }] of first.entries()) times[i]!.push(runDesign(design, frames, options, {}, timed).nsPerPacket);
   }
   return first.map((run, i) => ({ ...run, nsPerPacket: times[i]!.toSorted((a, b) => a - b)[times[i]!.length >> 1]! }));
 }

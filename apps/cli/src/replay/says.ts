@@ -5,7 +5,22 @@ import type { DesignRun } from "./run.ts";
 export function says(runs: readonly DesignRun[]): string {
   const { delivered, dropped, xdp } = runs[0]!;
   if (delivered.packets + dropped + (xdp === undefined ? 0 : xdp.sent.eth0 + xdp.sent.eth1) === 0) return "There was no packet to replay.";
-  return `${memorySentence(runs)}\n${pathSentence(runs)}`;
+  return [...(xdp === undefined ? [] : [programSentence(runs)]), memorySentence(runs), pathSentence(runs)].join("\n");
+}
+
+/** What the program said of the packets, and what has come of those that no stack sees. */
+function programSentence(runs: readonly DesignRun[]): string {
+  const said = alike(runs, ({ xdp }) => {
+    const { pass, drop, tx, redirect, aborted } = xdp!.verdicts;
+    const parts = [`let ${counted(pass, "packet")} pass`];
+    if (drop > 0) parts.push(`dropped ${grouped(drop)}`);
+    if (aborted > 0) parts.push(`aborted ${grouped(aborted)}`);
+    if (tx > 0) parts.push(`sent ${grouped(tx)} back${xdp!.sent.eth0 === tx ? "" : ` (${grouped(xdp!.sent.eth0)} left)`}`);
+    if (redirect > 0) parts.push(`redirected ${grouped(redirect)} (${grouped(xdp!.sent.eth1)} left by eth1)`);
+    if (xdp!.faulty > 0) parts.push(`had no verdict for ${grouped(xdp!.faulty)}`);
+    return listed(parts);
+  });
+  return `The program ${listed(said.map(([what, group]) => `${what}${said.length > 1 ? ` (${names(group)})` : ""}`))}.`;
 }
 
 function memorySentence(runs: readonly DesignRun[]): string {
