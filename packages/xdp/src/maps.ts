@@ -1,6 +1,7 @@
 import { E2BIG, EINVAL } from "@netmem/kernel/api";
 import { BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH, type CpuMap, type DevMap, type XdpMaps, type XskMap } from "./api/index.ts";
-import { CpuMapTable, type CpuMapParts } from "./cpumap.ts";
+import type { CpuMapParts } from "./cpumap-entry.ts";
+import { CpuMapTable } from "./cpumap.ts";
 import { DevMapTable } from "./devmap.ts";
 import type { DeviceTable } from "./devices.ts";
 import { XskMapTable } from "./xskmap.ts";

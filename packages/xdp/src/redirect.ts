@@ -4,10 +4,11 @@ import {
   type GenericPacket, type GenericRedirect, type GenericTarget, type NetDevice, type XdpBuff, type XdpFrame, type XdpProbe, type XdpProg, type XdpRedirect, type XdpReturn,
 } from "./api/index.ts";
 import type { PacketBuffs } from "./buffs.ts";
-import type { CpuMapEntry, CpuQueue } from "./cpumap.ts";
+import type { CpuMapEntry, CpuQueue } from "./cpumap-entry.ts";
 import type { DeviceQueues } from "./device-queues.ts";
 import type { DeviceTable } from "./devices.ts";
-import type { DevMapDst, DevMapRedirect, DevMapTable } from "./devmap.ts";
+import type { DevMapRedirect } from "./devmap-redirect.ts";
+import type { DevMapDst, DevMapTable } from "./devmap.ts";
 import { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
 import { NO_MAP, type RedirectInfo, type RedirectTargets } from "./redirect-info.ts";

@@ -1,5 +1,5 @@
 import type { RedirectMap, XdpSocket } from "./api/index.ts";
-import type { CpuMapEntry } from "./cpumap.ts";
+import type { CpuMapEntry } from "./cpumap-entry.ts";
 import type { DevMapDst } from "./devmap.ts";
 
 export type RedirectTarget = DevMapDst | CpuMapEntry | XdpSocket;

@@ -8,7 +8,7 @@ import { PlainPageModel } from "./page-models.ts";
 import { PacketBuffs } from "./buffs.ts";
 import { DeviceQueues } from "./device-queues.ts";
 import { DeviceFeatures, DeviceTable } from "./devices.ts";
-import { DevMapRedirect } from "./devmap.ts";
+import { DevMapRedirect } from "./devmap-redirect.ts";
 import { FrameStructs } from "./frames.ts";
 import { MapFactory } from "./maps.ts";
 import { NetdevChain } from "./notifier.ts";
