@@ -1,6 +1,6 @@
 import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
 import { XDP_DATES_6_18, type XdpDates } from "@netmem/xdp";
-import type { ReturnPathName } from "@netmem/xdp/api";
+import { XDP_METALEN_MAX, XDP_METALEN_MAX_OLD, type ReturnPathName } from "@netmem/xdp/api";
 import { PAGE_POOL_DATES_6_18, type PagePoolDates } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 
@@ -72,6 +72,7 @@ const STOCK: Preset = {
   framesRecycle: false,
   xdp: {
     framesFollowPointer: false,
+    metalenMax: XDP_METALEN_MAX_OLD,
     hasMultiBuffer: false,
     hasBroadcast: false,
     devmapRunsAtFlush: false,
@@ -108,7 +109,7 @@ const V6_8: Preset = {
   sharedRelease: "pp-ref-count",
   smallHeads: true,
   framesRecycle: true,
-  xdp: { ...V6_1.xdp, framesFollowPointer: true, asksFeatures: true, xskHasMultiBuffer: true },
+  xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },
 };

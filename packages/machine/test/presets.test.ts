@@ -21,6 +21,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["xdp.framesFollowPointer", false, true, 603],
   ["xdp.asksFeatures", false, true, 603],
   ["xdp.xskHasMultiBuffer", false, true, 606],
+  ["xdp.metalenMax", 32, 255, 608],
   ["xdp.redirectEndsWithContext", false, true, 611],
   ["xdp.cpumapFlushesNoDirect", false, true, 617],
   ["xdp.cpumapRunsEverySkb", false, true, 615],

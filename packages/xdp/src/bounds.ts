@@ -25,11 +25,11 @@ export function adjustHead(buff: XdpBuff, delta: number): number {
 }
 
 /** @kernel bpf_xdp_adjust_meta (net/core/filter.c) */
-export function adjustMeta(buff: XdpBuff, delta: number): number {
+export function adjustMeta(buff: XdpBuff, delta: number, metalenMax: number): number {
   if (xdpDataMetaUnsupported(buff)) return -ENOTSUPP;
   const dataMeta = buff.dataMeta + delta;
   if (!(dataMeta >= buff.dataHardStart + XDP_FRAME_BYTES && dataMeta <= buff.data)) return -EINVAL;
-  if (xdpMetalenInvalid(buff.data - dataMeta)) return -EACCES;
+  if (xdpMetalenInvalid(buff.data - dataMeta, metalenMax)) return -EACCES;
   buff.dataMeta = dataMeta;
   return 0;
 }

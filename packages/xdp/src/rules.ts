@@ -1,7 +1,11 @@
+import { XDP_METALEN_MAX } from "./api/index.ts";
+
 /** The dated behaviours of the XDP layer, resolved once; see the presets of the machine. */
 export interface XdpDates {
   /** From 6.3: a page_pool frame's page says whose it is, and its mem id is not looked up. */
   readonly framesFollowPointer: boolean;
+  /** Bytes of metadata that a packet may have: XDP_METALEN_MAX from 6.8, XDP_METALEN_MAX_OLD before. */
+  readonly metalenMax: number;
   /** From 5.18: packets in several buffers reach programs that say they can take them. */
   readonly hasMultiBuffer: boolean;
   /** From 5.14 (e624d4ed4aa8): a redirect may go to all of a devmap. */
@@ -22,6 +26,7 @@ export interface XdpDates {
 
 export const XDP_DATES_6_18: XdpDates = {
   framesFollowPointer: true,
+  metalenMax: XDP_METALEN_MAX,
   hasMultiBuffer: true,
   hasBroadcast: true,
   devmapRunsAtFlush: true,

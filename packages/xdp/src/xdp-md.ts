@@ -18,8 +18,9 @@ export class ProgramContext implements XdpMd {
   private at: number;
   private readonly xdpReturn: XdpReturn;
   private readonly targets: RedirectTargets;
+  private readonly metalenMax: number;
 
-  constructor(xdpReturn: XdpReturn, targets: RedirectTargets) {
+  constructor(xdpReturn: XdpReturn, targets: RedirectTargets, metalenMax: number) {
     this.buff = null;
     this.linear = 0;
     this.meta = 0;
@@ -27,6 +28,7 @@ export class ProgramContext implements XdpMd {
     this.at = 0;
     this.xdpReturn = xdpReturn;
     this.targets = targets;
+    this.metalenMax = metalenMax;
   }
 
   /** The packet has a head that the CPU can read. */
@@ -117,7 +119,7 @@ export class ProgramContext implements XdpMd {
 
   adjustMeta(delta: number): number {
     const buff = this.packet();
-    return this.moved(buff, Number.isInteger(delta) ? adjustMeta(buff, delta) : -EINVAL);
+    return this.moved(buff, Number.isInteger(delta) ? adjustMeta(buff, delta, this.metalenMax) : -EINVAL);
   }
 
   loadBytes(offset: number, target: Uint8Array, bytes: number): number {

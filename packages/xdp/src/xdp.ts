@@ -72,7 +72,7 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
   const stack = new Stack();
 
   const targets = new RedirectTargets(context, nrCpus, dates.hasBroadcast, dates.redirectEndsWithContext);
-  const programs = new Programs(new ProgramContext(xdpReturn, targets), reports, probe, dates.hasMultiBuffer);
+  const programs = new Programs(new ProgramContext(xdpReturn, targets, dates.metalenMax), reports, probe, dates.hasMultiBuffer);
   const onFrame = new ProgramOnFrame(structs, buffs, programs);
   const deviceQueues = new DeviceQueues(context, nrCpus, xdpReturn, programs, onFrame, probe);
   const devmap = new DevMapRedirect(deviceQueues, buffs, xdpReturn, dates.asksFeatures);

@@ -22,7 +22,7 @@ export interface LiveFramesOptions {
   readonly dev: NetDevice;
   /** The packet, from its Ethernet header on; copied into each page when the pool takes it, and not again: what a program changes stays changed. */
   readonly data: Uint8Array;
-  /** Metadata in front of it, 0 to 252 bytes. */
+  /** Metadata in front of it, 0 to 252 bytes, before 6.8 to 32. */
   readonly meta?: Uint8Array;
   /** Packets; default 1. */
   readonly repeat?: number;
@@ -98,7 +98,7 @@ class LiveRun {
     const { pagePools, xdp, mm } = this.#machine;
     const packetBytes = this.#packet.bytes.length;
     if (this.#batchSize > TEST_XDP_MAX_BATCH) return -E2BIG;
-    if (packetBytes - this.#metaBytes < ETH_HLEN || packetBytes - this.#metaBytes > LIVE_FRAME_MAX_BYTES || xdpMetalenInvalid(this.#metaBytes)) return -EINVAL;
+    if (packetBytes - this.#metaBytes < ETH_HLEN || packetBytes - this.#metaBytes > LIVE_FRAME_MAX_BYTES || xdpMetalenInvalid(this.#metaBytes, this.#machine.preset.xdp.metalenMax)) return -EINVAL;
     const { rxq } = this.#buff;
     const pool = pagePools.create({
       flags: 0, order: 0, poolSize: this.#batchSize, nid: NUMA_NO_NODE, dev: null, napi: null, dmaDir: 0, maxLen: 0, offset: 0, netdev: null,

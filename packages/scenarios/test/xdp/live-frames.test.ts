@@ -161,7 +161,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     }
     expect(() => bench.run({ prog, cpu: 99 })).toThrow(/machine: live frames cpu = 99: this machine has CPUs 0 to 1/);
     expect(bench.machine.pagePools.pools().length).toBe(pools);
-    expect([bench.run({ prog, repeat: 0 }).packets, bench.run({ prog, batchSize: 0, repeat: 65, data: new Uint8Array(LIVE_FRAME_MAX_BYTES), meta: new Uint8Array(252) }).packets, LIVE_FRAME_MAX_BYTES]).toEqual([1, 65, 3408]);
+    expect([bench.run({ prog, repeat: 0 }).packets, bench.run({ prog, batchSize: 0, repeat: 65, data: new Uint8Array(LIVE_FRAME_MAX_BYTES), meta: new Uint8Array(32) }).packets, LIVE_FRAME_MAX_BYTES]).toEqual([1, 65, 3408]);
     expect(() => bench.run({ prog, repeat: -1 })).toThrow(/machine: live frames repeat = -1: give a whole number, 0 or more/);
   });
 

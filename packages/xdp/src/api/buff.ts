@@ -172,7 +172,11 @@ export function xdpDataMetaUnsupported(buff: XdpBuff): boolean {
   return buff.dataMeta > buff.data;
 }
 
-/** Metadata is a multiple of 4 bytes, at most 252. @kernel xdp_metalen_invalid */
-export function xdpMetalenInvalid(metalen: number): boolean {
-  return (metalen & 3) !== 0 || metalen > 255;
+/** Most metadata that a packet may have: what a byte can say, from 6.8 (2ebe81c81435); before, this. @kernel xdp_metalen_invalid */
+export const XDP_METALEN_MAX = 255;
+export const XDP_METALEN_MAX_OLD = 32;
+
+/** Metadata is a multiple of 4 bytes, at most `most`. @kernel xdp_metalen_invalid (include/net/xdp.h) */
+export function xdpMetalenInvalid(metalen: number, most: number): boolean {
+  return (metalen & 3) !== 0 || metalen > most;
 }

@@ -45,7 +45,7 @@ export interface XdpMd {
    * less than an Ethernet header is left; -EOPNOTSUPP: fragments of a queue that does not say how large their buffers are. @kernel bpf_xdp_adjust_tail
    */
   readonly adjustTail: (delta: number) => number;
-  /** Moves the start of metadata. -ENOTSUPP: not with this driver; -EINVAL: into the frame's struct, or behind the packet's start; -EACCES: no multiple of 4, or above 252. @kernel bpf_xdp_adjust_meta */
+  /** Moves the start of metadata. -ENOTSUPP: not with this driver; -EINVAL: into the frame's struct, or behind the packet's start; -EACCES: no multiple of 4, or above 252 (32 before 6.8). @kernel bpf_xdp_adjust_meta */
   readonly adjustMeta: (delta: number) => number;
   /** Copies `bytes` from `offset`, fragments included, to the start of `target`. -EINVAL: outside the packet; -EFAULT: above 65535, or `target` too small. @kernel bpf_xdp_load_bytes */
   readonly loadBytes: (offset: number, target: Uint8Array, bytes: number) => number;
