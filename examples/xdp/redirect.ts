@@ -1,11 +1,6 @@
 // Sends TCP out of a second device through a devmap, and every other packet to CPU 1.
-import { XDP_PASS, type CpuMap, type DevMap, type XdpMaps, type XdpMd } from "@netmem/xdp/api";
-
-interface Environment {
-  readonly ifindex: { readonly eth0: number; readonly eth1: number };
-  readonly maps: XdpMaps;
-  readonly cpus: number;
-}
+import type { XdpEnvironment } from "@netmem/cli/xdp";
+import { XDP_PASS, type CpuMap, type DevMap, type XdpMd } from "@netmem/xdp/api";
 
 const TCP = 6;
 let devices: DevMap;
@@ -14,10 +9,10 @@ let cpus: CpuMap;
 export const frags = true;
 
 /** Called once before the packets of a run. */
-export function setup({ maps, ifindex }: Environment): void {
-  devices = maps.createDevMap(4) as DevMap;
+export function setup({ maps, ifindex }: XdpEnvironment): void {
+  devices = maps.createDevMap(4);
   devices.mapUpdateElem(0, ifindex.eth1, null, 0);
-  cpus = maps.createCpuMap(2) as CpuMap;
+  cpus = maps.createCpuMap(2);
   cpus.mapUpdateElem(1, 512, null, 0);
 }
 

@@ -11,4 +11,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 const { runCli } = await import("./program.ts");
-process.exitCode = await runCli(process.argv.slice(2));
+const code = await runCli(process.argv.slice(2));
+// A user's program may have left a timer behind, and what is written must be out first.
+process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));

@@ -1,5 +1,5 @@
 import { EBUSY, EEXIST, EINVAL, EOPNOTSUPP } from "@netmem/kernel/api";
-import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice, type XdpProg } from "@netmem/xdp/api";
+import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, checkXdpProg, type NetDevice, type XdpProg } from "@netmem/xdp/api";
 import {
   XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE, XDP_FLAGS_SKB_MODE, XDP_FLAGS_UPDATE_IF_NOEXIST, type XdpAttachment,
 } from "./api/index.ts";
@@ -10,6 +10,7 @@ const KNOWN: number = MODES | XDP_FLAGS_UPDATE_IF_NOEXIST | XDP_FLAGS_REPLACE;
 /** @kernel dev_xdp_attach, dev_xdp_install (net/core/dev.c) */
 export class XdpAttachments implements XdpAttachment {
   devXdpAttach(dev: NetDevice, prog: XdpProg | null, flags: number, old: XdpProg | null): number {
+    checkXdpProg("devXdpAttach", prog);
     const modes = flags & MODES;
     if ((flags & ~KNOWN) !== 0 || (modes & (modes - 1)) !== 0) return -EINVAL;
     // Without a mode it is the driver's, if that can. @kernel dev_xdp_mode

@@ -5,6 +5,7 @@ import {
 } from "./api/index.ts";
 import type { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
+import type { RedirectCounts } from "./redirect-stats.ts";
 import type { PacketRedirect } from "./redirect.ts";
 import type { Stack } from "./stack.ts";
 
@@ -28,6 +29,7 @@ export interface CpuMapParts {
   readonly onFrame: ProgramOnFrame;
   readonly stack: Stack;
   readonly redirect: PacketRedirect;
+  readonly stats: RedirectCounts;
   readonly probe: XdpProbe | null;
   /** From 6.17 NO_DIRECT lasts until redirects are flushed. */
   readonly flushesNoDirect: boolean;
@@ -109,7 +111,7 @@ export class CpuMapEntry {
   private intoRing(bq: CpuQueue, inPoll: boolean): void {
     const { q, count } = bq;
     if (count === 0) return;
-    const { xdpReturn, probe } = this.parts;
+    const { xdpReturn, stats, probe } = this.parts;
     let drops = 0;
     for (let i = 0; i < count; i++) {
       const frame = q[i]!;
@@ -121,6 +123,7 @@ export class CpuMapEntry {
       q[i] = null;
     }
     bq.count = 0;
+    stats.cpumapDrops += drops;
     if (probe !== null) probe.xdpCpumapEnqueue(this.mapId, count, drops, this.cpu);
   }
 
@@ -141,7 +144,7 @@ export class CpuMapEntry {
 
   /** One batch. @kernel cpu_map_kthread_run */
   private run(): number {
-    const { kernel, stack, probe } = this.parts;
+    const { kernel, stack, stats, probe } = this.parts;
     if (this.ring.isEmpty() || stack.receiver === null) {
       this.slept = true;
       if (this.stopping) this.end();
@@ -170,6 +173,7 @@ export class CpuMapEntry {
       this.frames[i] = null;
       this.packets[i] = null;
     }
+    stats.cpumapDrops += kmemDrops;
     if (probe !== null) probe.xdpCpumapKthread(this.mapId, frames + packets, kmemDrops, sched, this.passed, this.dropped, this.redirects);
     kernel.softirqs.localBhEnable();
     return TASK_AGAIN;
@@ -198,7 +202,7 @@ export class CpuMapEntry {
 
   /** Those that pass move to the front. @kernel cpu_map_bpf_prog_run_xdp */
   private filterFrames(prog: XdpProg, count: number): void {
-    const { xdpReturn, onFrame, redirect } = this.parts;
+    const { xdpReturn, onFrame, redirect, stats } = this.parts;
     this.framesUp = 0;
     for (let i = 0; i < count; i++) {
       const frame = this.frames[i]!;
@@ -210,6 +214,8 @@ export class CpuMapEntry {
         if (act > XDP_REDIRECT || act < 0) onFrame.warnInvalid(prog, act);
         xdpReturn.xdpReturnFrame(frame);
         this.dropped++;
+        // A redirect that failed is counted as such.
+        if (act !== XDP_REDIRECT) stats.cpumapDrops++;
       }
     }
   }
@@ -242,6 +248,7 @@ export class CpuMapEntry {
     if (act > XDP_REDIRECT || act < 0) this.parts.onFrame.warnInvalid(prog, act);
     receiver.dropPacket(packet);
     this.dropped++;
+    this.parts.stats.cpumapDrops++;
     return false;
   }
 }

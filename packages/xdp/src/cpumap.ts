@@ -1,5 +1,5 @@
 import { E2BIG, EEXIST, EINVAL, ENODEV, EOVERFLOW } from "@netmem/kernel/api";
-import { BPF_EXIST, BPF_MAP_TYPE_CPUMAP, BPF_NOEXIST, CPU_MAP_MAX_QSIZE, type CpuMap, type XdpProg } from "./api/index.ts";
+import { BPF_EXIST, BPF_MAP_TYPE_CPUMAP, BPF_NOEXIST, CPU_MAP_MAX_QSIZE, checkXdpProg, type CpuMap, type XdpProg } from "./api/index.ts";
 import { CpuMapEntry, type CpuMapParts } from "./cpumap-entry.ts";
 import type { TargetMap } from "./target-map.ts";
 
@@ -19,6 +19,7 @@ export class CpuMapTable implements CpuMap, TargetMap {
   }
 
   mapUpdateElem(cpu: number, qsize: number, prog: XdpProg | null, flags: number): number {
+    checkXdpProg("cpumap entry", prog);
     if (!(flags >= 0 && flags <= BPF_EXIST)) return -EINVAL;
     if (!(Number.isInteger(cpu) && cpu >= 0 && cpu < this.maxEntries)) return -E2BIG;
     if (flags === BPF_NOEXIST) return -EEXIST;

@@ -4,6 +4,7 @@ import {
 } from "./api/index.ts";
 import { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
+import type { RedirectCounts } from "./redirect-stats.ts";
 
 /** Frames of one CPU that wait for one device. @kernel struct xdp_dev_bulk_queue (kernel/bpf/devmap.c) */
 class DeviceQueue {
@@ -43,9 +44,10 @@ export class DeviceQueues {
   private readonly xdpReturn: XdpReturn;
   private readonly programs: XdpPrograms;
   private readonly onFrame: ProgramOnFrame;
+  private readonly stats: RedirectCounts;
   private readonly probe: XdpProbe | null;
 
-  constructor(context: ExecutionContext, nrCpus: number, xdpReturn: XdpReturn, programs: XdpPrograms, onFrame: ProgramOnFrame, probe: XdpProbe | null) {
+  constructor(context: ExecutionContext, nrCpus: number, xdpReturn: XdpReturn, programs: XdpPrograms, onFrame: ProgramOnFrame, stats: RedirectCounts, probe: XdpProbe | null) {
     this.queues = [];
     this.flushLists = [];
     for (let cpu = 0; cpu < nrCpus; cpu++) this.flushLists.push(new FlushList());
@@ -54,6 +56,7 @@ export class DeviceQueues {
     this.xdpReturn = xdpReturn;
     this.programs = programs;
     this.onFrame = onFrame;
+    this.stats = stats;
     this.probe = probe;
   }
 
@@ -65,6 +68,7 @@ export class DeviceQueues {
     // Still full: it is being sent by this very call's caller.
     if (bq.count === DEV_MAP_BULK_SIZE) {
       this.xdpReturn.xdpReturnFrameRxNapi(frame);
+      this.stats.devmapDrops++;
       return;
     }
     // Every frame of a NAPI run comes from one device, and what waits is flushed before it ends.
@@ -91,6 +95,7 @@ export class DeviceQueues {
     for (const bq of this.queues[dev.ifindex] ?? []) {
       const { count } = bq;
       bq.count = 0;
+      this.stats.devmapDrops += count;
       for (let i = 0; i < count; i++) {
         this.xdpReturn.xdpReturnFrame(bq.q[i]!);
         bq.q[i] = null;
@@ -128,6 +133,7 @@ export class DeviceQueues {
     }
     for (let i = 0; i < queued; i++) q[i] = null;
     bq.sending = false;
+    this.stats.devmapDrops += queued - sent;
     if (this.probe !== null) this.probe.xdpDevmapXmit(devRx, dev, sent, queued - sent, err);
   }
 

@@ -5,18 +5,21 @@ import {
 } from "./api/index.ts";
 import type { DeviceQueues } from "./device-queues.ts";
 import type { DevMapDst, DevMapTable } from "./devmap.ts";
+import type { RedirectCounts } from "./redirect-stats.ts";
 
 /** Frames to devices, if those may send them. @kernel kernel/bpf/devmap.c */
 export class DevMapRedirect {
   private readonly queues: DeviceQueues;
   private readonly buffs: XdpBuffs;
   private readonly xdpReturn: XdpReturn;
+  private readonly stats: RedirectCounts;
   private readonly asksFeatures: boolean;
 
-  constructor(queues: DeviceQueues, buffs: XdpBuffs, xdpReturn: XdpReturn, asksFeatures: boolean) {
+  constructor(queues: DeviceQueues, buffs: XdpBuffs, xdpReturn: XdpReturn, stats: RedirectCounts, asksFeatures: boolean) {
     this.queues = queues;
     this.buffs = buffs;
     this.xdpReturn = xdpReturn;
+    this.stats = stats;
     this.asksFeatures = asksFeatures;
   }
 
@@ -40,6 +43,7 @@ export class DevMapRedirect {
       if (last !== null) {
         const clone = this.buffs.xdpfClone(frame);
         if (clone === null) return -ENOMEM;
+        this.stats.copies++;
         this.queues.enqueue(last.dev, clone, devRx, last.prog);
       }
       last = dst;

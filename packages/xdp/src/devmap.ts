@@ -1,5 +1,5 @@
 import { E2BIG, EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
-import { BPF_EXIST, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH, BPF_NOEXIST, type DevMap, type DevMapValue, type NetDevice, type XdpProg } from "./api/index.ts";
+import { BPF_EXIST, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH, BPF_NOEXIST, checkXdpProg, type DevMap, type DevMapValue, type NetDevice, type XdpProg } from "./api/index.ts";
 import type { DeviceTable } from "./devices.ts";
 import type { TargetMap } from "./target-map.ts";
 
@@ -35,6 +35,7 @@ export class DevMapTable implements DevMap, TargetMap {
   }
 
   mapUpdateElem(key: number, ifindex: number, prog: XdpProg | null, flags: number): number {
+    checkXdpProg("devmap entry", prog);
     if (!(flags >= 0 && flags <= BPF_EXIST)) return -EINVAL;
     const isArray = this.mapType === BPF_MAP_TYPE_DEVMAP;
     if (!(Number.isInteger(key) && key >= 0 && key < (isArray ? this.maxEntries : 2 ** 32))) return -E2BIG;

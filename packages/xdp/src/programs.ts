@@ -43,7 +43,7 @@ export class Programs implements XdpPrograms {
       return this.fault(prog, "xdp-program-fault", `threw ${reasonOf(error)}`);
     }
     ctx.leave();
-    if ((act | 0) === act || (Number.isInteger(act) && act >= 0 && act <= 0xffff_ffff)) return act;
+    if (typeof act === "number" && ((act | 0) === act || (Number.isInteger(act) && act >= 0 && act <= 0xffff_ffff))) return act;
     return this.fault(prog, "xdp-program-fault", `answered ${reasonOf(act)}, which is no verdict`);
   }
 
@@ -75,15 +75,17 @@ function reasonOf(thrown: unknown): string {
 function lineOf(thrown: unknown): string {
   const isError = typeof thrown === "object" && thrown !== null && "message" in thrown;
   const text = isError ? `${"name" in thrown ? String(thrown.name) : "Error"}: ${String(thrown.message)}` : describe(thrown);
-  const line = text.replace(/\s+/g, " ");
+  // Whatever is no character to print would reach the terminal of whoever reads the report.
+  const line = text.replace(/[\s\p{C}]+/gu, " ");
   return line.length > REASON_CHARACTERS ? `${line.slice(0, REASON_CHARACTERS)}…` : line;
 }
 
 function describe(value: unknown): string {
   switch (typeof value) {
     case "string": return JSON.stringify(value);
-    case "object": return value === null ? "null" : "an object";
+    case "object": return value === null ? "null" : value instanceof Promise ? "a promise" : "an object";
     case "function": return "a function";
+    case "bigint": return `${value}n`;
     default: return String(value);
   }
 }

@@ -1,4 +1,4 @@
-import type { ExecutionContext } from "@netmem/kernel/api";
+import { UsageError, errnoName, type ExecutionContext } from "@netmem/kernel/api";
 import {
   BPF_F_BROADCAST, BPF_F_EXCLUDE_INGRESS, BPF_MAP_TYPE_DEVMAP, BPF_MAP_TYPE_DEVMAP_HASH, BPF_MAP_TYPE_UNSPEC, XDP_ABORTED, XDP_REDIRECT, type RedirectMap,
 } from "./api/index.ts";
@@ -72,6 +72,7 @@ export class RedirectTargets {
   /** @kernel __bpf_xdp_redirect_map */
   redirectMap(redirectMap: RedirectMap, key: number, flags: number): number {
     const map = redirectMap as TargetMap;
+    if (typeof map?.target !== "function") refuse(redirectMap);
     const isDevMap = map.mapType === BPF_MAP_TYPE_DEVMAP || map.mapType === BPF_MAP_TYPE_DEVMAP_HASH;
     const known = isDevMap && this.hasBroadcast ? ACTION_MASK | BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS : ACTION_MASK;
     if ((flags & ~known) !== 0) return XDP_ABORTED;
@@ -91,6 +92,12 @@ export class RedirectTargets {
     if (info.flags !== 0) info.map = map;
     return XDP_REDIRECT;
   }
+}
+
+/** A map that could not be made is an errno. */
+function refuse(value: unknown): never {
+  const isErrno = typeof value === "number" && value < 0;
+  throw new UsageError("xdp", "redirectMap's map", isErrno ? errnoName(value) : value, isErrno ? "making it was refused, with this errno" : "give what a create function of the machine's maps answered");
 }
 
 function reset(info: RedirectInfo): void {

@@ -12,6 +12,7 @@ import type { DevMapDst, DevMapTable } from "./devmap.ts";
 import { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
 import { NO_MAP, type RedirectInfo, type RedirectTargets } from "./redirect-info.ts";
+import type { RedirectCounts } from "./redirect-stats.ts";
 import type { XskReceive } from "./xsk/receive.ts";
 import type { XskSocket } from "./xsk/socket.ts";
 
@@ -26,6 +27,7 @@ export interface RedirectParts {
   readonly xdpReturn: XdpReturn;
   readonly onFrame: ProgramOnFrame;
   readonly xsk: XskReceive;
+  readonly stats: RedirectCounts;
   readonly probe: XdpProbe | null;
   readonly devmapRunsAtFlush: boolean;
 }
@@ -41,6 +43,7 @@ export class PacketRedirect implements XdpRedirect {
   private readonly xdpReturn: XdpReturn;
   private readonly onFrame: ProgramOnFrame;
   private readonly xsk: XskReceive;
+  readonly stats: RedirectCounts;
   private readonly probe: XdpProbe | null;
   private readonly devmapRunsAtFlush: boolean;
   /** By CPU: whose frames wait for a ring. @kernel cpu_map_flush_list */
@@ -56,6 +59,7 @@ export class PacketRedirect implements XdpRedirect {
     this.xdpReturn = parts.xdpReturn;
     this.onFrame = parts.onFrame;
     this.xsk = parts.xsk;
+    this.stats = parts.stats;
     this.probe = parts.probe;
     this.devmapRunsAtFlush = parts.devmapRunsAtFlush;
     this.cpuFlushLists = [];
@@ -69,7 +73,7 @@ export class PacketRedirect implements XdpRedirect {
       info.mapId = 0;
       info.mapType = BPF_MAP_TYPE_UNSPEC;
       const errno = this.xsk.redirect(info.target as XskSocket, buff);
-      if (this.probe !== null) this.probe.xdpRedirect(prog, dev.ifindex, errno, 0, mapId, index);
+      this.told(prog, dev, errno, 0, mapId, index);
       return errno;
     }
     const frame = this.buffs.xdpConvertBuffToFrame(buff);
@@ -109,7 +113,9 @@ export class PacketRedirect implements XdpRedirect {
     info.mapId = 0;
     info.mapType = BPF_MAP_TYPE_UNSPEC;
     const result = this.genericTo(info, mapId, mapType, dev, packet, buff);
-    if (this.probe !== null) this.probe.xdpRedirect(prog, dev.ifindex, typeof result === "number" ? result : 0, typeof result === "object" && result.length === 1 ? result[0]!.dev.ifindex : 0, mapId, index);
+    const targets = typeof result === "object" ? result : [];
+    if (targets.length > 1) this.stats.copies += targets.length - 1;
+    this.told(prog, dev, typeof result === "number" ? result : 0, targets.length === 1 ? targets[0]!.dev.ifindex : 0, mapId, index);
     return result;
   }
 
@@ -143,7 +149,7 @@ export class PacketRedirect implements XdpRedirect {
     info.mapType = BPF_MAP_TYPE_UNSPEC;
     info.flags = 0;
     const errno = frame === null ? -EOVERFLOW : this.enqueue(info, mapId, mapType, flags, devRx, frame);
-    if (this.probe !== null) this.probe.xdpRedirect(prog, devRx.ifindex, errno, toIfindex(info, mapId, mapType), mapId, index);
+    this.told(prog, devRx, errno, this.probe === null ? 0 : toIfindex(info, mapId, mapType), mapId, index);
     return errno;
   }
 
@@ -154,6 +160,7 @@ export class PacketRedirect implements XdpRedirect {
         const { dev, prog } = info.target as DevMapDst;
         if (prog === null || this.devmapRunsAtFlush) return this.devmap.enqueue(dev, frame, devRx, prog);
         if (this.deviceQueues.passes(frame, dev, devRx, prog)) return this.devmap.enqueue(dev, frame, devRx, null);
+        this.stats.devmapDrops++;
         this.xdpReturn.xdpReturnFrameRxNapi(frame);
         return 0;
       }
@@ -174,8 +181,14 @@ export class PacketRedirect implements XdpRedirect {
     const errno = this.xsk.redirect(info.target as XskSocket, buff);
     // The socket has copied it, and returned what it was copied from.
     if (errno === 0) this.buffs.xdpScrubFrame(frame);
-    if (this.probe !== null) this.probe.xdpRedirect(prog, devRx.ifindex, errno, 0, mapId, index);
+    this.told(prog, devRx, errno, 0, mapId, index);
     return errno;
+  }
+
+  /** @kernel _trace_xdp_redirect_map, _trace_xdp_redirect_map_err */
+  private told(prog: XdpProg, dev: NetDevice, errno: number, toIfindex: number, mapId: number, index: number): void {
+    if (errno < 0) this.stats.failed(errno);
+    if (this.probe !== null) this.probe.xdpRedirect(prog, dev.ifindex, errno, toIfindex, mapId, index);
   }
 }
 

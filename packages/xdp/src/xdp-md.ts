@@ -173,7 +173,7 @@ export class ProgramContext implements XdpMd {
 
   private check(offset: number, width: number): void {
     if (offset >= -this.meta && offset + width <= this.linear && (offset | 0) === offset) return;
-    throw new UsageError("xdp", `access of ${width} byte${width === 1 ? "" : "s"} at offset`, offset, `the packet's linear part is 0 to ${this.linear}${this.meta > 0 ? `, its metadata −${this.meta} to 0` : ""}: test linearBytes first, or use loadBytes`);
+    throw new UsageError("xdp", `access of ${width} byte${width === 1 ? "" : "s"} at offset`, typeof offset === "number" ? offset : `a ${typeof offset}`, `the packet's linear part is 0 to ${this.linear}${this.meta > 0 ? `, its metadata −${this.meta} to 0` : ""}: test linearBytes first, or use loadBytes`);
   }
 
   /** @kernel __bpf_xdp_load_bytes, bpf_xdp_copy_buf (net/core/filter.c) */

@@ -15,6 +15,7 @@ import { NetdevChain } from "./notifier.ts";
 import { ProgramOnFrame } from "./program-on-frame.ts";
 import { Programs } from "./programs.ts";
 import { RedirectTargets } from "./redirect-info.ts";
+import { RedirectCounts } from "./redirect-stats.ts";
 import { PacketRedirect } from "./redirect.ts";
 import { MemModelTable } from "./registry.ts";
 import {
@@ -74,8 +75,9 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
   const targets = new RedirectTargets(context, nrCpus, dates.hasBroadcast, dates.redirectEndsWithContext);
   const programs = new Programs(new ProgramContext(xdpReturn, targets, dates.metalenMax), reports, probe, dates.hasMultiBuffer);
   const onFrame = new ProgramOnFrame(structs, buffs, programs);
-  const deviceQueues = new DeviceQueues(context, nrCpus, xdpReturn, programs, onFrame, probe);
-  const devmap = new DevMapRedirect(deviceQueues, buffs, xdpReturn, dates.asksFeatures);
+  const stats = new RedirectCounts();
+  const deviceQueues = new DeviceQueues(context, nrCpus, xdpReturn, programs, onFrame, stats, probe);
+  const devmap = new DevMapRedirect(deviceQueues, buffs, xdpReturn, stats, dates.asksFeatures);
 
   const umems = new Umems(pages, payload);
   const xskReceive = new XskReceive(context, nrCpus, umems, xdpReturn);
@@ -84,7 +86,7 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
   devices.onGone((dev) => binding.deviceGone(dev));
 
   const redirect = new PacketRedirect({
-    context, nrCpus, targets, devices, devmap, deviceQueues, buffs, xdpReturn, onFrame, xsk: xskReceive, probe, devmapRunsAtFlush: dates.devmapRunsAtFlush,
+    context, nrCpus, targets, devices, devmap, deviceQueues, buffs, xdpReturn, onFrame, xsk: xskReceive, stats, probe, devmapRunsAtFlush: dates.devmapRunsAtFlush,
   });
   return {
     structs,
@@ -95,7 +97,7 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
     xdpReturn,
     buffs,
     programs,
-    maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, probe, flushesNoDirect: dates.cpumapFlushesNoDirect, runsEverySkb: dates.cpumapRunsEverySkb }, binding.maps),
+    maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, stats, probe, flushesNoDirect: dates.cpumapFlushesNoDirect, runsEverySkb: dates.cpumapRunsEverySkb }, binding.maps),
     redirect,
     devices,
     features: new DeviceFeatures(devices, notifiers),

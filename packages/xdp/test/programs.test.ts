@@ -224,7 +224,11 @@ describe("a program that is no good", () => {
     ["answers nothing", () => undefined as unknown as number, "answered undefined, which is no verdict"],
     ["answers a half", () => 1.5, "answered 1.5, which is no verdict"],
     ["answers text", () => "XDP_PASS" as unknown as number, 'answered "XDP_PASS", which is no verdict'],
-    ["answers a promise", () => Promise.resolve(2) as unknown as number, "answered an object, which is no verdict"],
+    ["answers a promise", () => Promise.resolve(2) as unknown as number, "answered a promise, which is no verdict"],
+    ["answers a BigInt", () => 2n as unknown as number, "answered 2n, which is no verdict"],
+    ["answers a symbol", () => Symbol("x") as unknown as number, "answered Symbol(x), which is no verdict"],
+    ["answers what becomes a number when asked", () => ({ valueOf: () => { throw new Error("asked"); } }) as unknown as number, "answered an object, which is no verdict"],
+    ["throws what a terminal would act upon", () => { throw new Error("\u001b[31mred"); }, "threw Error: [31mred"],
     ["calls itself for ever", () => {
       const deeper = (n: number): number => deeper(n + 1) + 1;
       return deeper(0);

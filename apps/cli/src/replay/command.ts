@@ -5,10 +5,11 @@ import type { WireFrame } from "@netmem/machine";
 import { EXIT_FAULT, EXIT_OK, type Terminal } from "../terminal.ts";
 import { loadCaptures, type LoadedCapture } from "./load.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
-import { runDesign, type DesignResult, type DesignRun, type RunProgram } from "./run.ts";
+import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
+import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
 import { says } from "./says.ts";
 import { counted, grouped, renderTable } from "./table.ts";
-import { loadProgram, type ProgramModule } from "./xdp.ts";
+import { PROGRAM_REPORTS } from "./xdp.ts";
 
 export interface CommandContext {
   readonly terminal: Terminal;
@@ -33,9 +34,6 @@ export interface ReplayDocument {
   readonly runs: readonly DesignRun[];
 }
 
-/** Said with the packet they are about. */
-const PROGRAM_REPORTS: readonly string[] = ["xdp-program-fault", "xdp-invalid-action"];
-
 /** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. */
 const WARM_UP_FRAMES = 8000;
 const WARM_UP_BYTES = 8 * 1024 * 1024;
@@ -54,14 +52,15 @@ export function addReplayCommand(program: Command, context: CommandContext): voi
 }
 
 async function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): Promise<number> {
-  const program = options.xdp === undefined ? null : loadProgram(options.xdp, cwd);
+  const program = options.xdp === undefined ? null : await loadProgram(options.xdp, cwd);
   const inputs = loadCaptures(paths, cwd);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
-  const timed = await instanceOf(program);
+  // What it prints is of the packets it is counted on.
+  const timed = program?.instantiate(null) ?? null;
   warmUp(frames, options, timed);
   const first: DesignResult[] = [];
-  for (const design of options.designs) first.push(await runWithProgress(design, frames, options, terminal, program));
+  for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program));
   const runs = timeAgain(first, frames, options, timed);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
   for (const { design, expandFailures = 0 } of runs) {
@@ -82,7 +81,7 @@ function notesOn({ path, capture }: LoadedCapture): string[] {
 }
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
-function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: RunProgram | null): void {
+function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null): void {
   const repeated: WireFrame[] = [];
   for (let bytes = 0; frames.length > 0 && repeated.length < WARM_UP_FRAMES && bytes < WARM_UP_BYTES;) {
     const frame = frames[repeated.length % frames.length]!;
@@ -92,15 +91,11 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: R
   for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program);
 }
 
-async function instanceOf(program: ProgramModule | null): Promise<RunProgram | null> {
-  return program === null ? null : { path: program.path, instance: await program.instantiate() };
-}
-
 /**
  * The runs with the median time of several rounds, the designs in turn; all else is the same in each round. With a program only these rounds are
  * timed: each run before had an instance of its own, which the engine had to compile for anew.
  */
-function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: RunProgram | null): readonly DesignResult[] {
+function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: ProgramInstance | null): readonly DesignResult[] {
   if (frames.length === 0) return first;
   const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / frames.length));
   const times = first.map((run) => (timed === null ? [run.nsPerPacket] : []));
@@ -111,8 +106,8 @@ function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[],
   return first.map((run, i) => ({ ...run, nsPerPacket: times[i]!.toSorted((a, b) => a - b)[times[i]!.length >> 1]! }));
 }
 
-async function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null): Promise<DesignResult> {
-  const instance = await instanceOf(program);
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null): DesignResult {
+  const instance = program?.instantiate(terminal.err) ?? null;
   if (!terminal.errIsTty) return runDesign(design, frames, options, {}, instance);
   const run = runDesign(design, frames, options, {
     progress: (done) => terminal.err(`\r\u001b[Kreplaying under ${design}: ${Math.floor((100 * done) / frames.length)} %`),
@@ -173,11 +168,12 @@ function faultsOf(run: DesignRun, frames: readonly WireFrame[], options: ReplayO
   return faults;
 }
 
-/** The first packet that the program failed on, and how many there were. */
+/** The first packet that each program failed on, and how many the attached one did. */
 function programFaults({ design, xdp }: DesignRun): string[] {
-  const [first] = xdp?.faults ?? [];
-  if (xdp === undefined || first === undefined) return [];
-  return [`${design}: ${xdp.program}: packet ${grouped(first.packet)}: ${first.reason}${xdp.faulty > 1 ? `; ${counted(xdp.faulty, "packet")} in all` : ""}`];
+  if (xdp === undefined) return [];
+  const all = xdp.verdicts.none + xdp.verdicts.invalid;
+  const firsts = xdp.faults.filter((fault, i, faults) => faults.findIndex(({ program }) => program === fault.program) === i);
+  return firsts.map(({ program, packet, reason }) => `${design}: ${program}: packet ${grouped(packet)}: ${reason}${program === xdp.program && all > 1 ? `; ${counted(all, "packet")} in all` : ""}`);
 }
 
 function sha256Of(frames: readonly WireFrame[]): string {

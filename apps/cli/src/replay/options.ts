@@ -63,6 +63,14 @@ function wholeNumber(name: string, minimum: number, maximum: number): (text: str
   };
 }
 
+/** The last of several would win in silence. */
+function once(name: string): (text: string, before: string | undefined) => string {
+  return (text, before) => {
+    if (before !== undefined) throw new CliError(`--${name} ${text}: --${name} is given twice; one at a time`);
+    return text;
+  };
+}
+
 export function declareReplayOptions(command: Command): Command {
   return command
     .addOption(new Option("--design <names>", "designs to run, separated by commas").default(PRESET_NAMES.join(",")))
@@ -79,7 +87,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--packet-cost <ns>", `with --timing capture: simulated ns a packet costs its CPU (default: ${DEFAULT_PACKET_COST_NS})`).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
     .addOption(new Option("--dma <kind>", "how the NIC reaches memory: coherent and non-coherent directly, bounce through swiotlb, the others behind an IOMMU and not coherent").choices([...DMA_KIND_NAMES]).default(DEFAULT_DMA))
     .addOption(new Option("--cpu-cache", "model the CPU's cache, so that a forgotten sync shows in the bytes; not with --dma coherent or bounce"))
-    .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a .js or .ts file whose default export is a function of the packet"))
+    .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a JavaScript or TypeScript file whose default export is a function of the packet").argParser(once("xdp")))
     .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(new Option("--json", "one JSON document on stdout"));

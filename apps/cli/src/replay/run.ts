@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
 import { mvneta } from "@netmem/driver-mvneta";
-import { NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
+import { ENOMEM, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
 import { createMachine, dmaKind, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import { backingBytes, createWasmBacking } from "@netmem/mm";
-import { PAGE_SIZE } from "@netmem/mm/api";
+import { PAGE_SIZE, type DmaStats } from "@netmem/mm/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
 import type { ReplayOptions } from "./options.ts";
-import { AttachedProgram, type ProgramInstance, type XdpRun } from "./xdp.ts";
+import type { ProgramInstance } from "./program.ts";
+import { AttachedProgram, type XdpRun } from "./xdp.ts";
 
 /** What one design did with the traffic. The names are those of the JSON document. */
 export interface DesignRun {
@@ -53,19 +54,15 @@ export interface RunWatcher {
 const BASE_PAGES = 8192;
 /** 1 GiB. */
 const MOST_PAGES = 262_144;
+/** Descriptors of a device that only sends: as few as it has. */
+const RING_OF_SENDER = 32;
 /** Steps between two progress reports. */
 const PROGRESS_STEPS = 256;
 /** Simulated time without a frame sent or read after which a phase is over. */
 const STALL_NS = 10 * NSEC_PER_SEC;
 
-/** A program of the user's, of which this run has an instance to itself. */
-export interface RunProgram {
-  readonly path: string;
-  readonly instance: ProgramInstance;
-}
-
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
-export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: RunProgram | null = null): DesignResult {
+export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null): DesignResult {
   const nrPages = pagesFor(frames, options);
   const extraBytes = wireBytes(frames) + USER_BUFFER_BYTES;
   const { memory, device: reach } = dmaKind(options.dma);
@@ -99,9 +96,8 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     },
   });
   const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0, ...reach });
-  const attached = program === null ? null : attach(machine, design, device, program, options, frames);
-  const opened = device.netif.open();
-  if (opened < 0) throw new CliError(`${design}: the interface did not come up (${errnoName(opened)})`);
+  const withProgram = program === null ? null : attach(machine, design, device, program, options, frames);
+  bringUp(device, design, options);
   const pool = machine.pagePools.pools().find(({ netdev }) => netdev === device.netif.dev)!;
   watcher.started?.(machine, pool);
 
@@ -117,25 +113,25 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const stats = pool.getStats(machine.pagePools.createStats());
   const { cached, ring, releasedRefcnt, ringFull } = stats.recycleStats;
   const percent = recyclingPercent(stats);
+  const xdp = withProgram?.attached.result();
+  const sending = withProgram?.sending();
   reader.close();
   machine.shutdown();
   watcher.step?.();
 
   const { overruns } = device.nic.stats;
   const delivered = reader.packets;
-  const xdp = attached?.result();
-  const sent = xdp === undefined ? 0 : xdp.sent.eth0 + xdp.sent.eth1;
+  const { maps, unmaps, syncs } = device.dma.stats;
   return {
     design,
     delivered: { packets: delivered, bytes: reader.bytes, sha256: hash.digest("hex") },
-    // A packet may be sent to several devices.
-    dropped: Math.max(0, frames.length - delivered - sent),
+    dropped: frames.length - delivered + (xdp === undefined ? 0 : xdp.copies - xdp.sent.eth0 - xdp.sent.eth1),
     ...(overruns === 0 ? {} : { overruns }),
     ...(reader.expandFailures === 0 ? {} : { expandFailures: reader.expandFailures }),
     pageAllocs: pool.holdCnt >>> 0,
-    dmaMaps: device.dma.stats.maps,
-    dmaUnmaps: device.dma.stats.unmaps,
-    dmaSyncs: device.dma.stats.syncs,
+    dmaMaps: maps + (sending?.maps ?? 0),
+    dmaUnmaps: unmaps + (sending?.unmaps ?? 0),
+    dmaSyncs: syncs + (sending?.syncs ?? 0),
     memInfoLookups: machine.xdp.registry.stats.lookups,
     recycled: { cached, ring, released: pool.releaseCnt >>> 0, percent },
     inflightAtEnd: pool.inflight(),
@@ -146,15 +142,32 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   };
 }
 
+interface WithProgram {
+  readonly attached: AttachedProgram;
+  /** What the second device has done with DMA since it came up. */
+  readonly sending: () => DmaCounts;
+}
+
+type DmaCounts = Pick<DmaStats, "maps" | "unmaps" | "syncs">;
+
 /** The program, on the device that receives, and a second device for what it redirects. */
-function attach(machine: Machine, design: PresetName, device: Device, { path, instance }: RunProgram, options: ReplayOptions, frames: readonly WireFrame[]): AttachedProgram {
+function attach(machine: Machine, design: PresetName, device: Device, program: ProgramInstance, options: ReplayOptions, frames: readonly WireFrame[]): WithProgram {
   const { device: reach } = dmaKind(options.dma);
-  const second = machine.attach(mvneta, { name: "eth1", cpu: 0, ...reach });
+  // It receives nothing.
+  const second = machine.attach(mvneta, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
   const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
-  const program = new AttachedProgram(machine, design, path, instance, options.xdpMode, device, second, Math.max(ETH_DATA_LEN, largest - ETH_HLEN));
-  const opened = second.netif.open();
-  if (opened < 0) throw new CliError(`${design}: the second interface did not come up (${errnoName(opened)})`);
-  return program;
+  const attached = new AttachedProgram(machine, program, device, second, { design, designs: options.designs, mode: options.xdpMode, mtu: Math.max(ETH_DATA_LEN, largest - ETH_HLEN) });
+  bringUp(second, design, options);
+  const before: DmaCounts = { ...second.dma.stats };
+  const { stats } = second.dma;
+  return { attached, sending: () => ({ maps: stats.maps - before.maps, unmaps: stats.unmaps - before.unmaps, syncs: stats.syncs - before.syncs }) };
+}
+
+function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOptions): void {
+  const errno = netif.open();
+  if (errno === 0) return;
+  const remedy = errno === -ENOMEM && dma === "bounce" ? `: ${ring} descriptors take more bounce buffers than there are, lower --ring` : "";
+  throw new CliError(`${design}: ${netif.dev.name} did not come up (${errnoName(errno)})${remedy}`);
 }
 
 /** Steps until nothing is left to do but what only time will bring. */

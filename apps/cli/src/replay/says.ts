@@ -1,4 +1,4 @@
-import { counted, grouped } from "./table.ts";
+import { counted, grouped, redirectsLost } from "./table.ts";
 import type { DesignRun } from "./run.ts";
 
 /** Two sentences on what the table shows; every number in them is the table's. */
@@ -17,10 +17,25 @@ function programSentence(runs: readonly DesignRun[]): string {
     if (aborted > 0) parts.push(`aborted ${grouped(aborted)}`);
     if (tx > 0) parts.push(`sent ${grouped(tx)} back${xdp!.sent.eth0 === tx ? "" : ` (${grouped(xdp!.sent.eth0)} left)`}`);
     if (redirect > 0) parts.push(`redirected ${grouped(redirect)} (${grouped(xdp!.sent.eth1)} left by eth1)`);
-    if (xdp!.faulty > 0) parts.push(`had no verdict for ${grouped(xdp!.faulty)}`);
+    const none = xdp!.verdicts.none + xdp!.verdicts.invalid;
+    if (none > 0) parts.push(`had no verdict for ${grouped(none)}`);
     return listed(parts);
   });
-  return `The program ${listed(said.map(([what, group]) => `${what}${said.length > 1 ? ` (${names(group)})` : ""}`))}.`;
+  return `The program ${listed(said.map(([what, group]) => `${what}${said.length > 1 ? ` (${names(group)})` : ""}`))}.${lostSentence(runs)}`;
+}
+
+/** Why redirected packets went nowhere. */
+function lostSentence(runs: readonly DesignRun[]): string {
+  const losing = runs.filter(({ xdp }) => redirectsLost(xdp!) > 0);
+  if (losing.length === 0) return "";
+  const said = alike(losing, ({ xdp }) => {
+    const { redirect, devmap, cpumap } = xdp!.lost;
+    const parts = redirect.map(({ errno, count }) => `${grouped(count)} ${errno}`);
+    if (devmap > 0) parts.push(`${grouped(devmap)} on the way to a device`);
+    if (cpumap > 0) parts.push(`${grouped(cpumap)} on the way to a CPU`);
+    return listed(parts);
+  });
+  return ` Redirects lost: ${listed(said.map(([what, group]) => `${what}${runs.length > 1 ? ` (${names(group)})` : ""}`))}.`;
 }
 
 function memorySentence(runs: readonly DesignRun[]): string {
@@ -29,10 +44,11 @@ function memorySentence(runs: readonly DesignRun[]): string {
   const frugal = runs.filter((run) => run.pageAllocs === least);
   const back = listed(alike(runs, (run) => `${run.recycled.percent.toFixed(1)} %`).map(([percent, group]) => `${percent}${runs.length > 1 ? ` (${names(group)})` : ""}`));
   const recycled = `of the pages handed out, ${back} came back to the pool to be used again`;
-  if (most === least) return `${runs.length > 1 ? "Every design" : runs[0]!.design} took ${counted(most, "page")} from the page allocator and mapped each once; ${recycled}.`;
+  const mappedOnce = runs.every((run) => run.dmaMaps === run.pageAllocs);
+  if (most === least) return `${runs.length > 1 ? "Every design" : runs[0]!.design} took ${counted(most, "page")} from the page allocator${mappedOnce ? " and mapped each once" : ""}; ${recycled}.`;
   const lavish = runs.filter((run) => run.pageAllocs === most);
   const saved = (100 * (1 - least / most)).toFixed(1);
-  return `For the same packets ${names(lavish)} took ${counted(most, "page")} from the page allocator, and ${names(frugal)} only ${grouped(least)}: ${saved} % fewer allocations, DMA maps and unmaps; ${recycled}.`;
+  return `For the same packets ${names(lavish)} took ${counted(most, "page")} from the page allocator, and ${names(frugal)} only ${grouped(least)}: ${saved} % fewer allocations${mappedOnce ? ", DMA maps and unmaps" : ""}; ${recycled}.`;
 }
 
 function pathSentence(runs: readonly DesignRun[]): string {

@@ -1,4 +1,5 @@
 import type { DesignResult } from "./run.ts";
+import type { XdpRun } from "./xdp.ts";
 
 interface Row {
   readonly label: string;
@@ -32,10 +33,17 @@ const XDP_ROWS: readonly Row[] = [
   { label: "XDP_TX", value: ({ xdp }) => grouped(xdp!.verdicts.tx) },
   { label: "XDP_REDIRECT", value: ({ xdp }) => grouped(xdp!.verdicts.redirect) },
   { label: "XDP_ABORTED", value: ({ xdp }) => grouped(xdp!.verdicts.aborted) },
-  { label: "no verdict", value: ({ xdp }) => grouped(xdp!.faulty) },
+  { label: "no verdict", value: ({ xdp }) => grouped(xdp!.verdicts.none + xdp!.verdicts.invalid) },
   { label: "sent back", value: ({ xdp }) => grouped(xdp!.sent.eth0) },
   { label: "sent out of eth1", value: ({ xdp }) => grouped(xdp!.sent.eth1) },
+  { label: "redirects lost", value: ({ xdp }) => grouped(redirectsLost(xdp!)) },
+  { label: "system pool pages", value: ({ xdp }) => grouped(xdp!.systemPoolPages) },
 ];
+
+/** Redirected packets that reached neither a device nor a CPU's stack. */
+export function redirectsLost({ lost }: XdpRun): number {
+  return lost.devmap + lost.cpumap + lost.redirect.reduce((sum, { count }) => sum + count, 0);
+}
 
 /** `1234567` → `1 234 567`. */
 export function grouped(value: number): string {

@@ -6,7 +6,7 @@ import {
   XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE, XDP_FLAGS_SKB_MODE, XDP_FLAGS_UPDATE_IF_NOEXIST, skbMetadataLen, type SkBuff,
 } from "@netmem/net-core/api";
 import {
-  BPF_F_BROADCAST, NETDEV_TX_OK, XDP_ABORTED, XDP_COPY, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type CpuMap, type NetDevice, type XdpMd, type XdpProgram, type XskMap,
+  BPF_F_BROADCAST, NETDEV_TX_OK, XDP_ABORTED, XDP_COPY, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type CpuMap, type DevMap, type NetDevice, type XdpMd, type XdpProg, type XdpProgram, type XskMap,
 } from "@netmem/xdp/api";
 import { XdpBench } from "./xdp-bench.ts";
 
@@ -268,6 +268,15 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
 });
 
 describe("attaching", () => {
+  test("what is no program is refused by name, at a device and in a map", () => {
+    const { machine, dev } = new XdpBench("6.18");
+    const noProgram = (() => XDP_PASS) as unknown as XdpProg;
+    const { maps } = machine.xdp;
+    expect(() => machine.net.xdpAttachment.devXdpAttach(dev, noProgram, 0, null)).toThrow("@netmem/xdp: devXdpAttach's program = function: give what bpfProgLoad answered, or null");
+    expect(() => (maps.createDevMap(1) as DevMap).mapUpdateElem(0, dev.ifindex, noProgram, 0)).toThrow("devmap entry's program = function");
+    expect(() => (maps.createCpuMap(1) as CpuMap).mapUpdateElem(0, 8, noProgram, 0)).toThrow("cpumap entry's program = function");
+  });
+
   test("one program a device, in the driver if that can: what does not fit is refused in the kernel's words", () => {
     const bench = new XdpBench("6.18");
     const { xdpAttachment } = bench.machine.net;

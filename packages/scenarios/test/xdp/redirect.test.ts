@@ -86,6 +86,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     const { errnos, pages } = redirectAll(bench, 5, (ctx) => ctx.redirectMap(map, 0, 0));
     expect([errnos, out.calls, seen]).toEqual([[0, 0, 0, 0, 0], [], Array.from({ length: 5 }, () => `${bench.dev.ifindex} ${out.dev.ifindex} 60`)]);
     expect(bench.trace("xdp_devmap_xmit")).toEqual(devmapRunsAtFlush ? [`xdp_devmap_xmit: from_ifindex=${bench.dev.ifindex} to_ifindex=${out.dev.ifindex} sent=0 drops=5 err=0`] : []);
+    expect(bench.machine.xdp.redirect.stats).toMatchObject({ copies: 0, devmapDrops: 5, cpumapDrops: 0 });
     // One after the other: each takes the page that the one before gave back.
     expect(pfns(bench.pool.cacheItems().slice(devmapRunsAtFlush ? -5 : -1) as Page[]).toSorted()).toEqual([...new Set(pfns(pages))].toSorted());
   });
@@ -95,6 +96,8 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     const outs = ["a", "b", "c"].map((name) => new SendingDevice(bench, name));
     const map = bench.devMap(...outs.map(({ dev }) => dev));
     const { errnos, pages } = redirectAll(bench, 1, (ctx) => ctx.redirectMap(map, 0, BPF_F_BROADCAST));
+    const { stats } = bench.machine.xdp.redirect;
+    expect([stats.copies, [...stats.errors]]).toEqual(hasBroadcast ? [2, []] : [0, [[-EBADRQC, 1]]]);
     if (!hasBroadcast) {
       expect([errnos, outs.flatMap(({ calls }) => calls)]).toEqual([[-EBADRQC], []]);
       return;
@@ -125,6 +128,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
       `xdp_cpumap_enqueue: map_id=${map.mapId} processed=8 drops=5 to_cpu=1`,
       `xdp_cpumap_kthread: map_id=${map.mapId} processed=3 drops=0 sched=1 xdp_pass=0 xdp_drop=0 xdp_redirect=0`,
     ]);
+    expect(bench.machine.xdp.redirect.stats.cpumapDrops).toBe(5);
     expect([cpus, bench.pool.inflight(), bench.kinds()]).toEqual([[1, 1, 1], bench.pool.cacheCount + bench.pool.ringCount(), []]);
   });
 
@@ -261,6 +265,7 @@ describe.each(PRESET_NAMES)("%s: a cpumap", (preset) => {
     redirectAll(bench, 5, (ctx) => ctx.redirectMap(map, 1, 0));
     bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
     expect(bench.trace("xdp_cpumap_kthread")).toEqual([`xdp_cpumap_kthread: map_id=${map.mapId} processed=5 drops=0 sched=1 xdp_pass=2 xdp_drop=2 xdp_redirect=1`]);
+    expect(bench.machine.xdp.redirect.stats.cpumapDrops).toBe(2);
     expect([up, out.calls, bench.kinds()]).toEqual([2, ["1 1"], ["xdp-invalid-action"]]);
     out.complete(bench);
     expect(bench.pool.inflight()).toBe(bench.pool.cacheCount + bench.pool.ringCount());
@@ -273,6 +278,7 @@ describe.each(PRESET_NAMES)("%s: a cpumap", (preset) => {
     redirectAll(bench, 8, (ctx) => ctx.redirectMap(map, 1, 0));
     bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
     expect(bench.trace("xdp_cpumap_kthread")).toEqual([`xdp_cpumap_kthread: map_id=${map.mapId} processed=8 drops=8 sched=1 xdp_pass=0 xdp_drop=0 xdp_redirect=0`]);
+    expect(bench.machine.xdp.redirect.stats.cpumapDrops).toBe(8);
     expect(bench.pool.inflight()).toBe(bench.pool.cacheCount + bench.pool.ringCount());
   });
 

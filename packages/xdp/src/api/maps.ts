@@ -72,7 +72,7 @@ export interface XskMap extends RedirectMap {
   readonly mapLookupElem: (key: number) => XdpSocket | null;
 }
 
-/** Maps are made for good; each answers -EINVAL for `maxEntries` below 1. */
+/** Maps are made for good; each answers -EINVAL for `maxEntries` below 1 or above 2^24. */
 export interface XdpMaps {
   readonly createDevMap: (maxEntries: number) => DevMap | number;
   /** Any key below 2^32. */

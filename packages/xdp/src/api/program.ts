@@ -1,3 +1,4 @@
+import { UsageError } from "@netmem/kernel/api";
 import type { NetDevice } from "./net-device.ts";
 import type { RedirectMap } from "./maps.ts";
 import type { XdpBuff } from "./buff.ts";
@@ -61,7 +62,7 @@ export interface XdpMd {
   readonly redirect: (ifindex: number, flags: number) => number;
   /**
    * To what `map` has under `key`: XDP_REDIRECT, or, with nothing there, the verdict in the two lowest bits of `flags`. With BPF_F_BROADCAST to
-   * all of a devmap. XDP_ABORTED for flags that the map does not know. @kernel bpf_redirect_map, bpf_xdp_redirect_map
+   * all of a devmap. XDP_ABORTED for flags that the map does not know; what is no map throws. @kernel bpf_redirect_map, bpf_xdp_redirect_map
    */
   readonly redirectMap: (map: RedirectMap, key: number, flags: number) => number;
 }
@@ -91,6 +92,11 @@ export class XdpProg {
     this.runCnt = 0;
     this.faults = 0;
   }
+}
+
+/** Refuses what is no program, where one is asked for: `where` says by whom. Null is none. */
+export function checkXdpProg(where: string, prog: XdpProg | null): void {
+  if (prog !== null && !(prog instanceof XdpProg)) throw new UsageError("xdp", `${where}'s program`, typeof prog, "give what bpfProgLoad answered, or null");
 }
 
 /** How reports name the packet that a program failed on: the how-manieth it saw. */
