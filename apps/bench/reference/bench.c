@@ -11,6 +11,7 @@
 #include "mm.h"
 #include "page_pool.h"
 #include "xdp.h"
+#include "skb.h"
 
 static void run(const char *name, long ops) {
   if (!strcmp(name, "mm-pcp")) {
@@ -43,6 +44,8 @@ static void run(const char *name, long ops) {
       pool_put(pool, page, -1, false);
       put_page(page);
     }
+  } else if (!strncmp(name, "w4-", 3)) {
+    for (long i = 0; i < ops; i++) skb_receive();
   } else if (!strcmp(name, "w5-drop")) {
     for (long i = 0; i < ops; i++) xdp_receive(drop_udp);
   } else if (!strcmp(name, "w5-tx")) {
@@ -61,6 +64,7 @@ int main(int argc, char **argv) {
   mm_set_up();
   pool_set_up();
   if (!strncmp(argv[1], "w5-", 3)) xdp_set_up();
+  if (!strncmp(argv[1], "w4-", 3)) skb_set_up((uint32_t)atoi(argv[1] + 3));
   long ops;
   while (scanf("%ld", &ops) == 1) {
     struct timespec begin, end;

@@ -5,7 +5,7 @@ import { createKernel } from "@netmem/kernel";
 import { EINVAL, ENOMEM } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { PP_SIGNATURE } from "@netmem/mm/api";
-import { createNetCore } from "@netmem/net-core";
+import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
 import type { SkBuff } from "@netmem/net-core/api";
 import { PAGE_POOL_DATES_6_18, createPagePools } from "@netmem/page-pool";
 import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
@@ -24,7 +24,7 @@ function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: numbe
   });
   const net = createNetCore({
     kernel, mm, xdp, packetCostNs: 0, probe: null,
-    rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, smallHeads: true, framesRecycle: true, skbDeferMax: 64 },
+    rules: { ...NET_CORE_RULES_6_18, defersFrees: false },
   });
   const { dma, bus } = mm.attachDevice({ name: "eth0", coherent: false, aperturePages: options.aperturePages ?? 1024 });
   const nic = new ModelledNic(kernel, bus, { name: "eth0", rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat });

@@ -3,7 +3,7 @@ import { createKernel } from "@netmem/kernel";
 import { EINVAL, ENETDOWN, EOPNOTSUPP } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_KERNEL, PP_SIGNATURE } from "@netmem/mm/api";
-import { createNetCore } from "@netmem/net-core";
+import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
 import { ModelledNic } from "@netmem/driver";
 import type { FrameSink, FrameSource } from "@netmem/driver/api";
 import { XDP_FLAGS_DRV_MODE, skbMetadataLen, type SkBuff } from "@netmem/net-core/api";
@@ -22,7 +22,7 @@ function setUp(nrPages: number = 2048) {
     rules: { ...PAGE_POOL_DATES_6_18, sharedRelease: "pp-ref-count", signature: PP_SIGNATURE, ownSignatureWord: false, stampsOwnerAtAlloc: true, preemptRt: false, dmaAddrInPages: false },
   });
   const net = createNetCore({
-    kernel, mm, xdp, packetCostNs: 0, probe: null, rules: { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: false, smallHeads: true, framesRecycle: true, skbDeferMax: 64 },
+    kernel, mm, xdp, packetCostNs: 0, probe: null, rules: { ...NET_CORE_RULES_6_18, defersFrees: false },
   });
   const wire = mm.payload.addRegion("wire", 65_536, true);
   for (let i = 0; i < wire.bytes.length; i++) wire.bytes[i] = (i * 31 + (i >> 8)) & 0xff;

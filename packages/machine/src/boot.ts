@@ -1,7 +1,7 @@
 import { createKernel } from "@netmem/kernel";
 import { UsageError } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
-import { createNetCore } from "@netmem/net-core";
+import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
 import { createPagePools, createSystemPools } from "@netmem/page-pool";
 import type { PagePool } from "@netmem/page-pool/api";
 import { createXdp } from "@netmem/xdp";
@@ -9,9 +9,6 @@ import type { MemInfo } from "@netmem/xdp/api";
 import { Machine } from "./machine.ts";
 import { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";
 import { createTracingProbes } from "./tracing.ts";
-
-/** Packets that may wait for another CPU to free them. @kernel net.core.skb_defer_max, as read on 6.18 */
-const SKB_DEFER_MAX = 64;
 
 /** Boots a machine: each layer in turn, each knowing only those before it. */
 export function createMachine(options: MachineOptions = {}): Machine {
@@ -62,12 +59,15 @@ export function createMachine(options: MachineOptions = {}): Machine {
     xdp,
     systemPages: systemPools.map((pool) => pagePools.createFragSource(pool, memInfoOf(xdp.structs.createMemInfo(), pool))),
     rules: {
+      ...NET_CORE_RULES_6_18,
       releaseClearsRecycle: preset.releaseClearsRecycle,
       expandKeepsRecycle: preset.sharedRelease === "last-reference",
       defersFrees: preset.defersFrees,
       smallHeads: preset.smallHeads,
       framesRecycle: preset.framesRecycle,
-      skbDeferMax: SKB_DEFER_MAX,
+      allocatesSmallHeads: preset.allocatesSmallHeads,
+      undeferredInSoftirq: preset.undeferredInSoftirq,
+      clonedCoalesce: preset.clonedCoalesce,
     },
     packetCostNs,
     probe: probes?.skb ?? null,

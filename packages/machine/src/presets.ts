@@ -1,6 +1,7 @@
 import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
 import { XDP_DATES_6_18, type XdpDates } from "@netmem/xdp";
 import { XDP_METALEN_MAX, XDP_METALEN_MAX_OLD, type ReturnPathName } from "@netmem/xdp/api";
+import type { ClonedCoalesce } from "@netmem/net-core";
 import { PAGE_POOL_DATES_6_18, type PagePoolDates } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 
@@ -25,6 +26,12 @@ export interface Preset {
   readonly defersFrees: boolean;
   /** From 6.3 (bf9f1baa279f): small skb heads come from a cache of their own. */
   readonly smallHeads: boolean;
+  /** From 6.14 (14ad6ed30a10): what drivers ask for is cut from a slab up to a small head's size; before, up to 1024 bytes. */
+  readonly allocatesSmallHeads: boolean;
+  /** From 6.10: a packet that is not deferred is freed with softirqs off. */
+  readonly undeferredInSoftirq: boolean;
+  /** What coalescing does about fragments that others share: refused from 5.18 (1effe8ca4e34), counted from 6.8. */
+  readonly clonedCoalesce: ClonedCoalesce;
   /** Page allocator, fragments and DMA; each rule says from when it holds. */
   readonly mm: MmRules;
   /** page_pool; each rule says from when it holds. */
@@ -44,6 +51,9 @@ const STOCK: Preset = {
   releaseClearsRecycle: false,
   defersFrees: false,
   smallHeads: false,
+  allocatesSmallHeads: false,
+  undeferredInSoftirq: false,
+  clonedCoalesce: "page-ref",
   mm: {
     checksPoolSignature: false,
     pcpAutoTunes: false,
@@ -100,6 +110,7 @@ const V6_1: Preset = {
   signature: "masked",
   stampsOwnerAtMark: false,
   defersFrees: true,
+  clonedCoalesce: "refused",
   pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
   xdp: { ...V5_14.xdp, hasMultiBuffer: true },
 };
@@ -108,6 +119,7 @@ const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
   smallHeads: true,
+  clonedCoalesce: "pp-ref",
   framesRecycle: true,
   xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
@@ -123,6 +135,9 @@ const V6_18: Preset = {
   releaseClearsRecycle: true,
   defersFrees: true,
   smallHeads: true,
+  allocatesSmallHeads: true,
+  undeferredInSoftirq: true,
+  clonedCoalesce: "pp-ref",
   mm: MM_RULES_6_18,
   pagePool: PAGE_POOL_DATES_6_18,
   framesRecycle: true,

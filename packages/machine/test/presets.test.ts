@@ -15,6 +15,8 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["defersFrees", false, true, 519],
   ["smallHeads", false, true, 603],
   ["framesRecycle", false, true, 604],
+  ["undeferredInSoftirq", false, true, 610],
+  ["allocatesSmallHeads", false, true, 614],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],
   ["xdp.hasMultiBuffer", false, true, 518],
@@ -68,12 +70,16 @@ test("fragments count as fast from 5.19 to 6.12, and netlink shows the NAPI of c
   ]);
 });
 
+test("fragments that a shared packet and the one it is coalesced into hold: a page reference each up to 5.17, none up to 6.7, a holder more since", () => {
+  expect(Object.values(PRESETS).map(({ clonedCoalesce }) => clonedCoalesce)).toEqual(["page-ref", "page-ref", "page-ref", "refused", "pp-ref", "pp-ref"]);
+});
+
 test("the series alone lets skbs recycle; before, nothing does", () => {
   expect(Object.values(PRESETS).map(({ recyclesSkbPages }) => recyclesSkbPages)).toEqual([false, true, true, true, true, true]);
 });
 
 test("every rule of every layer is in one of these tests", () => {
-  const covered = new Set([...CHANGES.map(([rule]) => rule), "pagePool.napiLocal", "pagePool.fragsCountAsFast", "pagePool.listsNapiOfCreation", "recyclesSkbPages"]);
+  const covered = new Set([...CHANGES.map(([rule]) => rule), "pagePool.napiLocal", "pagePool.fragsCountAsFast", "pagePool.listsNapiOfCreation", "clonedCoalesce", "recyclesSkbPages"]);
   const rules = Object.entries(PRESETS["6.18"]).flatMap(([name, value]) => (typeof value === "object" ? Object.keys(value as object).map((inner) => `${name}.${inner}`) : [name]));
   expect(rules.toSorted()).toEqual([...covered].toSorted());
 });

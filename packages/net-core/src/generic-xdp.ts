@@ -4,14 +4,12 @@ import {
   xdpOkFwdDev, type FragSource, type GenericPacket, type GenericTarget, type Xdp, type XdpBuff, type XdpProg, type XdpRxqInfo,
 } from "@netmem/xdp/api";
 import type { ExecutionContext } from "@netmem/kernel/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_XDP, skbCloned, skbHeadlen, skbHeadroom, type GenericXdp, type SkBuff } from "./api/index.ts";
+import { NET_SKB_PAD, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_XDP, skbCloned, skbHeadlen, skbHeadroom, type GenericXdp, type SkBuff } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { SkbLives } from "./lifetime.ts";
 import type { TransmitPath } from "./transmit.ts";
 import type { XdpConversions } from "./xdp-skbs.ts";
 
-/** Heads grow by whole cache lines. @kernel NET_SKB_PAD (include/linux/skbuff.h) */
-const NET_SKB_PAD = 64;
 /** Room behind the packet that a head gets which must grow anyhow. */
 const SPARE_TAIL = 128;
 const BROADCAST_BIT = 1;

@@ -20,15 +20,20 @@ export class SkbHeads {
    * Room for `sizeBytes` and the shared info behind them, the caller's; all of the object is the head's. From the reserves only
    * when nothing else is left, and only for those who may. Null without memory.
    */
-  reserve(sizeBytes: number, gfp: number): SlabObject | null {
+  reserve(sizeBytes: number, gfp: number, node: number = NUMA_NO_NODE): SlabObject | null {
     const bytes = skbDataAlign(sizeBytes) + SKB_SHARED_INFO_BYTES;
-    const object = this.#alloc(bytes, gfp | __GFP_NOMEMALLOC | __GFP_NOWARN);
+    const object = this.#alloc(bytes, gfp | __GFP_NOMEMALLOC | __GFP_NOWARN, node);
     if (object !== null || (gfp & __GFP_MEMALLOC) === 0 || (gfp & __GFP_NOMEMALLOC) !== 0) return object;
-    return this.#alloc(bytes, gfp);
+    return this.#alloc(bytes, gfp, node);
   }
 
-  #alloc(bytes: number, gfp: number): SlabObject | null {
-    if (this.#small !== null && bytes <= SKB_SMALL_HEAD_CACHE_SIZE && (gfp & NOT_NORMAL) === 0) return this.#slab.cacheAlloc(this.#small, gfp, NUMA_NO_NODE);
-    return this.#slab.kmalloc(bytes, gfp);
+  /** What no skb has got. Consumes. */
+  free(object: SlabObject): void {
+    this.#slab.kfree(object);
+  }
+
+  #alloc(bytes: number, gfp: number, node: number): SlabObject | null {
+    if (this.#small !== null && bytes <= SKB_SMALL_HEAD_CACHE_SIZE && (gfp & NOT_NORMAL) === 0) return this.#slab.cacheAlloc(this.#small, gfp, node);
+    return this.#slab.kmallocNode(bytes, gfp, node);
   }
 }

@@ -1,2 +1,2 @@
 export { createNetCore, type NetCoreDeps } from "./net-core.ts";
-export type { NetCoreRules } from "./rules.ts";
+export { NET_CORE_RULES_6_18, type ClonedCoalesce, type NetCoreRules } from "./rules.ts";

@@ -1,111 +1,78 @@
-import type { ExecutionContext } from "@netmem/kernel/api";
-import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
-import { PAGE_SIZE, pageIsPfmemalloc, pageName } from "@netmem/mm/api";
-import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
+import { inHardirq, type Softirqs } from "@netmem/kernel/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_NOMEM, skbTruesize,
-  type SkBuff, type SkbLifetime, type SkbStats,
+  NAPI_GRO_FREE_STOLEN_HEAD, SKBFL_DONT_ORPHAN, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DROP_REASON_NOMEM, skbHeadroom, skbZcopy,
+  type SkBuff, type SkbLifetime, type SkbZerocopy,
 } from "./api/index.ts";
+import { SkbBirths, type BirthParts } from "./births.ts";
+import type { CompletionQueue } from "./completion.ts";
 import type { DeferredFree } from "./defer.ts";
-import type { SkbHeads } from "./heads.ts";
-import type { SkbRelease } from "./release.ts";
-import type { NetCoreRules } from "./rules.ts";
-import type { StructCache } from "./struct-cache.ts";
 
-export class SkbLives implements SkbLifetime {
-  readonly stats: SkbStats;
-  readonly #cache: StructCache;
-  readonly #release: SkbRelease;
-  readonly #heads: SkbHeads;
-  readonly #context: ExecutionContext;
-  readonly #deferred: DeferredFree;
-  readonly #defersFrees: boolean;
+export interface LifeParts extends BirthParts {
+  readonly deferred: DeferredFree;
+  readonly completions: CompletionQueue;
+  readonly softirqs: Softirqs;
+}
 
-  constructor(cache: StructCache, release: SkbRelease, heads: SkbHeads, context: ExecutionContext, deferred: DeferredFree, rules: NetCoreRules) {
-    this.stats = cache.stats;
-    this.#cache = cache;
-    this.#release = release;
-    this.#heads = heads;
-    this.#context = context;
-    this.#deferred = deferred;
-    this.#defersFrees = rules.defersFrees;
+/** @kernel net/core/skbuff.c */
+export class SkbLives extends SkbBirths implements SkbLifetime {
+  private readonly deferred: DeferredFree;
+  private readonly completions: CompletionQueue;
+  private readonly defersFrees: boolean;
+  private readonly deferSkipsZcopy: boolean;
+  private readonly napiConsumeDefers: boolean;
+  private readonly undeferredInSoftirq: boolean;
+  private readonly softirqs: Softirqs;
+  /** Set once, when both are made. */
+  private zerocopy: Pick<SkbZerocopy, "skbOrphanFrags"> | null = null;
+
+  constructor(parts: LifeParts) {
+    super(parts);
+    this.deferred = parts.deferred;
+    this.completions = parts.completions;
+    this.defersFrees = parts.rules.defersFrees;
+    this.deferSkipsZcopy = parts.rules.deferSkipsZcopy;
+    this.napiConsumeDefers = parts.rules.napiConsumeDefers;
+    this.undeferredInSoftirq = parts.rules.undeferredInSoftirq;
+    this.softirqs = parts.softirqs;
   }
 
-  napiBuildSkb(page: Page, fragSizeBytes: number): SkBuff | null {
-    if (fragSizeBytes <= SKB_SHARED_INFO_BYTES || fragSizeBytes > PAGE_SIZE << page.order) {
-      this.#release.reports.report("skb-bad-frag-size", "bug", pageName(page), "none", `napi_build_skb over ${fragSizeBytes} bytes: it needs more than ${SKB_SHARED_INFO_BYTES} for the shared info, and at most the page`);
-    }
-    return this.buildAroundPage(page, 0, fragSizeBytes);
+  useZerocopy(zerocopy: Pick<SkbZerocopy, "skbOrphanFrags">): void {
+    this.zerocopy = zerocopy;
   }
 
-  /** An skb whose head is a part of `page`, from `offset` on; keeps it. @kernel build_skb_around */
-  buildAroundPage(page: Page, offset: number, fragSizeBytes: number): SkBuff {
-    const skb = this.#buildAround(page.region, page.base + offset, fragSizeBytes);
-    skb.headPage = page;
-    skb.headFrag = true;
-    skb.pfmemalloc = pageIsPfmemalloc(page);
-    return skb;
-  }
-
-  /** What a copy knows of its packet beside the bytes; both have their data at the same byte of it. @kernel skb_copy_header, skb_headers_offset_update */
+  /** What a copy knows of its packet beside the bytes; both have their data at the same byte of it. @kernel __copy_skb_header, skb_headers_offset_update */
   copyHeader(copy: SkBuff, skb: SkBuff): void {
+    const shift = copy.data - skb.data;
     copy.dev = skb.dev;
     copy.protocol = skb.protocol;
     copy.rxQueue = skb.rxQueue;
     copy.redirected = skb.redirected;
     copy.allocCpu = skb.allocCpu;
-    copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + copy.data - skb.data;
+    copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + shift;
+    copy.networkHeader = skb.networkHeader < 0 ? -1 : skb.networkHeader + shift;
+    copy.transportHeader = skb.transportHeader < 0 ? -1 : skb.transportHeader + shift;
   }
 
-  slabBuildSkb(object: SlabObject): SkBuff | null {
-    const skb = this.#buildAround(object.region, object.base, object.sizeBytes);
-    skb.headSlab = object;
-    skb.pfmemalloc = object.pfmemalloc;
-    return skb;
+  /** The same, and how it is to be segmented. @kernel skb_copy_header */
+  copyHeaderAndGso(copy: SkBuff, skb: SkBuff): void {
+    this.copyHeader(copy, skb);
+    const { gsoSize, gsoSegs, gsoType } = skb.shinfo!;
+    const info = copy.shinfo!;
+    info.gsoSize = gsoSize;
+    info.gsoSegs = gsoSegs;
+    info.gsoType = gsoType;
   }
 
-  allocSkb(sizeBytes: number, gfp: number): SkBuff | null {
-    const object = this.#heads.reserve(sizeBytes, gfp);
-    return object === null ? null : this.slabBuildSkb(object);
-  }
-
-  /** @kernel __build_skb_around, __finalize_skb_around (net/core/skbuff.c) */
-  #buildAround(region: PayloadRegion, base: number, fragSizeBytes: number): SkBuff {
-    const skb = this.#cache.takeSkb();
-    const size = fragSizeBytes - SKB_SHARED_INFO_BYTES;
-    skb.users = 1;
-    skb.region = region;
-    skb.head = base;
-    skb.data = base;
-    skb.tail = base;
-    skb.end = base + size;
-    skb.len = 0;
-    skb.dataLen = 0;
-    skb.truesize = skbTruesize(size);
-    skb.shinfo = this.#cache.takeInfo();
-    skb.headFrag = false;
-    skb.cloned = false;
-    skb.nohdr = false;
-    skb.ppRecycle = false;
-    skb.pfmemalloc = false;
-    skb.unreadable = false;
-    skb.allocCpu = this.#context.cpu;
-    skb.macHeader = -1;
-    skb.protocol = 0;
-    skb.dev = null;
-    skb.rxQueue = 0;
-    skb.redirected = false;
-    skb.memType = 0;
-    skb.memId = 0;
-    return skb;
-  }
-
-  skbClone(skb: SkBuff, _gfp: number): SkBuff | null {
-    if (skb.free) {
-      this.#release.reportUseAfterFree(skb, "cloned");
+  skbClone(skb: SkBuff, gfp: number): SkBuff | null {
+    if (skb.free === true) {
+      this.release.reportUseAfterFree(skb, "cloned");
       return null;
     }
-    const clone = this.#cache.takeSkb();
+    const info = skb.shinfo!;
+    if ((info.flags & (SKBFL_ZEROCOPY_ENABLE | SKBFL_DONT_ORPHAN)) === SKBFL_ZEROCOPY_ENABLE && this.zerocopy!.skbOrphanFrags(skb, gfp) < 0) return null;
+    const companion = this.cache.takeCompanion(skb);
+    if (companion === null && this.structsFail()) return null;
+    const clone = companion ?? this.cache.takeSkb();
     clone.users = 1;
     clone.region = skb.region;
     clone.head = skb.head;
@@ -120,12 +87,15 @@ export class SkbLives implements SkbLifetime {
     clone.headSlab = skb.headSlab;
     clone.headFrag = skb.headFrag;
     clone.cloned = true;
+    clone.hdrLen = skb.nohdr === true ? skbHeadroom(skb) : skb.hdrLen;
     clone.nohdr = false;
     clone.ppRecycle = skb.ppRecycle;
     clone.pfmemalloc = skb.pfmemalloc;
     clone.unreadable = skb.unreadable;
     clone.allocCpu = skb.allocCpu;
     clone.macHeader = skb.macHeader;
+    clone.networkHeader = skb.networkHeader;
+    clone.transportHeader = skb.transportHeader;
     clone.protocol = skb.protocol;
     clone.dev = skb.dev;
     clone.rxQueue = skb.rxQueue;
@@ -139,7 +109,7 @@ export class SkbLives implements SkbLifetime {
   }
 
   skbGet(skb: SkBuff): SkBuff {
-    if (skb.free) this.#release.reportUseAfterFree(skb, "taken a reference on");
+    if (skb.free) this.release.reportUseAfterFree(skb, "taken a reference on");
     else skb.users++;
     return skb;
   }
@@ -153,14 +123,53 @@ export class SkbLives implements SkbLifetime {
   }
 
   kfreeSkb(skb: SkBuff, reason: number): void {
-    this.#release.drop(skb, reason, false);
+    this.release.drop(skb, reason);
   }
 
   consumeSkb(skb: SkBuff): void {
-    this.#release.drop(skb, SKB_CONSUMED, false);
+    this.release.drop(skb, SKB_CONSUMED);
+  }
+
+  kfreeSkbList(first: SkBuff | null, reason: number): void {
+    this.release.dropList(first, reason);
+  }
+
+  napiConsumeSkb(skb: SkBuff, budget: number): void {
+    if (budget === 0) this.devConsumeSkbAny(skb);
+    else if (this.napiConsumeDefers && skb.allocCpu !== this.context.cpu && skb.users === 1 && !skb.free) {
+      this.release.releaseHeadState(skb);
+      this.skbAttemptDeferFree(skb);
+    } else this.release.dropInSoftirq(skb, SKB_CONSUMED);
+  }
+
+  devKfreeSkbAny(skb: SkBuff, reason: number): void {
+    if (inHardirq(this.context)) this.completions.add(skb, reason);
+    else this.release.drop(skb, reason);
+  }
+
+  devConsumeSkbAny(skb: SkBuff): void {
+    this.devKfreeSkbAny(skb, SKB_CONSUMED);
+  }
+
+  kfreeSkbPartial(skb: SkBuff, headStolen: boolean): void {
+    if (headStolen) this.release.freeStolen(skb, false);
+    else this.release.drop(skb, SKB_CONSUMED);
+  }
+
+  napiSkbFinishMerged(skb: SkBuff): void {
+    if (skb.gro.free === NAPI_GRO_FREE_STOLEN_HEAD) this.release.freeStolen(skb, true);
+    else this.release.dropInSoftirq(skb, SKB_CONSUMED);
   }
 
   skbAttemptDeferFree(skb: SkBuff): void {
-    if (!this.#defersFrees || skb.users !== 1 || !this.#deferred.add(skb)) this.consumeSkb(skb);
+    const now = !this.defersFrees || skb.users !== 1 || (this.deferSkipsZcopy && skbZcopy(skb));
+    if (!now && this.deferred.add(skb)) return;
+    if (!this.undeferredInSoftirq) {
+      this.consumeSkb(skb);
+      return;
+    }
+    this.softirqs.localBhDisable();
+    this.release.dropInSoftirq(skb, SKB_CONSUMED);
+    this.softirqs.localBhEnable();
   }
 }

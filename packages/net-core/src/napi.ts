@@ -23,7 +23,7 @@ export class NapiLists implements NapiScheduler {
     this.#kernel = kernel;
     this.#structs = structs;
     this.#deferred = deferred;
-    this.#freeDeferred = (skb) => release.drop(skb, SKB_CONSUMED, true);
+    this.#freeDeferred = (skb) => release.dropInSoftirq(skb, SKB_CONSUMED);
     this.#packetCostNs = packetCostNs;
     for (let i = 0; i < kernel.nrCpus; i++) this.#pollLists.push(new PollList());
     kernel.softirqs.openSoftirq(NET_RX_SOFTIRQ, () => this.#netRxAction());

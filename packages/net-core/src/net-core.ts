@@ -2,26 +2,32 @@ import type { Kernel } from "@netmem/kernel/api";
 import type { Mm } from "@netmem/mm/api";
 import type { FragSource, Xdp } from "@netmem/xdp/api";
 import type { NetCore, SkbProbe } from "./api/index.ts";
+import { CompletionQueue } from "./completion.ts";
 import { DeferredFree } from "./defer.ts";
+import { DropReasonTable } from "./drop-reasons.ts";
 import { SkbEdits } from "./edit.ts";
-import { StackPort } from "./stack-port.ts";
+import { FragRefs } from "./frag-refs.ts";
 import { GenericXdpPath } from "./generic-xdp.ts";
 import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
+import { SkbMerges } from "./merge.ts";
 import { NapiLists } from "./napi.ts";
 import { NetDevices } from "./net-devices.ts";
 import { ReceivePath, createSockets } from "./receive.ts";
 import { RecycleMarks } from "./recycle.ts";
 import { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
+import { Segmentation } from "./segment.ts";
+import { StackPort } from "./stack-port.ts";
 import { StructCache } from "./struct-cache.ts";
 import { TransmitPath } from "./transmit.ts";
 import { XdpAttachments } from "./xdp-attach.ts";
 import { XdpConversions } from "./xdp-skbs.ts";
+import { SkbUserMemory } from "./zerocopy.ts";
 
 export interface NetCoreDeps {
   readonly kernel: Kernel;
-  readonly mm: Pick<Mm, "pages" | "slab" | "payload" | "faults">;
+  readonly mm: Pick<Mm, "pages" | "slab" | "payload" | "faults" | "frags">;
   readonly xdp: Xdp;
   /** By CPU, where packets are copied to that a program must be able to write; none before 6.9. @kernel system_page_pool (net/core/dev.c) */
   readonly systemPages?: readonly FragSource[];
@@ -34,14 +40,24 @@ export interface NetCoreDeps {
 export function createNetCore(deps: NetCoreDeps): NetCore {
   const { kernel, mm, xdp, rules } = deps;
   const { structs, netmemReturn, notifiers } = xdp;
-  const { context } = kernel;
+  const { context, nrCpus, reports } = kernel;
+  const { pages, payload } = mm;
   const systemPages = deps.systemPages ?? [];
-  const cache = new StructCache();
-  const release = new SkbRelease(cache, mm.pages, mm.slab, netmemReturn, rules, kernel.reports, deps.probe);
+  const cache = new StructCache(context, nrCpus, rules);
+  const refs = new FragRefs(pages, netmemReturn, rules);
+  const dropReasons = new DropReasonTable(reports);
+  const release = new SkbRelease({ cache, refs, slab: mm.slab, context, rules, reasons: dropReasons, reports, probe: deps.probe });
   const heads = new SkbHeads(mm.slab, rules.smallHeads);
   const deferred = new DeferredFree(kernel, rules.skbDeferMax);
-  const lives = new SkbLives(cache, release, heads, context, deferred, rules);
-  const edit = new SkbEdits(cache, release, mm.pages, heads, mm.payload, rules, kernel.reports);
+  const lives = new SkbLives({
+    cache, release, heads, pages, frags: mm.frags, context, nrCpus, rules, failStructs: mm.faults.failFunction("skbuffAlloc"), reports,
+    deferred, completions: new CompletionQueue(kernel, release), softirqs: kernel.softirqs,
+  });
+  const edit = new SkbEdits({ cache, release, refs, heads, lives, payload, rules, reports });
+  const zerocopy = new SkbUserMemory({ edit, refs, pages, payload, reports });
+  lives.useZerocopy(zerocopy);
+  edit.useZerocopy(zerocopy);
+  const segmentation = new Segmentation({ lives, edit, refs, release, zerocopy, payload, reports });
   const devices = new NetDevices(structs, notifiers, kernel.reports);
   const recycle = new RecycleMarks(netmemReturn);
   const receive = new ReceivePath(lives);
@@ -56,6 +72,9 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     lifetime: lives,
     recycle,
     edit,
+    merge: new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports),
+    zerocopy,
+    dropReasons,
     napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
     receive,
     sockets: createSockets(lives),

@@ -3,19 +3,19 @@ import type { MemInfo, NetmemReturn } from "@netmem/xdp/api";
 import type { SkBuff, SkbRecycle } from "./api/index.ts";
 
 export class RecycleMarks implements SkbRecycle {
-  readonly #netmemReturn: NetmemReturn;
+  private readonly netmemReturn: NetmemReturn;
 
   constructor(netmemReturn: NetmemReturn) {
-    this.#netmemReturn = netmemReturn;
+    this.netmemReturn = netmemReturn;
   }
 
   skbMarkForRecycle(skb: SkBuff, netmem: Netmem, mem: MemInfo): void {
     skb.memType = mem.type;
     skb.memId = mem.id;
-    skb.ppRecycle = this.#netmemReturn.storeMemInfo(netmem, mem);
+    skb.ppRecycle = this.netmemReturn.storeMemInfo(netmem, mem);
   }
 
   storeMemInfo(netmem: Netmem, mem: MemInfo): void {
-    this.#netmemReturn.storeMemInfo(netmem, mem);
+    this.netmemReturn.storeMemInfo(netmem, mem);
   }
 }

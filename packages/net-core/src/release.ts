@@ -1,46 +1,109 @@
-import type { ReportSink } from "@netmem/kernel/api";
-import type { Netmem, PageAllocator, SlabAllocator } from "@netmem/mm/api";
-import type { NetmemReturn } from "@netmem/xdp/api";
-import { SKB_DATAREF_SHIFT, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
+import { inHardirq, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
+import type { SlabAllocator } from "@netmem/mm/api";
+import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DATAREF_SHIFT, SKB_FCLONE_UNAVAILABLE, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
+import type { DropReasonTable } from "./drop-reasons.ts";
+import type { FragRefs } from "./frag-refs.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
+import { zcopyClear } from "./zcopy-clear.ts";
 
 const PAYLOAD_AND_HEADER: number = (1 << SKB_DATAREF_SHIFT) + 1;
+/** Structs of a list that go back at a time. @kernel KFREE_SKB_BULK_SIZE (net/core/skbuff.c) */
+const KFREE_SKB_BULK_SIZE = 16;
+
+export interface ReleaseParts {
+  readonly cache: StructCache;
+  readonly refs: FragRefs;
+  readonly slab: SlabAllocator;
+  readonly context: ExecutionContext;
+  readonly rules: NetCoreRules;
+  readonly reasons: DropReasonTable;
+  readonly reports: ReportSink;
+  readonly probe: SkbProbe | null;
+}
 
 /** How a packet's memory goes home. The order of the steps is the kernel's. */
 export class SkbRelease {
-  readonly #cache: StructCache;
-  readonly #pages: PageAllocator;
-  readonly #slab: SlabAllocator;
-  readonly #netmemReturn: NetmemReturn;
-  readonly #rules: NetCoreRules;
+  private readonly cache: StructCache;
+  private readonly refs: FragRefs;
+  private readonly slab: SlabAllocator;
+  private readonly context: ExecutionContext;
+  private readonly clearsRecycle: boolean;
+  private readonly reasons: DropReasonTable;
   readonly reports: ReportSink;
-  readonly #probe: SkbProbe | null;
+  private readonly probe: SkbProbe | null;
 
-  constructor(cache: StructCache, pages: PageAllocator, slab: SlabAllocator, netmemReturn: NetmemReturn, rules: NetCoreRules, reports: ReportSink, probe: SkbProbe | null) {
-    this.#cache = cache;
-    this.#pages = pages;
-    this.#slab = slab;
-    this.#netmemReturn = netmemReturn;
-    this.#rules = rules;
-    this.reports = reports;
-    this.#probe = probe;
+  constructor(parts: ReleaseParts) {
+    this.cache = parts.cache;
+    this.refs = parts.refs;
+    this.slab = parts.slab;
+    this.context = parts.context;
+    this.clearsRecycle = parts.rules.releaseClearsRecycle;
+    this.reasons = parts.reasons;
+    this.reports = parts.reports;
+    this.probe = parts.probe;
   }
 
-  /** Drops one user; the last one frees data and struct. @kernel skb_unref, __kfree_skb */
-  drop(skb: SkBuff, reason: number, napiSafe: boolean): void {
-    if (skb.free) {
+  /** Drops one user; the last one frees data and struct. @kernel sk_skb_reason_drop, __kfree_skb */
+  drop(skb: SkBuff, reason: number): void {
+    if (!this.unref(skb)) return;
+    this.end(skb, reason, false);
+    this.cache.putSkb(skb);
+  }
+
+  /** The same where the struct may stay with this CPU: in its softirq. @kernel napi_consume_skb, __napi_kfree_skb */
+  dropInSoftirq(skb: SkBuff, reason: number): void {
+    if (!this.unref(skb)) return;
+    this.end(skb, reason, true);
+    this.cache.putNapiSkb(skb);
+  }
+
+  /** The packets chained through `next`, whose last users' structs go back in bulks. @kernel kfree_skb_list_reason */
+  dropList(first: SkBuff | null, reason: number): void {
+    let bulk = 0;
+    for (let skb = first; skb !== null;) {
+      // One that others hold is in their list, too: its `next` is theirs.
+      const { next } = skb;
+      if (this.unref(skb)) {
+        const alone = skb.fclone === SKB_FCLONE_UNAVAILABLE;
+        this.end(skb, reason, false);
+        this.cache.putSkb(skb);
+        if (alone && ++bulk % KFREE_SKB_BULK_SIZE === 0) this.cache.stats.bulkFrees++;
+      }
+      skb = next;
+    }
+    if (bulk % KFREE_SKB_BULK_SIZE !== 0) this.cache.stats.bulkFrees++;
+  }
+
+  /** True: that was the last user, and the caller ends it. @kernel skb_unref */
+  unref(skb: SkBuff): boolean {
+    if (skb.free === true) {
       this.reportUseAfterFree(skb, "freed again");
-      return;
+      return false;
     }
-    if (skb.users !== 1) {
-      skb.users--;
-      return;
+    if (skb.users === 1) return true;
+    skb.users--;
+    return false;
+  }
+
+  /** All but the struct. @kernel skb_release_all */
+  end(skb: SkBuff, reason: number, napiSafe: boolean): void {
+    if (reason !== SKB_CONSUMED && !this.reasons.isReason(reason)) {
+      this.reports.report("skb-bad-reason", "warn", skbName(skb), skbOwner(skb), `freed for reason ${reason}, which is none`);
     }
-    if (this.#probe !== null) this.#probe.freed(skb, reason);
-    if (skb.destructor !== null) skb.destructor.destruct();
-    this.releaseData(skb, reason, napiSafe);
-    this.#cache.putSkb(skb);
+    if (this.probe !== null) this.probe.freed(skb, reason);
+    if (skb.destructor !== null) this.releaseHeadState(skb);
+    // Without data: a head that has gone elsewhere already.
+    if (skb.shinfo !== null) this.releaseData(skb, reason, napiSafe);
+  }
+
+  /** Whoever is to know that the packet is gone is told now. @kernel skb_release_head_state */
+  releaseHeadState(skb: SkBuff): void {
+    const { destructor } = skb;
+    if (destructor === null) return;
+    if (inHardirq(this.context)) this.reports.report("skb-destructor-hardirq", "warn", skbName(skb), skbOwner(skb), "its destructor runs in hardirq: free it with devKfreeSkbAny");
+    skb.destructor = null;
+    destructor.destruct();
   }
 
   reportUseAfterFree(skb: SkBuff, what: string): void {
@@ -50,50 +113,47 @@ export class SkbRelease {
   /** @kernel skb_release_data (net/core/skbuff.c) */
   releaseData(skb: SkBuff, reason: number, napiSafe: boolean): void {
     const info = skb.shinfo!;
-    if (skb.cloned && !dataUnref(skb)) {
-      if (this.#rules.releaseClearsRecycle) skb.ppRecycle = false;
+    if (skb.cloned === true && !dataUnref(skb)) {
+      if (this.clearsRecycle === true) skb.ppRecycle = false;
       return;
     }
     this.releaseFrags(skb, reason, napiSafe);
     this.freeHead(skb, napiSafe);
     skb.ppRecycle = false;
-    this.#cache.putInfo(info);
+    this.cache.putInfo(info);
   }
 
-  /** The skb has none afterwards. */
+  /** The owner of zero-copy memory is told first; frags that it manages are its. The skb has none afterwards. */
   releaseFrags(skb: SkBuff, reason: number, napiSafe: boolean): void {
     const info = skb.shinfo!;
-    for (let i = 0; i < info.nrFrags; i++) this.#netmemUnref(skb, info.frags[i]!.netmem!, napiSafe);
-    for (let frag = info.fragList; frag !== null;) {
-      const { next } = frag;
-      this.drop(frag, reason, napiSafe);
-      frag = next;
-    }
+    const { flags } = info;
+    if ((flags & SKBFL_ZEROCOPY_ENABLE) !== 0) zcopyClear(skb, true);
+    if ((flags & SKBFL_MANAGED_FRAG_REFS) === 0) for (let i = 0; i < info.nrFrags; i++) this.refs.unref(skb, info.frags[i]!.netmem!, napiSafe);
+    if (info.fragList !== null) this.dropList(info.fragList, reason);
     info.nrFrags = 0;
     info.fragList = null;
   }
 
-  /** One buffer of the skb's. Consumes. @kernel __skb_frag_unref, skb_page_unref (include/linux/skbuff_ref.h) */
-  #netmemUnref(skb: SkBuff, netmem: Netmem, napiSafe: boolean): void {
-    if (skb.ppRecycle) {
-      if (this.#netmemReturn.needsSkb) this.#netmemReturn.enterSkb(skb.memType, skb.memId);
-      if (this.#netmemReturn.tryReturn(netmem, napiSafe)) return;
-    }
-    // A net_iov outside recycling belongs to its provider's own counts; put_netmem leaves it alone.
-    if (!netmem.isNetIov) this.#pages.putPage(netmem);
-  }
-
   /** The kind of head is asked before the recycle bit: a slab head never touches page state. @kernel skb_free_head */
   freeHead(skb: SkBuff, napiSafe: boolean): void {
-    if (skb.headFrag) this.#netmemUnref(skb, skb.headPage!, napiSafe);
-    else this.#slab.kfree(skb.headSlab!);
+    if (skb.headFrag === true) this.refs.unref(skb, skb.headPage!, napiSafe);
+    else this.slab.kfree(skb.headSlab!);
+  }
+
+  /** The struct alone: its head is somebody else's by now. @kernel kfree_skb_partial, napi_skb_free_stolen_head */
+  freeStolen(skb: SkBuff, inSoftirq: boolean): void {
+    this.releaseHeadState(skb);
+    this.cache.putInfo(skb.shinfo!);
+    skb.ppRecycle = false;
+    if (inSoftirq) this.cache.putNapiSkb(skb);
+    else this.cache.putSkb(skb);
   }
 }
 
 /** True for the last holder of the data. @kernel skb_data_unref (include/linux/skbuff.h) */
 function dataUnref(skb: SkBuff): boolean {
   const info = skb.shinfo!;
-  const mine = skb.nohdr ? PAYLOAD_AND_HEADER : 1;
+  const mine = skb.nohdr === true ? PAYLOAD_AND_HEADER : 1;
   if (info.dataref === mine) return true;
   info.dataref -= mine;
   return info.dataref === 0;

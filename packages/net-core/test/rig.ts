@@ -4,10 +4,8 @@ import { createMm } from "@netmem/mm";
 import { GFP_ATOMIC, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
 import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
 import type { NetDevice, Xdp } from "@netmem/xdp/api";
-import { createNetCore, type NetCoreRules } from "../src/index.ts";
+import { NET_CORE_RULES_6_18, createNetCore, type NetCoreRules } from "../src/index.ts";
 import type { NetCore, SkBuff } from "../src/api/index.ts";
-
-export const RULES_6_18: NetCoreRules = { releaseClearsRecycle: true, expandKeepsRecycle: false, defersFrees: true, smallHeads: true, framesRecycle: true, skbDeferMax: 64 };
 
 /** net-core over real lower layers, without any page_pool: it never learns that there is one. */
 export class NetRig {
@@ -25,7 +23,7 @@ export class NetRig {
     this.xdp = createXdp(this.kernel, this.mm, XDP_OPTIONS_6_18);
     this.net = createNetCore({
       kernel: this.kernel, mm: this.mm, xdp: this.xdp,
-      rules: { ...RULES_6_18, ...rules }, packetCostNs, probe: { freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
+      rules: { ...NET_CORE_RULES_6_18, ...rules }, packetCostNs, probe: { freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
     });
     this.dev = this.net.registerNetdev("eth0", 1);
   }

@@ -5,8 +5,7 @@ import type { Pool } from "./pool.ts";
 
 /** Whether a freed skb's page may go to the cache, as was asked from 6.4 to 6.9: only of a NAPI. @kernel napi_pp_put_page (net/core/skbuff.c) */
 export function foundBySkbFree(pool: Pool, napiSafe: boolean): boolean {
-  if (pool.rules.napiLocal !== "skb-free" || (!napiSafe && !inSoftirq(pool.context))) return false;
-  return pool.napi !== null && pool.napi.listOwner === pool.context.cpu;
+  return (napiSafe || inSoftirq(pool.context)) && pool.napi !== null && pool.napi.listOwner === pool.context.cpu;
 }
 
 /** @kernel page_pool_enable_direct_recycling */

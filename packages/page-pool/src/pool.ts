@@ -130,8 +130,12 @@ export class Pool extends PoolAlloc implements PagePool, ProviderPool {
     this.putNetmem(netmem, -1, napiDirect);
   }
 
+  refSkbNetmem(netmem: Netmem): void {
+    this.refNetmem(netmem);
+  }
+
   returnSkbNetmem(netmem: Netmem, napiSafe: boolean): void {
-    this.putNetmem(netmem, -1, foundBySkbFree(this, napiSafe));
+    this.putNetmem(netmem, -1, this.skbFreeFindsLocal === true && foundBySkbFree(this, napiSafe));
   }
 
   returnNetmemBulk(netmems: (Netmem | null)[], count: number): void {

@@ -113,6 +113,8 @@ export class PoolState {
   readonly stampsOwnerAtAlloc: boolean;
   readonly countsPoolRefs: boolean;
   readonly waitsForLastReference: boolean;
+  /** `napiLocal: "skb-free"`. */
+  readonly skbFreeFindsLocal: boolean;
   /** `napiLocal: "pool"`, on a machine where it can be known. */
   readonly findsLocalPuts: boolean;
   readonly directNeedsSoftirq: boolean;
@@ -179,6 +181,7 @@ export class PoolState {
     this.stampsOwnerAtAlloc = rules.stampsOwnerAtAlloc;
     this.countsPoolRefs = rules.sharedRelease === "pp-ref-count";
     this.waitsForLastReference = rules.sharedRelease === "last-reference";
+    this.skbFreeFindsLocal = rules.napiLocal === "skb-free";
     this.findsLocalPuts = rules.napiLocal === "pool" && !rules.preemptRt;
     this.directNeedsSoftirq = rules.directNeedsSoftirq;
   }

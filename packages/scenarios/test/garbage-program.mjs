@@ -66,6 +66,22 @@ sockets.mapUpdateElem(0, socket, 0);
 const toSocket = xdp.programs.bpfProgLoad("xsk", (ctx) => ctx.redirectMap(sockets, 0, 0), false);
 net.receive.setProtocol({ packetRcv: (skb) => net.lifetime.consumeSkb(skb) });
 
+const coalesced = { stolen: false, deltaTruesize: 0 };
+const pair = [{ skb: null }, { skb: null }];
+
+function pooled(skb) {
+  net.recycle.skbMarkForRecycle(skb, skb.headPage, xdpRxq.mem);
+  net.edit.skbReserve(skb, 64);
+  net.edit.skbPut(skb, 60);
+  return skb;
+}
+
+function withFrag(skb) {
+  const page = pool.allocPages(GFP_ATOMIC);
+  net.edit.skbAddRxFrag(skb, page, 0, 100, PAGE_SIZE);
+  net.recycle.storeMemInfo(page, xdpRxq.mem);
+}
+
 const trips = {
   direct: () => pool.recycleDirect(pool.allocPages(GFP_ATOMIC)),
   ring: () => pool.putFullNetmem(pool.allocPages(GFP_ATOMIC), false),
@@ -118,6 +134,35 @@ const trips = {
     if (xdp.redirect.xdpDoRedirect(rx, buff, toSocket) !== 0) throw new Error("not received");
     xdp.redirect.xdpDoFlush();
     received.consumer = received.producer;
+  },
+  "packet cloned": () => {
+    const skb = pooled(net.lifetime.napiBuildSkb(pool.allocPages(GFP_ATOMIC), PAGE_SIZE));
+    const clone = net.lifetime.skbClone(skb, GFP_ATOMIC);
+    net.lifetime.consumeSkb(skb);
+    net.lifetime.napiConsumeSkb(clone, 64);
+  },
+  "packet expanded, pulled and trimmed": () => {
+    const skb = pooled(net.lifetime.napiBuildSkb(pool.allocPages(GFP_ATOMIC), PAGE_SIZE));
+    withFrag(skb);
+    net.edit.pskbExpandHead(skb, 64, 0, GFP_ATOMIC);
+    net.edit.pskbPullTail(skb, 20);
+    net.edit.pskbTrim(skb, 90);
+    net.lifetime.consumeSkb(skb);
+  },
+  "packet coalesced": () => {
+    const [to, from] = pair;
+    to.skb = pooled(net.lifetime.napiBuildSkb(pool.allocPages(GFP_ATOMIC), 512));
+    withFrag(to.skb);
+    from.skb = pooled(net.lifetime.napiBuildSkb(pool.allocPages(GFP_ATOMIC), PAGE_SIZE));
+    if (!net.merge.skbTryCoalesce(to.skb, from.skb, coalesced)) throw new Error("not coalesced");
+    net.lifetime.kfreeSkbPartial(from.skb, coalesced.stolen);
+    net.lifetime.consumeSkb(to.skb);
+  },
+  "packet of a driver's allocation, copied": () => {
+    const skb = net.lifetime.napiAllocSkb(rx, 1500);
+    net.edit.skbPut(skb, 1500);
+    net.lifetime.consumeSkb(net.edit.skbCopy(skb, GFP_ATOMIC));
+    net.lifetime.napiConsumeSkb(skb, 64);
   },
   net_iov: () => device.putFullNetmem(device.allocNetmems(GFP_ATOMIC), false),
 };

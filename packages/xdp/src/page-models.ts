@@ -37,6 +37,10 @@ export class PlainPageModel implements MemModel {
     this.returnNetmem(netmem, false);
   }
 
+  refSkbNetmem(netmem: Netmem): void {
+    if (!netmem.isNetIov) this.#pages.getPage(netmem);
+  }
+
   /** Nobody else counts these pages: there is nothing to let go of. */
   releaseNetmem(_netmem: Netmem): void {}
 

@@ -22,24 +22,34 @@ function isSigned(netmem: Netmem, rule: SignatureRule): boolean {
   return ((rule.ownWord ? netmem.signature : netmem.ppMagic) & rule.mask) === rule.signature;
 }
 
+function counted(owner: MemModel | null, netmem: Netmem): boolean {
+  if (owner === null) return false;
+  owner.refSkbNetmem(netmem);
+  return true;
+}
+
 /**
  * Before the series: an skb cannot recycle, so handing a page to one takes it from its pool.
  * @kernel page_pool_release_page in the drivers, up to 5.13
  */
 export class ReleaseOnMark implements NetmemReturn {
   readonly needsSkb = false;
-  readonly #table: MemModelTable;
+  private readonly table: MemModelTable;
 
   constructor(table: MemModelTable) {
-    this.#table = table;
+    this.table = table;
   }
 
   storeMemInfo(netmem: Netmem, mem: MemInfo): boolean {
-    this.#table.peek(mem.type, mem.id)?.releaseNetmem(netmem);
+    this.table.peek(mem.type, mem.id)?.releaseNetmem(netmem);
     return false;
   }
 
   tryReturn(_netmem: Netmem, _napiSafe: boolean): boolean {
+    return false;
+  }
+
+  tryRef(_netmem: Netmem): boolean {
     return false;
   }
 
@@ -49,17 +59,17 @@ export class ReleaseOnMark implements NetmemReturn {
 /** {type, id} in the page: the driver writes them, every free resolves them through the registry. */
 export class MemInfoInPage implements NetmemReturn {
   readonly needsSkb = false;
-  readonly #table: MemModelTable;
-  readonly #rule: SignatureRule;
-  readonly #clearsOnReturn: boolean;
-  readonly #reports: ReportSink;
+  private readonly table: MemModelTable;
+  private readonly rule: SignatureRule;
+  private readonly clearsOnReturn: boolean;
+  private readonly reports: ReportSink;
 
   /** `clearsOnReturn`: a page is marked anew on each trip, so one that a driver forgot is seen. Only where no further holder may need it. */
   constructor(table: MemModelTable, rule: SignatureRule, clearsOnReturn: boolean, reports: ReportSink) {
-    this.#table = table;
-    this.#rule = rule;
-    this.#clearsOnReturn = clearsOnReturn;
-    this.#reports = reports;
+    this.table = table;
+    this.rule = rule;
+    this.clearsOnReturn = clearsOnReturn;
+    this.reports = reports;
   }
 
   storeMemInfo(netmem: Netmem, mem: MemInfo): boolean {
@@ -70,18 +80,23 @@ export class MemInfoInPage implements NetmemReturn {
 
   tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
-    if (!isSigned(head, this.#rule)) return false;
-    const model = head.memId === 0 ? null : this.#table.lookup(head.memType, head.memId);
+    if (!isSigned(head, this.rule)) return false;
+    const model = head.memId === 0 ? null : this.table.lookup(head.memType, head.memId);
     if (model === null) {
-      this.#reports.report("xdp-unknown-mem-id", "warn", netmemName(head), `mem type ${head.memType} id ${head.memId}`, "signed by a pool, but no memory model is registered under this id");
+      this.reports.report("xdp-unknown-mem-id", "warn", netmemName(head), `mem type ${head.memType} id ${head.memId}`, "signed by a pool, but no memory model is registered under this id");
       return false;
     }
-    if (this.#clearsOnReturn) {
+    if (this.clearsOnReturn) {
       head.memType = 0;
       head.memId = 0;
     }
     model.returnSkbNetmem(head, napiSafe);
     return true;
+  }
+
+  tryRef(netmem: Netmem): boolean {
+    const head = netmemCompoundHead(netmem);
+    return isSigned(head, this.rule) && counted(this.table.peek(head.memType, head.memId), head);
   }
 
   enterSkb(_memType: number, _memId: number): void {}
@@ -90,10 +105,10 @@ export class MemInfoInPage implements NetmemReturn {
 /** The owner's pointer in the page. */
 export class PoolPointer implements NetmemReturn {
   readonly needsSkb = false;
-  readonly #rule: SignatureRule;
+  private readonly rule: SignatureRule;
 
   constructor(rule: SignatureRule) {
-    this.#rule = rule;
+    this.rule = rule;
   }
 
   storeMemInfo(_netmem: Netmem, _mem: MemInfo): boolean {
@@ -102,9 +117,14 @@ export class PoolPointer implements NetmemReturn {
 
   tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
-    if (!isSigned(head, this.#rule)) return false;
+    if (!isSigned(head, this.rule)) return false;
     (head.pp as MemModel).returnSkbNetmem(head, napiSafe);
     return true;
+  }
+
+  tryRef(netmem: Netmem): boolean {
+    const head = netmemCompoundHead(netmem);
+    return isSigned(head, this.rule) && counted(head.pp as MemModel, head);
   }
 
   enterSkb(_memType: number, _memId: number): void {}
@@ -116,36 +136,41 @@ export class PoolPointer implements NetmemReturn {
  */
 export class PoolPointerAtMark implements NetmemReturn {
   readonly needsSkb = false;
-  readonly #table: MemModelTable;
-  readonly #rule: SignatureRule;
-  readonly #clearsOnReturn: boolean;
-  readonly #reports: ReportSink;
+  private readonly table: MemModelTable;
+  private readonly rule: SignatureRule;
+  private readonly clearsOnReturn: boolean;
+  private readonly reports: ReportSink;
 
   /** `clearsOnReturn`: a page is marked anew on each trip, so one that a driver forgot is seen. Only where no further holder may need it. */
   constructor(table: MemModelTable, rule: SignatureRule, clearsOnReturn: boolean, reports: ReportSink) {
-    this.#table = table;
-    this.#rule = rule;
-    this.#clearsOnReturn = clearsOnReturn;
-    this.#reports = reports;
+    this.table = table;
+    this.rule = rule;
+    this.clearsOnReturn = clearsOnReturn;
+    this.reports = reports;
   }
 
   storeMemInfo(netmem: Netmem, mem: MemInfo): boolean {
     // Not a look-up: a 5.14 driver passes the pointer itself.
-    netmem.pp = this.#table.peek(mem.type, mem.id);
+    netmem.pp = this.table.peek(mem.type, mem.id);
     return true;
   }
 
   tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
-    if (!isSigned(head, this.#rule)) return false;
+    if (!isSigned(head, this.rule)) return false;
     const owner = head.pp as MemModel | null;
     if (owner === null) {
-      this.#reports.report("pp-null-owner", "bug", netmemName(head), "none", "signed by a pool, but never marked by its driver: a NULL pool in 5.14");
+      this.reports.report("pp-null-owner", "bug", netmemName(head), "none", "signed by a pool, but never marked by its driver: a NULL pool in 5.14");
       return false;
     }
-    if (this.#clearsOnReturn) head.pp = null;
+    if (this.clearsOnReturn) head.pp = null;
     owner.returnSkbNetmem(head, napiSafe);
     return true;
+  }
+
+  tryRef(netmem: Netmem): boolean {
+    const head = netmemCompoundHead(netmem);
+    return isSigned(head, this.rule) && counted(head.pp as MemModel | null, head);
   }
 
   enterSkb(_memType: number, _memId: number): void {}
@@ -157,16 +182,16 @@ export class PoolPointerAtMark implements NetmemReturn {
  */
 export class MemInfoInSkb implements NetmemReturn {
   readonly needsSkb = true;
-  readonly #table: MemModelTable;
-  readonly #rule: SignatureRule;
-  readonly #reports: ReportSink;
-  #memType = 0;
-  #memId = 0;
+  private readonly table: MemModelTable;
+  private readonly rule: SignatureRule;
+  private readonly reports: ReportSink;
+  private memType = 0;
+  private memId = 0;
 
   constructor(table: MemModelTable, rule: SignatureRule, reports: ReportSink) {
-    this.#table = table;
-    this.#rule = rule;
-    this.#reports = reports;
+    this.table = table;
+    this.rule = rule;
+    this.reports = reports;
   }
 
   storeMemInfo(_netmem: Netmem, _mem: MemInfo): boolean {
@@ -175,18 +200,23 @@ export class MemInfoInSkb implements NetmemReturn {
 
   tryReturn(netmem: Netmem, napiSafe: boolean): boolean {
     const head = netmemCompoundHead(netmem);
-    if (!isSigned(head, this.#rule)) return false;
-    const model = this.#table.lookup(this.#memType, this.#memId);
+    if (!isSigned(head, this.rule)) return false;
+    const model = this.table.lookup(this.memType, this.memId);
     if (model === null) return false;
     if (head.pp !== null && head.pp !== model) {
-      this.#reports.report("wrong-memory-model", "warn", netmemName(head), `mem type ${head.pp.memType} id ${head.pp.memId}`, `returned to mem type ${this.#memType} id ${this.#memId}, which the skb names`);
+      this.reports.report("wrong-memory-model", "warn", netmemName(head), `mem type ${head.pp.memType} id ${head.pp.memId}`, `returned to mem type ${this.memType} id ${this.memId}, which the skb names`);
     }
     model.returnSkbNetmem(head, napiSafe);
     return true;
   }
 
+  tryRef(netmem: Netmem): boolean {
+    const head = netmemCompoundHead(netmem);
+    return isSigned(head, this.rule) && counted(this.table.peek(this.memType, this.memId), head);
+  }
+
   enterSkb(memType: number, memId: number): void {
-    this.#memType = memType;
-    this.#memId = memId;
+    this.memType = memType;
+    this.memId = memId;
   }
 }

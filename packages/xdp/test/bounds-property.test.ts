@@ -150,7 +150,7 @@ class Bench {
   constructor() {
     const returned = this.#returned;
     const model: MemModel = {
-      memType: MEM_TYPE_PAGE_POOL, memId: 1, returnNetmem: (netmem) => void returned.push(netmem), returnSkbNetmem: () => {}, returnNetmemBulk: () => {}, releaseNetmem: () => {}, useXdpMem: () => {}, unuseXdpMem: () => {},
+      memType: MEM_TYPE_PAGE_POOL, memId: 1, returnNetmem: (netmem) => void returned.push(netmem), returnSkbNetmem: () => {}, refSkbNetmem: () => {}, returnNetmemBulk: () => {}, releaseNetmem: () => {}, useXdpMem: () => {}, unuseXdpMem: () => {},
     };
     const dev = this.#xdp.structs.createNetDevice("eth0", 7, 1);
     const { xdpRxq } = dev.rxQueues[0]!;

@@ -14,7 +14,7 @@ function setUp(reports: "collect" | "panic" = "collect") {
   const xdp = createXdp(kernel, mm, XDP_OPTIONS_6_18);
   const home: Netmem[] = [];
   const model: MemModel = {
-    memType: MEM_TYPE_PAGE_POOL, memId: 1, returnNetmem: (netmem) => void home.push(netmem), returnSkbNetmem: () => {}, returnNetmemBulk: () => {}, releaseNetmem: () => {}, useXdpMem: () => {}, unuseXdpMem: () => {},
+    memType: MEM_TYPE_PAGE_POOL, memId: 1, returnNetmem: (netmem) => void home.push(netmem), returnSkbNetmem: () => {}, refSkbNetmem: () => {}, returnNetmemBulk: () => {}, releaseNetmem: () => {}, useXdpMem: () => {}, unuseXdpMem: () => {},
   };
   const dev = xdp.structs.createNetDevice("eth0", 7, 1);
   const { xdpRxq } = dev.rxQueues[0]!;

@@ -39,6 +39,8 @@ class NotingModel implements MemModel {
     this.log.push(`bulk ${netmems.slice(0, count).map((netmem) => (netmem!.isNetIov ? "niov" : netmem!.pfn)).join(" ")}`);
   }
 
+  refSkbNetmem(): void {}
+
   returnSkbNetmem(): void {
     this.log.push("from an skb");
   }

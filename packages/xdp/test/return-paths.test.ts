@@ -14,6 +14,7 @@ function setUp(options: Partial<XdpOptions>) {
   const model: MemModel = {
     memType: MEM_TYPE_PAGE_POOL, memId: 1,
     returnNetmem: () => void calls.push("from XDP"), returnNetmemBulk: () => void calls.push("from XDP"),
+    refSkbNetmem: (netmem: Netmem) => void calls.push(`ref ${netmem === page ? "page" : "other"}`),
     returnSkbNetmem: (netmem: Netmem, napiSafe: boolean) => void calls.push(`return ${netmem === page ? "page" : "other"} ${napiSafe}`),
     releaseNetmem: () => void calls.push("release"),
     useXdpMem: () => {}, unuseXdpMem: () => {},

@@ -21,6 +21,7 @@ export const EMSGSIZE = 90;
 export const EOPNOTSUPP = 95;
 export const ENETDOWN = 100;
 export const ENOBUFS = 105;
+export const ETOOMANYREFS = 109;
 /** Not for user space, yet BPF helpers answer it. `include/linux/errno.h` */
 export const ENOTSUPP = 524;
 
@@ -28,7 +29,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ENOENT]: "ENOENT", [EIO]: "EIO", [ENXIO]: "ENXIO", [E2BIG]: "E2BIG", [EBADF]: "EBADF", [EAGAIN]: "EAGAIN", [ENOMEM]: "ENOMEM", [EACCES]: "EACCES",
   [EFAULT]: "EFAULT", [EBUSY]: "EBUSY", [EEXIST]: "EEXIST", [ENODEV]: "ENODEV", [EINVAL]: "EINVAL", [ENOSPC]: "ENOSPC", [ERANGE]: "ERANGE",
   [EBADRQC]: "EBADRQC", [ENODATA]: "ENODATA", [EOVERFLOW]: "EOVERFLOW", [EMSGSIZE]: "EMSGSIZE", [EOPNOTSUPP]: "EOPNOTSUPP",
-  [ENETDOWN]: "ENETDOWN", [ENOBUFS]: "ENOBUFS", [ENOTSUPP]: "ENOTSUPP",
+  [ENETDOWN]: "ENETDOWN", [ENOBUFS]: "ENOBUFS", [ETOOMANYREFS]: "ETOOMANYREFS", [ENOTSUPP]: "ENOTSUPP",
 };
 
 /** `-22` → `-EINVAL`, for messages. Numbers without a name come back as digits. */

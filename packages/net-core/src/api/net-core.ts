@@ -1,11 +1,14 @@
 import type { FrameReceiver, NetDevice } from "@netmem/xdp/api";
+import type { SkbDropReasons } from "./drop-reason.ts";
 import type { SkbEdit } from "./edit.ts";
 import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
+import type { SkbMerge } from "./merge.ts";
 import type { NapiScheduler } from "./napi.ts";
 import type { NetReceive, Sockets } from "./receive.ts";
 import type { SkBuff } from "./skbuff.ts";
 import type { NetTransmit } from "./transmit.ts";
 import type { GenericXdp, XdpAttachment, XdpSkbs } from "./xdp.ts";
+import type { SkbZerocopy } from "./zerocopy.ts";
 
 export interface SkbProbe {
   /** The last user of a packet let go. @kernel trace_kfree_skb, trace_consume_skb */
@@ -17,6 +20,9 @@ export interface NetCore {
   readonly lifetime: SkbLifetime;
   readonly recycle: SkbRecycle;
   readonly edit: SkbEdit;
+  readonly merge: SkbMerge;
+  readonly zerocopy: SkbZerocopy;
+  readonly dropReasons: SkbDropReasons;
   readonly napi: NapiScheduler;
   readonly receive: NetReceive;
   readonly sockets: Sockets;

@@ -1,5 +1,6 @@
 import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
 import { SKB_SHARED_INFO_BYTES, createNetmemFrags, type NetDevice, type NetmemFrag } from "@netmem/xdp/api";
+import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, type UbufInfo } from "./zerocopy.ts";
 
 /** sizeof(struct sk_buff) of a 64-bit kernel, rounded up to a cache line. */
 export const SKB_STRUCT_BYTES = 256;
@@ -10,6 +11,14 @@ export const SKB_STRUCT_BYTES = 256;
  */
 export const SKB_SMALL_HEAD_CACHE_SIZE = 640;
 export const ETH_FCS_LEN = 4;
+/** Room that allocations for drivers have in front: a cache line; and what aligns an IP header, nothing on x86. */
+export const NET_SKB_PAD = 64;
+export const NET_IP_ALIGN = 0;
+
+/** Of an allocation: a struct that has a companion for its first clone; for a received packet; in a NAPI poll. */
+export const SKB_ALLOC_FCLONE: number = 1 << 0;
+export const SKB_ALLOC_RX: number = 1 << 1;
+export const SKB_ALLOC_NAPI: number = 1 << 2;
 
 /** Memory that an skb with `bytes` of buffer pins. @kernel SKB_TRUESIZE */
 export function skbTruesize(bytes: number): number {
@@ -30,6 +39,16 @@ export class SkbSharedInfo {
   nrFrags: number;
   readonly frags: NetmemFrag[];
   fragList: SkBuff | null;
+  /** `SKBFL_*`. */
+  flags: number;
+  /** Bytes of payload a segment has, GSO_BY_FRAGS for those of the frag list, 0 for a packet that is none of several. */
+  gsoSize: number;
+  gsoSegs: number;
+  /** `SKB_GSO_*`. */
+  gsoType: number;
+  /** Whose memory the frags are in; null with the flag set: a cookie that nobody is told of. @kernel destructor_arg */
+  uarg: UbufInfo | null;
+  zcopyCookie: number;
   /** Bytes of metadata that XDP left in front of the packet. @kernel meta_len */
   metaLen: number;
   /** Low half: all references to the data. High half: those that look at payload only. */
@@ -39,8 +58,63 @@ export class SkbSharedInfo {
     this.nrFrags = 0;
     this.frags = createNetmemFrags();
     this.fragList = null;
+    this.flags = 0;
+    this.gsoSize = 0;
+    this.gsoSegs = 0;
+    this.gsoType = 0;
+    this.uarg = null;
+    this.zcopyCookie = 0;
     this.metaLen = 0;
     this.dataref = 0;
+  }
+}
+
+/** Of `fclone`: a struct of its own, the first of a pair, the second. @kernel SKB_FCLONE_* */
+export const SKB_FCLONE_UNAVAILABLE = 0;
+export const SKB_FCLONE_ORIG = 1;
+export const SKB_FCLONE_CLONE = 2;
+
+/** Of `gsoSize`: each member of the frag list is a segment. */
+export const GSO_BY_FRAGS = 0xffff;
+/** Of `gsoType`. @kernel SKB_GSO_* (include/linux/skbuff.h) */
+export const SKB_GSO_TCPV4: number = 1 << 0;
+/** Somebody who is not trusted said so. */
+export const SKB_GSO_DODGY: number = 1 << 1;
+export const SKB_GSO_UDP_L4: number = 1 << 17;
+/** The frag list's members are whole packets. */
+export const SKB_GSO_FRAGLIST: number = 1 << 18;
+
+/** What `groFree` says of an skb that was merged: its struct and head go; or its struct alone, the head is a frag now. */
+export const NAPI_GRO_FREE = 1;
+export const NAPI_GRO_FREE_STOLEN_HEAD = 2;
+
+/** @kernel struct napi_gro_cb (include/net/gro.h) */
+export class NapiGroCb {
+  declare private readonly nominal: "NapiGroCb";
+  /** Bytes from `data` that are headers, and not merged. */
+  dataOffset: number;
+  /** Packets in it. */
+  count: number;
+  /** Of a held packet: the skb that takes the next bytes, itself or the last of its frag list. */
+  last: SkBuff | null;
+  sameFlow: boolean;
+  /** Not to be merged with anything. */
+  flush: boolean;
+  /** 0 or NAPI_GRO_FREE*. */
+  free: number;
+  /** IP protocol number. */
+  proto: number;
+  encapsulated: boolean;
+
+  constructor() {
+    this.dataOffset = 0;
+    this.count = 0;
+    this.last = null;
+    this.sameFlow = false;
+    this.flush = false;
+    this.free = 0;
+    this.proto = 0;
+    this.encapsulated = false;
   }
 }
 
@@ -84,6 +158,14 @@ export class SkBuff {
   cloned: boolean;
   /** Promised to touch payload only. */
   nohdr: boolean;
+  /** Of a clone of such an skb: bytes in front of its data that it may write. @kernel hdr_len */
+  hdrLen: number;
+  /** Whether the struct is one of a pair: `SKB_FCLONE_*`. */
+  fclone: number;
+  /** The pair's other, for good. */
+  companion: SkBuff | null;
+  /** Of the pair's original: how many of the two are out. @kernel fclone_ref */
+  fcloneRef: number;
   /** "Look at the pages": on release, try their owner for the head and for each frag. @kernel pp_recycle */
   ppRecycle: boolean;
   pfmemalloc: boolean;
@@ -93,6 +175,8 @@ export class SkBuff {
   allocCpu: number;
   /** Offsets in `region`, −1 while unset. */
   macHeader: number;
+  networkHeader: number;
+  transportHeader: number;
   /** EtherType, in host order. */
   protocol: number;
   dev: NetDevice | null;
@@ -105,6 +189,10 @@ export class SkBuff {
   /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
   memType: number;
   memId: number;
+  /** Why it was dropped, while it waits for the softirq that frees it. */
+  reason: number;
+  /** What GRO knows of it while it holds it. */
+  readonly gro: NapiGroCb;
   /** Free slot marker: an skb in the cache of structs. */
   free: boolean;
 
@@ -126,11 +214,17 @@ export class SkBuff {
     this.headFrag = false;
     this.cloned = false;
     this.nohdr = false;
+    this.hdrLen = 0;
+    this.fclone = SKB_FCLONE_UNAVAILABLE;
+    this.companion = null;
+    this.fcloneRef = 0;
     this.ppRecycle = false;
     this.pfmemalloc = false;
     this.unreadable = false;
     this.allocCpu = 0;
     this.macHeader = -1;
+    this.networkHeader = -1;
+    this.transportHeader = -1;
     this.protocol = 0;
     this.dev = null;
     this.rxQueue = 0;
@@ -138,6 +232,8 @@ export class SkBuff {
     this.destructor = null;
     this.memType = 0;
     this.memId = 0;
+    this.reason = 0;
+    this.gro = new NapiGroCb();
     this.free = true;
   }
 }
@@ -187,4 +283,34 @@ export function skbHeaderCloned(skb: SkBuff): boolean {
   if (!skb.cloned) return false;
   const { dataref } = skb.shinfo!;
   return (dataref & SKB_DATAREF_MASK) - (dataref >> SKB_DATAREF_SHIFT) !== 1;
+}
+
+/** Whether somebody else's memory is in its frags. @kernel skb_zcopy */
+export function skbZcopy(skb: SkBuff): boolean {
+  return (skb.shinfo!.flags & SKBFL_ZEROCOPY_ENABLE) !== 0;
+}
+
+/** Its frags have no references of their own. @kernel skb_zcopy_managed */
+export function skbZcopyManaged(skb: SkBuff): boolean {
+  return (skb.shinfo!.flags & SKBFL_MANAGED_FRAG_REFS) !== 0;
+}
+
+/** Bytes from head to the shared info. @kernel skb_end_offset */
+export function skbEndOffset(skb: SkBuff): number {
+  return skb.end - skb.head;
+}
+
+/** Someone may write into a clone of this in front of its data: `bytes` of headroom are its own. @kernel skb_clone_writable */
+export function skbCloneWritable(skb: SkBuff, bytes: number): boolean {
+  return !skbHeaderCloned(skb) && skbHeadroom(skb) + bytes <= skb.hdrLen;
+}
+
+/** @kernel skb_is_gso */
+export function skbIsGso(skb: SkBuff): boolean {
+  return skb.shinfo!.gsoSize !== 0;
+}
+
+/** Bytes that GRO has still to merge. @kernel skb_gro_len */
+export function skbGroLen(skb: SkBuff): number {
+  return skb.len - skb.gro.dataOffset;
 }

@@ -15,6 +15,7 @@ class Registered implements MemModel {
   disconnect: () => void = () => {};
   readonly returnNetmem = (): void => {};
   readonly returnSkbNetmem = (): void => {};
+  readonly refSkbNetmem = (): void => {};
   readonly returnNetmemBulk = (): void => {};
   readonly releaseNetmem = (): void => {};
   readonly unuseXdpMem = (): void => {};

@@ -17,6 +17,8 @@ export interface MemModel extends NetmemOwner {
    * @kernel napi_pp_put_page (net/core/skbuff.c)
    */
   readonly returnSkbNetmem: (netmem: Netmem, napiSafe: boolean) => void;
+  /** One more skb will return this buffer. Shares. Any context but hardirq. @kernel page_pool_ref_netmem, from skb_pp_frag_ref (net/core/skbuff.c) */
+  readonly refSkbNetmem: (netmem: Netmem) => void;
   /**
    * The same for `count` buffers, the first of which are its own; of the others, if there are any, it knows what to do from 6.14 on. Slots
    * are the model's to overwrite. Consumes. @kernel page_pool_put_netmem_bulk, from xdp_flush_frame_bulk

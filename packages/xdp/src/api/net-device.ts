@@ -1,4 +1,4 @@
-import { ETH_DATA_LEN, ETH_HLEN } from "./ethernet.ts";
+import { ETH_DATA_LEN, ETH_HLEN, GRO_LEGACY_MAX_SIZE } from "./ethernet.ts";
 import type { XdpDeviceOps, XdpMetadataOps } from "./device-ops.ts";
 import type { XdpProg } from "./program.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
@@ -156,6 +156,8 @@ export class NetDevice {
   xdpZcMaxSegs: number;
   /** Bytes behind the link-layer header, which has `hardHeaderLen`. */
   mtu: number;
+  /** Bytes that GRO makes of several packets at most. @kernel gro_max_size */
+  groMaxSize: number;
   hardHeaderLen: number;
   rxPackets: number;
   rxBytes: number;
@@ -180,6 +182,7 @@ export class NetDevice {
     this.xdpFeatures = 0;
     this.xdpZcMaxSegs = 1;
     this.mtu = ETH_DATA_LEN;
+    this.groMaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;
     this.rxPackets = 0;
     this.rxBytes = 0;

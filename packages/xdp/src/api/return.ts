@@ -24,6 +24,11 @@ export interface NetmemReturn {
    * @kernel napi_pp_put_page (net/core/skbuff.c); page_pool_return_skb_page up to 6.1
    */
   readonly tryReturn: (netmem: Netmem, napiSafe: boolean) => boolean;
+  /**
+   * A recycling skb shares a buffer with another that will return it, too. True: its owner has counted one more holder. False: not an
+   * owner's, and nothing is counted. Shares. @kernel skb_pp_frag_ref (net/core/skbuff.c), for one fragment
+   */
+  readonly tryRef: (netmem: Netmem) => boolean;
   /** The skb whose buffer comes next. Only `skb-mem-info` looks at it. */
   readonly enterSkb: (memType: number, memId: number) => void;
   /** Whether `enterSkb` must be called at all. */

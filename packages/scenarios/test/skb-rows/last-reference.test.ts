@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
 import { GFP_ATOMIC, GFP_KERNEL, PAGE_PFMEMALLOC_BIT, PAGE_SIZE, __GFP_COMP, type Page } from "@netmem/mm/api";
 import { skbCloned } from "@netmem/net-core/api";
-import { POLICIES, Rig, refs, type RigPool } from "./rig.ts";
+import { POLICIES, Rig, refs, type RigPool } from "../rig.ts";
 
 /** A recycling skb A with one pool frag, its clone B with a private head: row 44. */
 function expandedClone(rig: Rig) {

@@ -1,0 +1,124 @@
+import { EFAULT, type ReportSink } from "@netmem/kernel/api";
+import { pageIsPfmemalloc, type Netmem, type PayloadMemory, type PayloadRegion } from "@netmem/mm/api";
+import { ETH_HLEN, MAX_SKB_FRAGS } from "@netmem/xdp/api";
+import { SKB_DATAREF_SHIFT, skbHeadlen, skbHeadroom, skbName, skbOwner, type SkBuff, type SkbBounds } from "./api/index.ts";
+
+/** Bounds and bytes. */
+export class SkbBoundary implements SkbBounds {
+  protected readonly payload: PayloadMemory;
+  protected readonly reports: ReportSink;
+
+  constructor(payload: PayloadMemory, reports: ReportSink) {
+    this.payload = payload;
+    this.reports = reports;
+  }
+
+  skbReserve(skb: SkBuff, bytes: number): void {
+    skb.data += bytes;
+    skb.tail += bytes;
+  }
+
+  skbPut(skb: SkBuff, bytes: number): void {
+    if (skb.tail + bytes > skb.end || skb.dataLen > 0) {
+      this.reports.report("skb-over-panic", "bug", skbName(skb), skbOwner(skb), `skb_put of ${bytes} bytes, tailroom ${skb.end - skb.tail}, data_len ${skb.dataLen}`);
+    }
+    skb.tail += bytes;
+    skb.len += bytes;
+  }
+
+  skbPush(skb: SkBuff, bytes: number): void {
+    if (bytes > skbHeadroom(skb)) this.reports.report("skb-under-panic", "bug", skbName(skb), skbOwner(skb), `skb_push of ${bytes} bytes, headroom ${skbHeadroom(skb)}`);
+    skb.data -= bytes;
+    skb.len += bytes;
+  }
+
+  skbPull(skb: SkBuff, bytes: number): boolean {
+    if (bytes > skb.len - skb.dataLen) return false;
+    skb.data += bytes;
+    skb.len -= bytes;
+    return true;
+  }
+
+  skbAddRxFrag(skb: SkBuff, netmem: Netmem, offset: number, sizeBytes: number, truesizeBytes: number): void {
+    this.skbFillNetmemDesc(skb, skb.shinfo!.nrFrags, netmem, offset, sizeBytes);
+    skb.len += sizeBytes;
+    skb.dataLen += sizeBytes;
+    skb.truesize += truesizeBytes;
+  }
+
+  skbFillNetmemDesc(skb: SkBuff, i: number, netmem: Netmem, offset: number, sizeBytes: number): void {
+    const info = skb.shinfo!;
+    if (i >= MAX_SKB_FRAGS) this.reports.report("skb-too-many-frags", "bug", skbName(skb), skbOwner(skb), `more than ${MAX_SKB_FRAGS} frags`);
+    info.nrFrags = i + 1;
+    const frag = info.frags[i]!;
+    frag.netmem = netmem;
+    frag.offset = offset;
+    frag.sizeBytes = sizeBytes;
+    if (netmem.isNetIov) skb.unreadable = true;
+    else if (pageIsPfmemalloc(netmem)) skb.pfmemalloc = true;
+  }
+
+  ethTypeTrans(skb: SkBuff): number {
+    skb.macHeader = skb.data;
+    const { bytes } = skb.region!;
+    const typeAt = skb.data + ETH_HLEN - 2;
+    // A frame cut short by its capture has no header to pull.
+    if (skb.len - skb.dataLen < ETH_HLEN) return 0;
+    skb.data += ETH_HLEN;
+    skb.len -= ETH_HLEN;
+    skb.protocol = (bytes[typeAt]! << 8) | bytes[typeAt + 1]!;
+    return skb.protocol;
+  }
+
+  skbHeaderRelease(skb: SkBuff): void {
+    skb.nohdr = true;
+    skb.shinfo!.dataref = 1 + (1 << SKB_DATAREF_SHIFT);
+  }
+
+  skbCopyBits(skb: SkBuff, offset: number, target: PayloadRegion, targetOffset: number, bytes: number): number {
+    return this.bits(skb, offset, target, targetOffset, bytes, false);
+  }
+
+  skbStoreBits(skb: SkBuff, offset: number, source: PayloadRegion, sourceOffset: number, bytes: number): number {
+    return this.bits(skb, offset, source, sourceOffset, bytes, true);
+  }
+
+  private bits(skb: SkBuff, offset: number, other: PayloadRegion, otherOffset: number, bytes: number, store: boolean): number {
+    if (offset < skb.head - skb.data || bytes < 0 || offset + bytes > skb.len) return -EFAULT;
+    const headlen = skbHeadlen(skb);
+    let done = 0;
+    if (offset < headlen) {
+      done = Math.min(bytes, headlen - offset);
+      this.part(skb.region!, skb.data + offset, other, otherOffset, done, store);
+    }
+    const info = skb.shinfo!;
+    let start = headlen;
+    for (let i = 0; i < info.nrFrags && done < bytes; i++) {
+      const frag = info.frags[i]!;
+      const skip = Math.max(0, offset + done - start);
+      if (skip < frag.sizeBytes) {
+        const part = Math.min(bytes - done, frag.sizeBytes - skip);
+        const netmem = frag.netmem!;
+        if (!netmem.region.cpuReadable) return -EFAULT;
+        this.part(netmem.region, netmem.base + frag.offset + skip, other, otherOffset + done, part, store);
+        done += part;
+      }
+      start += frag.sizeBytes;
+    }
+    for (let frag = info.fragList; frag !== null && done < bytes; frag = frag.next) {
+      const skip = Math.max(0, offset + done - start);
+      if (skip < frag.len) {
+        const part = Math.min(bytes - done, frag.len - skip);
+        if (this.bits(frag, skip, other, otherOffset + done, part, store) < 0) return -EFAULT;
+        done += part;
+      }
+      start += frag.len;
+    }
+    return done < bytes ? -EFAULT : 0;
+  }
+
+  private part(packet: PayloadRegion, at: number, other: PayloadRegion, otherAt: number, bytes: number, store: boolean): void {
+    if (store) this.payload.copy(packet, at, other, otherAt, bytes);
+    else this.payload.copy(other, otherAt, packet, at, bytes);
+  }
+}

@@ -1,0 +1,51 @@
+import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
+import { SKB_STRUCT_BYTES, skbCloned, skbEndOffset, skbHeadlen, skbTailroom, skbTruesize, skbZcopy, type Coalesced, type SkBuff } from "./api/index.ts";
+import type { SkbEdits } from "./edit.ts";
+import type { FragRefs } from "./frag-refs.ts";
+import type { ClonedCoalesce } from "./rules.ts";
+
+/** @kernel skb_try_coalesce (net/core/skbuff.c) */
+export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: SkbEdits, refs: FragRefs, clonedRule: ClonedCoalesce): boolean {
+  result.stolen = false;
+  result.deltaTruesize = 0;
+  const { len } = from;
+  const fromCloned = skbCloned(from);
+  if (skbCloned(to) || to.ppRecycle !== from.ppRecycle || to.unreadable !== from.unreadable) return false;
+  if (clonedRule === "refused" && from.ppRecycle && fromCloned) return false;
+  if (len <= skbTailroom(to) && !from.unreadable) {
+    if (len > 0) {
+      const at = to.tail;
+      edit.skbPut(to, len);
+      edit.skbCopyBits(from, 0, to.region!, at, len);
+    }
+    return true;
+  }
+  const toInfo = to.shinfo!;
+  const fromInfo = from.shinfo!;
+  if (toInfo.fragList !== null || fromInfo.fragList !== null || skbZcopy(to) || skbZcopy(from)) return false;
+  const frags = toInfo.nrFrags + fromInfo.nrFrags;
+  const headlen = skbHeadlen(from);
+  let delta: number;
+  if (headlen > 0) {
+    // Nobody else may have the head.
+    if (frags >= MAX_SKB_FRAGS || !from.headFrag || fromCloned) return false;
+    delta = from.truesize - SKB_STRUCT_BYTES;
+    edit.skbFillNetmemDesc(to, toInfo.nrFrags, from.headPage!, from.data - from.headPage!.base, headlen);
+    result.stolen = true;
+  } else {
+    if (frags > MAX_SKB_FRAGS) return false;
+    delta = from.truesize - skbTruesize(skbEndOffset(from));
+  }
+  for (let i = 0; i < fromInfo.nrFrags; i++) {
+    const { netmem, offset, sizeBytes } = fromInfo.frags[i]!;
+    edit.skbFillNetmemDesc(to, toInfo.nrFrags, netmem!, offset, sizeBytes);
+  }
+  if (!fromCloned) fromInfo.nrFrags = 0;
+  else if (clonedRule === "pp-ref" && from.ppRecycle) refs.refRecycling(from);
+  else refs.refAll(from);
+  to.truesize += delta;
+  to.len += len;
+  to.dataLen += len;
+  result.deltaTruesize = delta;
+  return true;
+}

@@ -1,0 +1,42 @@
+import { NET_TX_SOFTIRQ, type Kernel } from "@netmem/kernel/api";
+import { SKB_FCLONE_UNAVAILABLE, type SkBuff } from "./api/index.ts";
+import type { SkbRelease } from "./release.ts";
+
+/**
+ * Packets whose last user let go in hardirq, where neither destructors nor pools may run: the transmit softirq of that CPU frees them,
+ * the last one first. @kernel softnet_data.completion_queue, dev_kfree_skb_irq_reason, net_tx_action (net/core/dev.c)
+ */
+export class CompletionQueue {
+  readonly #kernel: Kernel;
+  readonly #release: SkbRelease;
+  readonly #lists: (SkBuff | null)[] = [];
+
+  constructor(kernel: Kernel, release: SkbRelease) {
+    this.#kernel = kernel;
+    this.#release = release;
+    for (let cpu = 0; cpu < kernel.nrCpus; cpu++) this.#lists.push(null);
+    kernel.softirqs.openSoftirq(NET_TX_SOFTIRQ, () => this.#netTxAction());
+  }
+
+  add(skb: SkBuff, reason: number): void {
+    if (!this.#release.unref(skb)) return;
+    const { cpu } = this.#kernel.context;
+    skb.reason = reason;
+    skb.next = this.#lists[cpu]!;
+    this.#lists[cpu] = skb;
+    this.#kernel.softirqs.raiseSoftirq(cpu, NET_TX_SOFTIRQ);
+  }
+
+  #netTxAction(): void {
+    const { cpu } = this.#kernel.context;
+    let skb = this.#lists[cpu]!;
+    this.#lists[cpu] = null;
+    while (skb !== null) {
+      const next: SkBuff | null = skb.next;
+      skb.next = null;
+      if (skb.fclone === SKB_FCLONE_UNAVAILABLE) this.#release.dropInSoftirq(skb, skb.reason);
+      else this.#release.drop(skb, skb.reason);
+      skb = next!;
+    }
+  }
+}

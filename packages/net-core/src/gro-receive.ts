@@ -1,0 +1,109 @@
+import { E2BIG, ETOOMANYREFS } from "@netmem/kernel/api";
+import { ETH_P_IPV6, GRO_LEGACY_MAX_SIZE, MAX_SKB_FRAGS } from "@netmem/xdp/api";
+import {
+  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadlen, skbHeadroom, skbTruesize, skbZcopy, type SkBuff,
+} from "./api/index.ts";
+import type { SkbEdits } from "./edit.ts";
+
+const IPPROTO_TCP = 6;
+/** @kernel sizeof(struct hop_jumbo_hdr) */
+const HOP_JUMBO_HEADER_BYTES = 8;
+
+/** @kernel dev_gro_receive (net/core/gro.c) */
+export function groHold(skb: SkBuff, dataOffset: number): void {
+  const { gro } = skb;
+  gro.dataOffset = dataOffset;
+  gro.count = 1;
+  gro.last = skb;
+  gro.sameFlow = false;
+  gro.free = 0;
+  skb.shinfo!.gsoSize = skbGroLen(skb);
+}
+
+/** @kernel skb_gro_receive (net/core/gro.c) */
+export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, refusesZcopy: boolean): number {
+  const len = skbGroLen(skb);
+  if (p.ppRecycle !== skb.ppRecycle || (refusesZcopy && (skbZcopy(p) || skbZcopy(skb)))) return -ETOOMANYREFS;
+  if (isTooBig(p, skb, p.len + len)) return -E2BIG;
+  skb.gro.free = 0;
+  let last = p.gro.last!;
+  let delta = mergeFrags(last, skb, edit);
+  if (delta < 0) {
+    delta = chain(p, skb, edit);
+    last = p;
+  }
+  p.gro.count += Math.max(1, skb.gro.count);
+  grow(p, len, delta);
+  if (last !== p) grow(last, len, delta);
+  skb.gro.sameFlow = true;
+  return 0;
+}
+
+function isTooBig(p: SkBuff, skb: SkBuff, bytes: number): boolean {
+  const { gro } = skb;
+  if (bytes >= p.dev!.groMaxSize || gro.flush) return true;
+  if (bytes < GRO_LEGACY_MAX_SIZE) return false;
+  return gro.proto !== IPPROTO_TCP || (p.protocol === ETH_P_IPV6 && skbHeadroom(p) < HOP_JUMBO_HEADER_BYTES) || gro.encapsulated;
+}
+
+/** Frags, and the head if it is a page's, become the last packet's frags: what they were charged for, or −1 where that cannot be. */
+function mergeFrags(last: SkBuff, skb: SkBuff, edit: SkbEdits): number {
+  const to = last.shinfo!;
+  const from = skb.shinfo!;
+  const headlen = skbHeadlen(skb);
+  const beyond = skb.gro.dataOffset - headlen;
+  const headToo = beyond < 0 ? 1 : 0;
+  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skb.headFrag)) return -1;
+  if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, skb.headPage!, skb.data + skb.gro.dataOffset - skb.headPage!.base, -beyond);
+  for (let i = 0; i < from.nrFrags; i++) {
+    const { netmem, offset, sizeBytes } = from.frags[i]!;
+    // Headers that lie in the first frag stay out.
+    const skip = i === 0 && headToo === 0 ? beyond : 0;
+    edit.skbFillNetmemDesc(last, to.nrFrags, netmem!, offset + skip, sizeBytes - skip);
+  }
+  if (headToo === 1) {
+    // The head has a new owner, and `nrFrags` stays: only the struct is freed.
+    skb.gro.free = NAPI_GRO_FREE_STOLEN_HEAD;
+    return charge(skb, SKB_STRUCT_BYTES);
+  }
+  from.nrFrags = 0;
+  skb.len -= skb.dataLen;
+  skb.dataLen = 0;
+  skb.gro.free = NAPI_GRO_FREE;
+  return charge(skb, skbTruesize(skbEndOffset(skb)));
+}
+
+/** The whole packet, its headers off, at the end of the frag list. */
+function chain(p: SkBuff, skb: SkBuff, edit: SkbEdits): number {
+  const { gro } = skb;
+  const headlen = skbHeadlen(skb);
+  skb.destructor = null;
+  if (gro.dataOffset > headlen) {
+    const eat = gro.dataOffset - headlen;
+    const first = skb.shinfo!.frags[0]!;
+    first.offset += eat;
+    first.sizeBytes -= eat;
+    skb.dataLen -= eat;
+    skb.len -= eat;
+  }
+  edit.skbPull(skb, Math.min(gro.dataOffset, headlen));
+  skb.next = null;
+  if (p.gro.last === p) p.shinfo!.fragList = skb;
+  else p.gro.last!.next = skb;
+  p.gro.last = skb;
+  edit.skbHeaderRelease(skb);
+  return skb.truesize;
+}
+
+/** What is charged for it beyond what stays. */
+function charge(skb: SkBuff, stays: number): number {
+  const delta = skb.truesize - stays;
+  skb.truesize = stays;
+  return delta;
+}
+
+function grow(skb: SkBuff, len: number, truesize: number): void {
+  skb.dataLen += len;
+  skb.len += len;
+  skb.truesize += truesize;
+}

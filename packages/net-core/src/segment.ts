@@ -1,0 +1,218 @@
+import { EINVAL, ENOMEM, type ReportSink } from "@netmem/kernel/api";
+import { GFP_ATOMIC, NUMA_NO_NODE, type PayloadMemory } from "@netmem/mm/api";
+import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
+import {
+  GSO_BY_FRAGS, SKBFL_SHARED_FRAG, SKB_CONSUMED, SKB_GSO_DODGY, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner,
+  type SegmentFeatures, type SkBuff, type SkbZerocopy,
+} from "./api/index.ts";
+import type { SkbEdits } from "./edit.ts";
+import type { FragRefs } from "./frag-refs.ts";
+import type { SkbLives } from "./lifetime.ts";
+import type { SkbRelease } from "./release.ts";
+
+export interface SegmentParts {
+  readonly lives: SkbLives;
+  readonly edit: SkbEdits;
+  readonly refs: FragRefs;
+  readonly release: SkbRelease;
+  readonly zerocopy: SkbZerocopy;
+  readonly payload: PayloadMemory;
+  readonly reports: ReportSink;
+}
+
+/** Where the next byte of payload is: packet, frag of it, and how many bytes of the whole lie before that frag. */
+interface Cursor {
+  owner: SkBuff;
+  /** −1: the head of a member of the frag list. */
+  frag: number;
+  pos: number;
+  /** The member that comes next. */
+  list: SkBuff | null;
+}
+
+/** @kernel skb_segment (net/core/skbuff.c) */
+export class Segmentation {
+  readonly #parts: SegmentParts;
+
+  constructor(parts: SegmentParts) {
+    this.#parts = parts;
+  }
+
+  segment(head: SkBuff, features: SegmentFeatures): SkBuff | number {
+    const { edit, release, zerocopy } = this.#parts;
+    if (head.macHeader < 0) return -EINVAL;
+    const doffset = head.data - head.macHeader;
+    const info = head.shinfo!;
+    const sg = features.sg && !hasCopiedMember(head);
+    edit.skbPush(head, doffset);
+    const { mss, partialSegs } = segmentBytes(head, doffset, sg && features.gso);
+    if (zerocopy.skbOrphanFrags(head, GFP_ATOMIC) < 0) return -ENOMEM;
+    const cursor: Cursor = { owner: head, frag: 0, pos: skbHeadlen(head), list: info.fragList };
+    let first: SkBuff | null = null;
+    let last: SkBuff | null = null;
+    for (let offset = doffset; offset < head.len;) {
+      const len = mss === GSO_BY_FRAGS ? cursor.list!.len : Math.min(mss, head.len - offset);
+      const segment = this.#next(head, cursor, offset, len, doffset, sg);
+      if (typeof segment === "number") {
+        release.dropList(first, SKB_CONSUMED);
+        return segment;
+      }
+      if (last === null) first = segment;
+      else last.next = segment;
+      last = segment;
+      offset += len;
+    }
+    this.#finish(head, first!, last!, partialSegs, doffset);
+    return first!;
+  }
+
+  #next(head: SkBuff, cursor: Cursor, offset: number, len: number, doffset: number, sg: boolean): SkBuff | number {
+    const { lives, edit, payload, release, zerocopy } = this.#parts;
+    const headroom = skbHeadroom(head);
+    const linear = skbHeadlen(head) - offset;
+    const member = cursor.list;
+    const memberHead = member === null ? 0 : skbHeadlen(member);
+    const asClone = linear <= 0 && cursor.frag >= cursor.owner.shinfo!.nrFrags && memberHead > 0 && (memberHead === len || sg);
+    const hsize = asClone ? 0 : Math.max(0, linear > len || !sg ? len : linear);
+    const segment = asClone ? this.#cloneOf(cursor, offset, len, doffset + headroom)
+      : lives.allocSkbOnNode(hsize + doffset + headroom, GFP_ATOMIC, lives.rxFlag(head), NUMA_NO_NODE);
+    if (segment === null) return -ENOMEM;
+    const fail = (errno: number): number => {
+      release.drop(segment, SKB_CONSUMED);
+      return errno;
+    };
+    if (asClone) edit.skbPush(segment, doffset);
+    else {
+      edit.skbReserve(segment, headroom);
+      edit.skbPut(segment, doffset);
+    }
+    lives.copyHeader(segment, head);
+    payload.copy(segment.region!, segment.data, head.region!, head.data, doffset);
+    if (segment.len === len + doffset) return segment;
+    if (!sg) {
+      const at = segment.tail;
+      edit.skbPut(segment, len);
+      return edit.skbCopyBits(head, offset, segment.region!, at, len) < 0 ? fail(-ENOMEM) : segment;
+    }
+    if (hsize > 0) {
+      const at = segment.tail;
+      edit.skbPut(segment, hsize);
+      edit.skbCopyBits(head, offset, segment.region!, at, hsize);
+    }
+    segment.shinfo!.flags |= head.shinfo!.flags & SKBFL_SHARED_FRAG;
+    if (zerocopy.skbZerocopyClone(segment, cursor.owner, GFP_ATOMIC) < 0) return fail(-ENOMEM);
+    const errno = this.#addFrags(segment, cursor, offset, len);
+    if (errno < 0) return fail(errno);
+    segment.dataLen = len - hsize;
+    segment.len += segment.dataLen;
+    segment.truesize += segment.dataLen;
+    return segment;
+  }
+
+  /** Payload begins with a member's head: its clone is the segment, cut to `len`, with a private head for the headers. The cursor goes behind it. */
+  #cloneOf(cursor: Cursor, offset: number, len: number, room: number): SkBuff | null {
+    const { lives, edit, release } = this.#parts;
+    const member = cursor.list!;
+    const clone = lives.skbClone(member, GFP_ATOMIC);
+    if (clone === null) return null;
+    const info = member.shinfo!;
+    cursor.owner = member;
+    cursor.frag = 0;
+    cursor.pos += skbHeadlen(member);
+    while (cursor.pos < offset + len) {
+      const { sizeBytes } = info.frags[cursor.frag]!;
+      if (cursor.pos + sizeBytes > offset + len) break;
+      cursor.frag++;
+      cursor.pos += sizeBytes;
+    }
+    cursor.list = member.next;
+    if (edit.pskbTrim(clone, len) < 0) {
+      release.drop(clone, SKB_CONSUMED);
+      return null;
+    }
+    const before = skbEndOffset(clone);
+    const { truesize } = clone;
+    if (edit.skbCowHead(clone, room) < 0) {
+      release.drop(clone, SKB_CONSUMED);
+      return null;
+    }
+    clone.truesize = truesize + skbEndOffset(clone) - before;
+    release.releaseHeadState(clone);
+    return clone;
+  }
+
+  #addFrags(segment: SkBuff, cursor: Cursor, offset: number, len: number): number {
+    const { edit, refs, reports, zerocopy } = this.#parts;
+    const info = segment.shinfo!;
+    while (cursor.pos < offset + len) {
+      if (cursor.frag >= cursor.owner.shinfo!.nrFrags) {
+        const member = cursor.list!;
+        if (zerocopy.skbOrphanFrags(member, GFP_ATOMIC) < 0 || zerocopy.skbZerocopyClone(segment, member, GFP_ATOMIC) < 0) return -ENOMEM;
+        if (skbHeadlen(member) > 0 && !member.headFrag) reports.report("skb-segment-head", "bug", skbName(member), skbOwner(member), "its head is no page, and cannot become a frag");
+        cursor.owner = member;
+        cursor.frag = skbHeadlen(member) > 0 ? -1 : 0;
+        cursor.list = member.next;
+      }
+      if (info.nrFrags >= MAX_SKB_FRAGS) return -EINVAL;
+      const { owner } = cursor;
+      const frag = cursor.frag < 0 ? null : owner.shinfo!.frags[cursor.frag]!;
+      const netmem = frag === null ? owner.headPage! : frag.netmem!;
+      const size = frag === null ? skbHeadlen(owner) : frag.sizeBytes;
+      const skip = Math.max(0, offset - cursor.pos);
+      const end = Math.min(size, offset + len - cursor.pos);
+      refs.ref(netmem);
+      edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - owner.headPage!.base : frag.offset) + skip, end - skip);
+      // The next segment begins in this one.
+      if (cursor.pos + size > offset + len) break;
+      cursor.frag++;
+      cursor.pos += size;
+    }
+    return 0;
+  }
+
+  #finish(head: SkBuff, first: SkBuff, last: SkBuff, partialSegs: number, doffset: number): void {
+    if (partialSegs > 0) {
+      const { gsoSize, gsoType } = head.shinfo!;
+      const type = gsoType & ~SKB_GSO_DODGY;
+      for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
+        const info = segment.shinfo!;
+        info.gsoSize = gsoSize;
+        info.gsoSegs = partialSegs;
+        info.gsoType = type;
+      }
+      const rest = last.len - doffset;
+      if (rest <= gsoSize) last.shinfo!.gsoSize = 0;
+      else if (last !== first) last.shinfo!.gsoSegs = Math.ceil(rest / gsoSize);
+    }
+    // Back-pressure: whoever waits for the packet to go waits for its last segment.
+    if (head.destructor === null) return;
+    const { truesize } = last;
+    last.truesize = head.truesize;
+    head.truesize = truesize;
+    last.destructor = head.destructor;
+    head.destructor = null;
+  }
+}
+
+/** A size that nobody vouches for, and a member whose head is no page: it must be copied. */
+function hasCopiedMember(head: SkBuff): boolean {
+  const { gsoType, gsoSize, fragList } = head.shinfo!;
+  if ((gsoType & SKB_GSO_DODGY) === 0 || gsoSize === GSO_BY_FRAGS || gsoSize === skbHeadlen(head)) return false;
+  for (let member = fragList; member !== null; member = member.next) if (skbHeadlen(member) > 0 && !member.headFrag) return true;
+  return false;
+}
+
+/** How much payload each gets: a segment's; or several segments', where the device does the rest, and the frag list falls into equal parts. */
+function segmentBytes(head: SkBuff, doffset: number, deviceSegments: boolean): { readonly mss: number; readonly partialSegs: number } {
+  const { gsoSize, fragList } = head.shinfo!;
+  const whole = { mss: gsoSize, partialSegs: 0 };
+  if (!deviceSegments || gsoSize === GSO_BY_FRAGS || fragList === null) return whole;
+  let len = head.len - doffset;
+  for (let member: SkBuff | null = fragList; member !== null; member = member.next) {
+    if ((member.len !== fragList.len && member.next !== null) || (skbHeadlen(member) > 0 && !member.headFrag)) return whole;
+    len -= member.len;
+  }
+  if (len !== fragList.len) return whole;
+  const segs = Math.floor(Math.min(len, GSO_BY_FRAGS - 1) / gsoSize);
+  return segs > 1 ? { mss: gsoSize * segs, partialSegs: segs } : whole;
+}
