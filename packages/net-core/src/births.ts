@@ -163,11 +163,6 @@ export class SkbBirths implements SkbAlloc {
     return this.aroundPage(this.cache.takeSkb(), page, offset, fragSizeBytes);
   }
 
-  /** Gives up what the caches of fragments hold. @kernel page_frag_cache_drain */
-  drainFrags(): void {
-    for (const cache of [...this.softirqFrags, ...this.hardirqFrags]) this.frags.pageFragCacheDrain(cache);
-  }
-
   protected structsFail(): boolean {
     return this.failStructs.armed === true && this.failStructs.shouldFail(0, 0);
   }

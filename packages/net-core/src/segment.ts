@@ -113,6 +113,7 @@ export class Segmentation {
   #cloneOf(cursor: Cursor, offset: number, len: number, room: number): SkBuff | null {
     const { lives, edit, release } = this.#parts;
     const member = cursor.list!;
+    if (skbHeadlen(member) > len) this.#panic(member, `its head of ${skbHeadlen(member)} bytes begins a segment of ${len}`);
     const clone = lives.skbClone(member, GFP_ATOMIC);
     if (clone === null) return null;
     const info = member.shinfo!;
@@ -120,6 +121,7 @@ export class Segmentation {
     cursor.frag = 0;
     cursor.pos += skbHeadlen(member);
     while (cursor.pos < offset + len) {
+      if (cursor.frag >= info.nrFrags) this.#panic(member, `it ends ${offset + len - cursor.pos} bytes before the segment of ${len} that it begins`);
       const { sizeBytes } = info.frags[cursor.frag]!;
       if (cursor.pos + sizeBytes > offset + len) break;
       cursor.frag++;
@@ -142,13 +144,14 @@ export class Segmentation {
   }
 
   #addFrags(segment: SkBuff, cursor: Cursor, offset: number, len: number): number {
-    const { edit, refs, reports, zerocopy } = this.#parts;
+    const { edit, refs, zerocopy } = this.#parts;
     const info = segment.shinfo!;
     while (cursor.pos < offset + len) {
       if (cursor.frag >= cursor.owner.shinfo!.nrFrags) {
         const member = cursor.list!;
         if (zerocopy.skbOrphanFrags(member, GFP_ATOMIC) < 0 || zerocopy.skbZerocopyClone(segment, member, GFP_ATOMIC) < 0) return -ENOMEM;
-        if (skbHeadlen(member) > 0 && !member.headFrag) reports.report("skb-segment-head", "bug", skbName(member), skbOwner(member), "its head is no page, and cannot become a frag");
+        if (member.len === 0) this.#panic(member, "it is empty");
+        if (skbHeadlen(member) > 0 && !member.headFrag) this.#panic(member, "its head is no page, and cannot become a frag");
         cursor.owner = member;
         cursor.frag = skbHeadlen(member) > 0 ? -1 : 0;
         cursor.list = member.next;
@@ -168,6 +171,10 @@ export class Segmentation {
       cursor.pos += size;
     }
     return 0;
+  }
+
+  #panic(member: SkBuff, what: string): void {
+    this.#parts.reports.report("skb-segment-member", "bug", skbName(member), skbOwner(member), what);
   }
 
   #finish(head: SkBuff, first: SkBuff, last: SkBuff, partialSegs: number, doffset: number): void {

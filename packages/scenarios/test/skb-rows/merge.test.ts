@@ -209,6 +209,20 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     expect([bench.net.lifetime.stats.live, bench.kinds()]).toEqual([0, []]);
   });
 
+  test("GRO: before the fix of 2026 the frags of a user's packet, which has no references to them, go to one that puts them", () => {
+    const bench = newBench();
+    const user = bench.userBuffer();
+    const { skb, pages } = bench.userPacket(user, 1, true);
+    const p = bench.skb(100);
+    bench.net.merge.groHold(p, 40);
+    skb.gro.dataOffset = 40;
+    expect(bench.net.merge.skbGroReceive(p, skb)).toBe(0);
+    bench.softirq(() => bench.net.lifetime.napiSkbFinishMerged(skb));
+    bench.free(p);
+    // The user still has it, and it is gone.
+    expect([user.told, pages[0]!.refcount]).toEqual([[true], 0]);
+  });
+
   test("GRO: a packet becomes no larger than its device says, nor beyond 64 KiB unless TCP can say so", () => {
     const bench = newBench();
     const merge = (size: number, skb: Partial<SkBuff["gro"]>, protocol: number = 0x0800, headroom: number = 64): number => {
@@ -372,6 +386,15 @@ describe("a packet of several segments", () => {
     expect([...bench.bytes(first).slice(HEADERS), ...bench.bytes(first.next!).slice(HEADERS)]).toEqual(payload);
     expect([first.dataLen, first.next!.dataLen]).toEqual([0, 0]);
     expect(() => bench.net.merge.skbSegment(make(bench, 0), SG)).toThrow(KernelPanic);
+  });
+
+  test.each<readonly [string, (bench: SkbBench) => readonly SkBuff[]]>([
+    ["its head of 700 bytes begins a segment of 500", (bench) => [member(bench, 700)]],
+    ["it is empty", (bench) => [member(bench, 0), member(bench, 600)]],
+    ["it ends 60 bytes before the segment of 500 that it begins", (bench) => [member(bench, 400, [40]), member(bench, 600)]],
+  ])("a member that a segment begins with must fit: %s", (what, members) => {
+    const bench = new SkbBench("6.18");
+    expect(() => bench.net.merge.skbSegment(packet(bench, 0, [500], members(bench), 500), SG)).toThrow(what);
   });
 
   test("too many frags for a segment, or no memory: no segment is left, and the packet is the caller's; the last one tells its owner", () => {
