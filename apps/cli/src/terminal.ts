@@ -7,6 +7,14 @@ export interface Terminal {
   readonly color: boolean;
 }
 
+/** What a command is run with. */
+export interface CommandContext {
+  readonly terminal: Terminal;
+  /** Paths are relative to it. */
+  readonly cwd: string;
+  readonly setExitCode: (code: number) => void;
+}
+
 /** Exit codes of every command. */
 export const EXIT_OK = 0;
 /** The model found a fault: a leak, a report, a mismatch. */

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DMA_KIND_NAMES, PRESET_NAMES } from "@netmem/machine";
 import { conservationFaults, pcapFile, testFrame } from "@netmem/testkit";
 import type { ReplayDocument } from "../src/replay/command.ts";
-import { loadCaptures } from "../src/replay/load.ts";
+import { loadCaptures } from "../src/captures.ts";
 import type { ReplayOptions } from "../src/replay/options.ts";
 import { runDesign } from "../src/replay/run.ts";
 import { cli } from "./cli.ts";

@@ -28,7 +28,7 @@ export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, refusesZcopy:
   skb.gro.free = 0;
   let last = p.gro.last!;
   let delta = mergeFrags(last, skb, edit);
-  if (delta < 0) {
+  if (delta === null) {
     delta = chain(p, skb, edit);
     last = p;
   }
@@ -46,14 +46,14 @@ function isTooBig(p: SkBuff, skb: SkBuff, bytes: number): boolean {
   return gro.proto !== IPPROTO_TCP || (p.protocol === ETH_P_IPV6 && skbHeadroom(p) < HOP_JUMBO_HEADER_BYTES) || gro.encapsulated;
 }
 
-/** Frags, and the head if it is a page's, become the last packet's frags: what they were charged for, or −1 where that cannot be. */
-function mergeFrags(last: SkBuff, skb: SkBuff, edit: SkbEdits): number {
+/** Frags, and the head if it is a page's, become the last packet's frags: what they were charged for, or null where that cannot be. */
+function mergeFrags(last: SkBuff, skb: SkBuff, edit: SkbEdits): number | null {
   const to = last.shinfo!;
   const from = skb.shinfo!;
   const headlen = skbHeadlen(skb);
   const beyond = skb.gro.dataOffset - headlen;
   const headToo = beyond < 0 ? 1 : 0;
-  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skb.headFrag)) return -1;
+  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skb.headFrag)) return null;
   if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, skb.headPage!, skb.data + skb.gro.dataOffset - skb.headPage!.base, -beyond);
   for (let i = 0; i < from.nrFrags; i++) {
     const { netmem, offset, sizeBytes } = from.frags[i]!;
@@ -95,7 +95,7 @@ function chain(p: SkBuff, skb: SkBuff, edit: SkbEdits): number {
   return skb.truesize;
 }
 
-/** What is charged for it beyond what stays. */
+/** What is charged for it beyond what stays; below 0 if it has given away more than it was charged. */
 function charge(skb: SkBuff, stays: number): number {
   const delta = skb.truesize - stays;
   skb.truesize = stays;

@@ -48,6 +48,8 @@ export class SkbWorld extends SkbBench {
   readonly #users: User[] = [];
   /** Pages that several fragments of a pool share: their holders are counted elsewhere. */
   readonly #fragmented: Set<Netmem> = new Set();
+  /** Heads that are a frag of another packet, too. Nobody asks about what is written there, so nothing is, and their tails stay where they are. */
+  readonly #lentHeads: Set<Page> = new Set();
   readonly #freeAtStart: number;
 
   constructor(preset: PresetName, done: Set<string> = new Set()) {
@@ -75,9 +77,14 @@ export class SkbWorld extends SkbBench {
   }
 
   clone(p: Packet): void {
-    const clone = this.net.lifetime.skbClone(p.skb, GFP_ATOMIC)!;
-    expectSame("truesize of a clone", clone.truesize, p.skb.truesize);
-    this.#add(clone, p.bytes);
+    const clone = this.net.lifetime.skbClone(p.skb, GFP_ATOMIC);
+    // A user's memory would have to be copied first, which another holder of the struct forbids.
+    if (p.users > 1 && skbZcopy(p.skb) && (p.skb.shinfo!.flags & SKBFL_DONT_ORPHAN) === 0) {
+      expectSame("clone of what cannot be copied", clone, null);
+      return;
+    }
+    expectSame("truesize of a clone", clone!.truesize, p.skb.truesize);
+    this.#add(clone!, p.bytes);
   }
 
   hold(p: Packet): void {
@@ -124,7 +131,7 @@ export class SkbWorld extends SkbBench {
   /** Whoever has the packet for himself may write its head; nobody else may see it. */
   write(p: Packet, at: number, value: number): void {
     const headlen = skbHeadlen(p.skb);
-    if (headlen === 0 || skbCloned(p.skb)) return;
+    if (headlen === 0 || skbCloned(p.skb) || this.#isLent(p)) return;
     const offset = at % headlen;
     p.skb.region!.bytes[p.skb.data + offset] = value;
     p.bytes = p.bytes.map((byte, i) => (i === offset ? value : byte));
@@ -163,7 +170,7 @@ export class SkbWorld extends SkbBench {
   }
 
   trim(p: Packet, len: number): void {
-    if (p.users > 1 || (skbCloned(p.skb) && p.skb.dataLen > 0 && !this.#mayLeaveSharedData)) return;
+    if (p.users > 1 || this.#isLent(p) || (skbCloned(p.skb) && p.skb.dataLen > 0 && !this.#mayLeaveSharedData)) return;
     if (len < p.bytes.length) this.#done.add(p.skb.shinfo!.fragList === null ? "trim" : "trim of a frag list");
     expectSame("trimmed", this.net.edit.pskbTrim(p.skb, len), 0);
     p.bytes = p.bytes.slice(0, len);
@@ -204,9 +211,9 @@ export class SkbWorld extends SkbBench {
   split(p: Packet, n: number): void {
     const { skb } = p;
     // For transmission: the second part does not recycle.
-    if (p.users > 1 || skb.ppRecycle || skbCloned(skb) || skb.shinfo!.fragList !== null || p.bytes.length === 0) return;
+    if (p.users > 1 || this.#isLent(p) || skb.ppRecycle || skbCloned(skb) || skb.shinfo!.fragList !== null || p.bytes.length === 0) return;
     const len = n % p.bytes.length;
-    const skb1 = this.net.lifetime.allocSkb(2000, GFP_ATOMIC)!;
+    const skb1 = this.net.lifetime.allocSkb(skbHeadlen(skb), GFP_ATOMIC)!;
     this.net.merge.skbSplit(skb, skb1, len);
     this.#done.add("split");
     this.#add(skb1, p.bytes.slice(len));
@@ -271,6 +278,10 @@ export class SkbWorld extends SkbBench {
     const { skb } = p;
     const info = skb.shinfo!;
     if (p === member || p.users > 1 || member.users > 1 || skbCloned(skb) || member.skb.shinfo!.fragList !== null || member.bytes.length === 0) return;
+    // Neither a user's memory nor a device's is received with the other.
+    if (skbZcopy(skb) && member.skb.unreadable) return;
+    // Nor does reassembly meet what must be copied before it is cloned: a list with two holders could be neither pulled nor trimmed.
+    if (skbZcopy(member.skb) && (member.skb.shinfo!.flags & SKBFL_DONT_ORPHAN) === 0) return;
     for (let one = info.fragList; one !== null; one = one.next) if (one.users > 1) return;
     if (!skbCloned(member.skb)) this.net.edit.skbHeaderRelease(member.skb);
     let last = info.fragList;
@@ -295,6 +306,7 @@ export class SkbWorld extends SkbBench {
     const to = lifetime.allocSkb(hlen + 4, GFP_ATOMIC)!;
     edit.skbReserve(to, skbTailroom(to) - hlen);
     expectSame("referenced", zerocopy.skbZerocopy(to, from.skb, len, hlen), 0);
+    if (hlen === 0 && from.skb.headPage !== null) this.#lentHeads.add(from.skb.headPage);
     this.#add(to, from.bytes.slice(0, len));
     this.#done.add(hlen === 0 ? "zerocopy of a head" : "zerocopy");
   }
@@ -406,6 +418,10 @@ export class SkbWorld extends SkbBench {
     this.check();
   }
 
+  #isLent({ skb }: Packet): boolean {
+    return skb.headPage !== null && this.#lentHeads.has(skb.headPage);
+  }
+
   #checkHolders(netmem: Netmem, count: number): void {
     if (this.#fragmented.has(netmem)) return;
     if (netmem.isNetIov) {
@@ -470,8 +486,8 @@ export class SkbWorld extends SkbBench {
       case "pool": this.addPoolFrag(skb, this.#pools[0], { bytes: 200, offset: 64 }); return;
       case "other-pool": this.addPoolFrag(skb, this.#pools[1], { bytes: 90 }); return;
       case "net-iov": {
-        // Nothing would give it back before the series; and before it had a count, not either of two packets.
-        const iov = this.recycles ? this.#device.pool.allocNetmems(GFP_ATOMIC) : null;
+        // Its holders have no other count.
+        const iov = this.preset.sharedRelease === "pp-ref-count" ? this.#device.pool.allocNetmems(GFP_ATOMIC) : null;
         if (iov === null) return;
         this.addFrag(skb, { netmem: iov, bytes: 120 });
         this.#mark(skb, iov, this.#device);

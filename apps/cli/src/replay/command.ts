@@ -2,20 +2,15 @@ import { createHash } from "node:crypto";
 import type { Command } from "commander";
 import pc from "picocolors";
 import type { WireFrame } from "@netmem/machine";
-import { EXIT_FAULT, EXIT_OK, type Terminal } from "../terminal.ts";
-import { loadCaptures, type LoadedCapture } from "./load.ts";
+import { EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
+import { counted, grouped } from "../words.ts";
+import { loadCaptures, type LoadedCapture } from "../captures.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
 import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
 import { says } from "./says.ts";
-import { counted, grouped, renderTable } from "./table.ts";
+import { renderTable } from "./table.ts";
 import { PROGRAM_REPORTS } from "./xdp.ts";
-
-export interface CommandContext {
-  readonly terminal: Terminal;
-  readonly cwd: string;
-  readonly setExitCode: (code: number) => void;
-}
 
 /** The document that `--json` prints. Optional members appear only when there is something to say. */
 export interface ReplayDocument {

@@ -2,6 +2,7 @@ import { Option, type Command } from "commander";
 import { DMA_KIND_NAMES, FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, dmaKind, type DmaKindName, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
+import { designsOf, once, wholeNumber } from "../options.ts";
 import { CliError } from "../terminal.ts";
 import { XDP_MODES, type XdpMode } from "./xdp.ts";
 
@@ -55,22 +56,6 @@ const DEFAULT_PACKET_COST_NS = 1000;
 export const DEFAULT_RING = 512;
 export const DEFAULT_DMA: DmaKindName = "iommu-strict";
 
-function wholeNumber(name: string, minimum: number, maximum: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < minimum || value > maximum) throw new CliError(`--${name} ${text}: give a whole number from ${minimum} to ${maximum}`);
-    return value;
-  };
-}
-
-/** The last of several would win in silence. */
-function once(name: string): (text: string, before: string | undefined) => string {
-  return (text, before) => {
-    if (before !== undefined) throw new CliError(`--${name} ${text}: --${name} is given twice; one at a time`);
-    return text;
-  };
-}
-
 export function declareReplayOptions(command: Command): Command {
   return command
     .addOption(new Option("--design <names>", "designs to run, separated by commas").default(PRESET_NAMES.join(",")))
@@ -94,12 +79,7 @@ export function declareReplayOptions(command: Command): Command {
 }
 
 export function checkReplayOptions(raw: RawOptions): ReplayOptions {
-  const designs = raw.design.split(",").map((name) => name.trim()).filter((name) => name !== "");
-  for (const name of designs) {
-    if (!(PRESET_NAMES as readonly string[]).includes(name)) throw new CliError(`--design ${name}: no such design; choose from ${PRESET_NAMES.join(", ")}`);
-  }
-  if (designs.length === 0) throw new CliError(`--design: name at least one of ${PRESET_NAMES.join(", ")}`);
-  if (new Set(designs).size !== designs.length) throw new CliError(`--design ${raw.design}: a design is named twice`);
+  const designs = designsOf(raw.design);
   if (raw.tap === undefined) {
     if (raw.expand === true) throw new CliError("--expand makes the tap's clone private: give --tap too");
     if (raw.freeOrder !== undefined) throw new CliError("--free-order orders a packet and its clone: give --tap too");
@@ -110,7 +90,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
   if (raw.cpuCache === true && dmaKind(raw.dma).device.nonCoherent !== true) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
   return {
-    designs: designs as PresetName[],
+    designs,
     timing: raw.timing,
     seed: raw.seed,
     ring: raw.ring,

@@ -7,7 +7,7 @@ import { compileFunction, constants } from "node:vm";
 import { build, type BuildFailure, type Message } from "esbuild";
 import { CliError } from "../terminal.ts";
 import type { XdpModule } from "../xdp-module.ts";
-import { readError } from "./load.ts";
+import { readError } from "../captures.ts";
 
 /** A user's module, evaluated for one run, so that what a program remembers of packets is of this run's. */
 export interface ProgramInstance extends Required<Pick<XdpModule, "frags">> {

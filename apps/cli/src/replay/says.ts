@@ -1,4 +1,5 @@
-import { counted, grouped, redirectsLost } from "./table.ts";
+import { counted, grouped } from "../words.ts";
+import { redirectsLost } from "./table.ts";
 import type { DesignRun } from "./run.ts";
 
 /** Two sentences on what the table shows; every number in them is the table's. */

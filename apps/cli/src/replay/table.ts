@@ -1,3 +1,4 @@
+import { grouped } from "../words.ts";
 import type { DesignResult } from "./run.ts";
 import type { XdpRun } from "./xdp.ts";
 
@@ -43,16 +44,6 @@ const XDP_ROWS: readonly Row[] = [
 /** Redirected packets that reached neither a device nor a CPU's stack. */
 export function redirectsLost({ lost }: XdpRun): number {
   return lost.devmap + lost.cpumap + lost.redirect.reduce((sum, { count }) => sum + count, 0);
-}
-
-/** `1234567` → `1 234 567`. */
-export function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+$)/g, " ");
-}
-
-/** `1 packet`, `1 906 packets`. */
-export function counted(value: number, noun: string): string {
-  return `${grouped(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
 /** One column a design, one row a count. */

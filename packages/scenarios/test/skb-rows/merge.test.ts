@@ -209,6 +209,22 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     expect([bench.net.lifetime.stats.live, bench.kinds()]).toEqual([0, []]);
   });
 
+  test("GRO: a packet that has shifted away more truesize than its frags were charged is merged all the same, and the held one is charged less", () => {
+    const bench = newBench();
+    const [p, skb, tgt] = [bench.skb(100), bench.skb(0, "slab"), bench.skb(0, "slab")];
+    for (const bytes of [3000, 100]) bench.addFrag(skb, { netmem: bench.page(), bytes }, 512);
+    expect(bench.net.merge.skbShift(tgt, skb, 3000)).toBe(3000);
+    bench.net.merge.groHold(p, 0);
+    skb.gro.dataOffset = 0;
+    const bytes = [...bench.bytes(p), ...bench.bytes(skb)];
+    const charged = p.truesize;
+    expect([bench.net.merge.skbGroReceive(p, skb), skb.gro.free, p.shinfo!.nrFrags, p.shinfo!.fragList, p.truesize - charged]).toEqual([0, NAPI_GRO_FREE, 1, null, 2 * 512 - 3000]);
+    bench.softirq(() => bench.net.lifetime.napiSkbFinishMerged(skb));
+    expect(bench.bytes(p)).toEqual(bytes);
+    bench.free(p, tgt);
+    expect([bench.net.lifetime.stats.live, bench.kinds()]).toEqual([0, []]);
+  });
+
   test("GRO: before the fix of 2026 the frags of a user's packet, which has no references to them, go to one that puts them", () => {
     const bench = newBench();
     const user = bench.userBuffer();

@@ -4,8 +4,8 @@ import { mvneta } from "@netmem/driver-mvneta";
 import type { WireFrame } from "@netmem/machine";
 import { readCapture } from "@netmem/pcap";
 import { CaptureError, LINKTYPE_ETHERNET, linkTypeName, type Capture, type CapturedPacket } from "@netmem/pcap/api";
-import { CliError } from "../terminal.ts";
-import { counted } from "./table.ts";
+import { CliError } from "./terminal.ts";
+import { counted } from "./words.ts";
 
 /** LINUX_SLL and LINUX_SLL2: what "any" gives. */
 const COOKED: readonly number[] = [113, 276];

@@ -1,0 +1,88 @@
+import { KernelPanic } from "@netmem/kernel/api";
+import { snapshotOf, type MemoryShown, type Place } from "./snapshot.ts";
+import { isGone, type Stage } from "./stage.ts";
+
+/** What became of the memory when every packet was let go of, in one order. */
+export interface Homecoming {
+  /** A packet once for each of its holders; those that were deferred are freed first, at once. */
+  readonly order: readonly string[];
+  readonly memory: readonly {
+    readonly name: string;
+    readonly end: Place;
+    /** The frees that changed something about it. */
+    readonly steps: readonly { readonly freed: string; readonly what: string }[];
+  }[];
+  /** Rules that were broken on the way. */
+  readonly reports: readonly string[];
+}
+
+/** Frees everything by the reading process, in order or backwards, what was deferred first of all; the machine is then spent. */
+export function homecomingOf(stage: Stage, backwards: boolean): Homecoming {
+  const { reports } = stage.machine.kernel;
+  const frees = freesOf(stage, backwards);
+  const reportsBefore = reports.total;
+  const start = snapshotOf(stage).memory;
+  const steps = start.map((): { freed: string; what: string }[] => []);
+  const broken: string[] = [];
+  let before = start;
+  for (const { name, ppRecycle, free } of frees) {
+    try {
+      free();
+    } catch (error) {
+      if (!(error instanceof KernelPanic)) throw error;
+      broken.push(error.message);
+      break;
+    }
+    const after = snapshotOf(stage).memory;
+    for (const [i, was] of before.entries()) {
+      const what = changeOf(was, after[i]!, ppRecycle);
+      if (what !== null) steps[i]!.push({ freed: name, what });
+    }
+    before = after;
+  }
+  return {
+    order: frees.map(({ name }) => name),
+    memory: start.map(({ name }, i) => ({ name, end: before[i]!.place, steps: steps[i]! })),
+    reports: [...reports.reports.slice(reportsBefore).filter(({ severity }) => severity !== "bug").map(({ kind, object, message }) => `${kind}: ${object}: ${message}`), ...broken],
+  };
+}
+
+interface Free {
+  readonly name: string;
+  readonly ppRecycle: boolean;
+  readonly free: () => void;
+}
+
+function freesOf(stage: Stage, backwards: boolean): Free[] {
+  const { lifetime } = stage.machine.net;
+  const held = stage.skbs.flatMap((named) => Array.from({ length: named.holders }, () => named));
+  if (backwards) held.reverse();
+  const frees = held.map((named): Free => ({ name: named.name, ppRecycle: named.skb.ppRecycle, free: () => {
+    named.holders--;
+    stage.inProcess(() => lifetime.consumeSkb(named.skb));
+  } }));
+  const deferred = stage.skbs.filter((named) => named.holders === 0 && !isGone(named));
+  if (deferred.length === 0) return frees;
+  return [{ name: deferred.map(({ name }) => name).join("+"), ppRecycle: deferred[0]!.skb.ppRecycle, free: () => stage.machine.flushDeferred() }, ...frees];
+}
+
+/** What one free did to a page, and why; null: nothing. */
+export function changeOf(was: MemoryShown, is: MemoryShown, ppRecycle: boolean): string | null {
+  if (was.place === is.place && was.refcount === is.refcount && was.ppRefCount === is.ppRefCount && was.pool?.id === is.pool?.id) return null;
+  if (was.place !== "held") return `from ${was.place} to ${is.place}`;
+  const pool = was.pool === null ? "" : `page_pool ${was.pool.id}`;
+  switch (is.place) {
+    case "cache": case "ring": return `its last holder, and the one reference is the pool's: into the ${is.place} of ${pool}`;
+    case "posted": return `into ${pool}, and posted to the device again`;
+    case "held": return stillHeld(was, is, ppRecycle);
+    case "withheld": return `freed, though ${pool} still had it mapped and marked: withheld`;
+    case "free": return was.pool === null ? "the last reference: free" : `leaves ${pool}, and free: ${was.refcount === 1 ? "no room in the ring" : `${was.refcount} references`}`;
+  }
+}
+
+function stillHeld(was: MemoryShown, is: MemoryShown, ppRecycle: boolean): string {
+  const references = `refcount ${was.refcount} → ${is.refcount}`;
+  if (was.pool !== null && is.pool === null) return `its last holder for page_pool ${was.pool.id} finds ${was.refcount} references, not 1: it leaves the pool, unmapped; ${references}`;
+  if (was.ppRefCount !== is.ppRefCount) return `pp_ref_count ${was.ppRefCount} → ${is.ppRefCount}, another holder is left`;
+  return `${ppRecycle || was.pool === null ? "" : "without pp_recycle it puts a page reference: "}${references}, another holder is left`;
+}

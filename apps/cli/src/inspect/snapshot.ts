@@ -1,0 +1,154 @@
+import { SKB_DATAREF_MASK, SKB_DATAREF_SHIFT, skbEndOffset, skbHeadlen, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
+import type { PagePool } from "@netmem/page-pool/api";
+import { PAGE_BAD, PAGE_SIZE } from "@netmem/mm/api";
+import { isGone, memoryOf, type Memory, type NamedSkb, type Stage } from "./stage.ts";
+
+/** A packet as the document has it. Offsets are in bytes. */
+export interface SkbShown {
+  readonly name: string;
+  readonly from: string;
+  /** `deferred`: given up, and waiting for the CPU that frees it. */
+  readonly state: "held" | "deferred";
+  readonly users: number;
+  readonly len: number;
+  readonly dataLen: number;
+  readonly truesize: number;
+  /** Its headers and frags are those of these, too. */
+  readonly sharesDataWith: readonly string[];
+  readonly dataref: { readonly all: number; readonly payloadOnly: number };
+  readonly cloned: boolean;
+  readonly ppRecycle: boolean;
+  readonly nohdr: boolean;
+  readonly unreadable: boolean;
+  /** EtherType. */
+  readonly protocol: number;
+  /** Where the MAC header begins, from `data`; null where there is none. */
+  readonly macHeader: number | null;
+  /** `data`, `tail` and `end` count from `head`, and `offset` is where that lies in its memory. */
+  readonly head: { readonly memory: string; readonly offset: number; readonly data: number; readonly tail: number; readonly end: number };
+  readonly frags: readonly { readonly memory: string; readonly offset: number; readonly bytes: number }[];
+}
+
+/** A page, an object of a slab, or a net_iov. */
+export interface MemoryShown {
+  readonly name: string;
+  readonly kind: "page" | "slab" | "net_iov";
+  readonly pfn?: number;
+  readonly bytes: number;
+  /** Whose it is: the pool's id and device; null: the page allocator's, or the slab's. */
+  readonly pool: { readonly id: number; readonly device: string } | null;
+  readonly place: Place;
+  /** Page references; of an object of a slab none. A net_iov has 1. */
+  readonly refcount: number | null;
+  /** Of a pool's only, and of kernels that count pool-aware holders: as `pp_frag_count` from 5.15, `pp_ref_count` from 6.8. */
+  readonly ppRefCount: number | null;
+  readonly holders: readonly { readonly skbs: readonly string[]; readonly as: string }[];
+}
+
+/** `held` by a packet, idle in its pool's `cache` or `ring`, `posted` to the device again, `free`, or `withheld` by the page allocator as broken. */
+export type Place = "held" | "cache" | "ring" | "posted" | "free" | "withheld";
+
+export interface Snapshot {
+  readonly skbs: readonly SkbShown[];
+  readonly memory: readonly MemoryShown[];
+}
+
+/** What packets and their memory look like now. */
+export function snapshotOf(stage: Stage): Snapshot {
+  const living = stage.skbs.filter((named) => !isGone(named));
+  for (const { skb } of living) for (const memory of memoryOf(skb)) stage.memoryName(memory);
+  return { skbs: living.map((named) => skbShown(stage, named, living)), memory: stage.seen().map((memory) => memoryShown(stage, memory, living)) };
+}
+
+function skbShown(stage: Stage, { name, from, skb, holders }: NamedSkb, living: readonly NamedSkb[]): SkbShown {
+  const info = skb.shinfo!;
+  const headMemory = skb.headPage ?? skb.headSlab!;
+  return {
+    name, from,
+    state: holders > 0 ? "held" : "deferred",
+    users: skb.users,
+    len: skb.len,
+    dataLen: skb.dataLen,
+    truesize: skb.truesize,
+    sharesDataWith: living.filter((other) => other.skb !== skb && other.skb.shinfo === info).map((other) => other.name),
+    dataref: { all: info.dataref & SKB_DATAREF_MASK, payloadOnly: info.dataref >> SKB_DATAREF_SHIFT },
+    cloned: skb.cloned,
+    ppRecycle: skb.ppRecycle,
+    nohdr: skb.nohdr,
+    unreadable: skb.unreadable,
+    protocol: skb.protocol,
+    macHeader: skb.macHeader < 0 ? null : skb.macHeader - skb.data,
+    head: {
+      memory: stage.memoryName(memoryOf(skb)[0]!),
+      offset: skb.head - headMemory.base,
+      data: skbHeadroom(skb),
+      tail: skbHeadroom(skb) + skbHeadlen(skb),
+      end: skbEndOffset(skb),
+    },
+    frags: info.frags.slice(0, info.nrFrags).map(({ netmem, offset, sizeBytes }) => ({ memory: stage.memoryName(netmem!.isNetIov ? netmem! : netmem!.head), offset, bytes: sizeBytes })),
+  };
+}
+
+function memoryShown(stage: Stage, memory: Memory, living: readonly NamedSkb[]): MemoryShown {
+  const name = stage.memoryName(memory);
+  const holders = holdersOf(memory, living);
+  if (!("isNetIov" in memory)) {
+    return { name, kind: "slab", bytes: memory.sizeBytes, pool: null, place: memory.inUse ? "held" : "free", refcount: null, ppRefCount: null, holders };
+  }
+  const pool = poolOf(stage, memory);
+  return {
+    name,
+    ...(memory.isNetIov ? { kind: "net_iov" } : { kind: "page", pfn: memory.pfn }),
+    bytes: memory.isNetIov ? PAGE_SIZE : PAGE_SIZE << memory.order,
+    pool: pool === null ? null : { id: pool.id, device: pool.netdev?.name ?? "none" },
+    place: placeOf(memory, pool, holders.length > 0),
+    refcount: memory.isNetIov ? 1 : memory.refcount,
+    ppRefCount: pool === null || !counts(stage) ? null : memory.ppRefCount,
+    holders,
+  };
+}
+
+/** Clones that share their frags hold them once. */
+function holdersOf(memory: Memory, living: readonly NamedSkb[]): MemoryShown["holders"] {
+  const holders: MemoryShown["holders"][number][] = [];
+  const seen = new Set<SkBuff["shinfo"]>();
+  for (const { skb } of living) {
+    const info = skb.shinfo!;
+    if (seen.has(info)) continue;
+    seen.add(info);
+    const skbs = living.filter((other) => other.skb.shinfo === info).map((other) => other.name);
+    if (memory === skb.headSlab || (skb.headPage !== null && memory === skb.headPage.head)) holders.push({ skbs, as: "head" });
+    for (let i = 0; i < info.nrFrags; i++) {
+      const { netmem } = info.frags[i]!;
+      if (memory === (netmem!.isNetIov ? netmem! : netmem!.head)) holders.push({ skbs, as: `frag ${i}` });
+    }
+  }
+  return holders;
+}
+
+function counts({ machine }: Stage): boolean {
+  return machine.preset.pagePool.hasFragments;
+}
+
+/** The pool that has it out, or idle. */
+function poolOf(stage: Stage, memory: { readonly poolState: number }): PagePool | null {
+  return memory.poolState === 0 ? null : (stage.machine.pagePools.pools().find(({ id }) => id === memory.poolState >> 1) ?? null);
+}
+
+function placeOf(memory: Exclude<Memory, { inUse: boolean }>, pool: PagePool | null, held: boolean): Place {
+  if (pool !== null && (memory.poolState & 1) === 1) return pool.cacheItems().includes(memory) ? "cache" : "ring";
+  if (held) return "held";
+  if (!memory.isNetIov && memory.state === PAGE_BAD) return "withheld";
+  return pool === null ? "free" : "posted";
+}
+
+/** Where it is now, in words. */
+export function placeWords({ place, pool }: MemoryShown): string {
+  switch (place) {
+    case "cache": case "ring": return `recycled, in the ${place} of page_pool ${pool!.id}`;
+    case "posted": return "recycled, posted to the device again";
+    case "withheld": return "withheld by the page allocator";
+    case "free": return "free";
+    case "held": return "held";
+  }
+}
