@@ -1,7 +1,7 @@
 import { ENOMEM } from "@netmem/kernel/api";
 import type { DriverDeps, NicTxQueue } from "@netmem/driver/api";
 import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type Netmem, type Page } from "@netmem/mm/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk } from "@netmem/xdp/api";
 import { MVNETA_MAX_TXD, MVNETA_TXD_F_DESC, MVNETA_TXD_L_DESC, MVNETA_TXD_Z_PAD, MVNETA_TX_DESC } from "./constants.ts";
 
@@ -69,7 +69,7 @@ export class MvnetaTxQueue {
     for (let i = 0; i <= info.nrFrags; i++) {
       const frag = i === 0 ? null : info.frags[i - 1]!;
       const bytes = frag === null ? skb.len - skb.dataLen : frag.sizeBytes;
-      const dmaAddr = frag === null ? dma.mapSingle(skb.region!, skb.data, bytes, DMA_TO_DEVICE, 0) : this.#address(frag.netmem!, frag.offset, bytes, false);
+      const dmaAddr = frag === null ? dma.mapSingle(skbRegion(skb), skb.data, bytes, DMA_TO_DEVICE, 0) : this.#address(frag.netmem!, frag.offset, bytes, false);
       if (dma.mappingError(dmaAddr)) {
         this.#takeBack(i);
         this.#deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);

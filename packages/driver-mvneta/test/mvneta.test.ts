@@ -6,7 +6,7 @@ import { EINVAL, ENOMEM } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { PP_SIGNATURE } from "@netmem/mm/api";
 import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
-import type { SkBuff } from "@netmem/net-core/api";
+import { skbHeadFrag, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import { PAGE_POOL_DATES_6_18, createPagePools } from "@netmem/page-pool";
 import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
 import { REG_STATE_REGISTERED, REG_STATE_UNREGISTERED } from "@netmem/xdp/api";
@@ -84,8 +84,8 @@ test("a small frame becomes an skb whose head is the pool's page, marked for rec
   netif.open();
   send([60]);
   const skb = received[0]!;
-  expect([skb.len, skb.dataLen, skb.headFrag, skb.ppRecycle, skb.data - skb.macHeader, skb.dev]).toEqual([46, 0, true, true, 14, netif.dev]);
-  expect([...skb.region!.bytes.subarray(skb.macHeader, skb.macHeader + 60)]).toEqual([...region.bytes.subarray(64, 124)]);
+  expect([skb.len, skb.dataLen, skbHeadFrag(skb), skb.ppRecycle, skb.data - skb.macHeader, skb.dev]).toEqual([46, 0, true, true, 14, netif.dev]);
+  expect([...skbRegion(skb).bytes.subarray(skb.macHeader, skb.macHeader + 60)]).toEqual([...region.bytes.subarray(64, 124)]);
   expect(skb.truesize).toBe(4096 + 256);
 });
 

@@ -6,7 +6,7 @@ import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_KERNEL, PP_SIGNATURE } from "@n
 import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
 import { ModelledNic } from "@netmem/driver";
 import type { FrameSink, FrameSource } from "@netmem/driver/api";
-import { XDP_FLAGS_DRV_MODE, skbMetadataLen, type SkBuff } from "@netmem/net-core/api";
+import { XDP_FLAGS_DRV_MODE, skbMetadataLen, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import { PAGE_POOL_DATES_6_18, createPagePools } from "@netmem/page-pool";
 import { XDP_OPTIONS_6_18, createXdp } from "@netmem/xdp";
 import { MEM_TYPE_PAGE_ORDER0, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type XdpFrame, type XdpMd, type XdpProg, type XdpProgram } from "@netmem/xdp/api";
@@ -91,7 +91,7 @@ test("passed, shortened, moved and with metadata: the skb is what the program le
   rig.a.netif.open();
   rig.send([100, 9014]);
   const [small, jumbo] = rig.received as [SkBuff, SkBuff];
-  expect([small.len, skbMetadataLen(small), [...small.region!.bytes.subarray(small.macHeader, small.macHeader + 86)]]).toEqual([72, 4, rig.frame(100).slice(4, 90)]);
+  expect([small.len, skbMetadataLen(small), [...skbRegion(small).bytes.subarray(small.macHeader, small.macHeader + 86)]]).toEqual([72, 4, rig.frame(100).slice(4, 90)]);
   expect([jumbo.len, jumbo.dataLen, jumbo.shinfo!.nrFrags]).toEqual([9014 - 14 - 14, 9014 - 3518 - 10, 2]);
 });
 
@@ -173,7 +173,7 @@ test("packets of the stack are sent, head and fragments, and freed when they are
   const { lifetime, edit, transmit } = rig.net;
   const skb = lifetime.allocSkb(200, GFP_KERNEL)!;
   edit.skbPut(skb, 100);
-  skb.region!.bytes.fill(5, skb.data, skb.data + 100);
+  skbRegion(skb).bytes.fill(5, skb.data, skb.data + 100);
   const page = rig.mm.pages.allocPages(GFP_KERNEL, 0, 0)!;
   page.region.bytes.fill(6, page.base, page.base + 50);
   edit.skbAddRxFrag(skb, page, 0, 50, 4096);

@@ -9,6 +9,8 @@ class FixedPtrRing<T> implements PtrRing<T> {
   private head: number;
   /** First slot consumed but not nulled yet. */
   private tail: number;
+  /** Where the head will be when what it has consumed is nulled. */
+  private nullAt: number;
 
   constructor(size: number) {
     this.size = size;
@@ -19,6 +21,7 @@ class FixedPtrRing<T> implements PtrRing<T> {
     this.producer = 0;
     this.head = 0;
     this.tail = 0;
+    this.nullAt = Math.min(size, this.batch);
   }
 
   produce(item: T): boolean {
@@ -31,20 +34,39 @@ class FixedPtrRing<T> implements PtrRing<T> {
 
   consume(): T | null {
     if (this.size === 0) return null;
-    const item = this.slots[this.head] as T | null;
-    if (item !== null) this.discardOne();
+    const at = this.head;
+    const item = this.slots[at] as T | null;
+    if (item === null) return null;
+    if (at + 1 === this.nullAt) this.nullConsumed();
+    else this.head = at + 1;
     return item;
   }
 
-  private discardOne(): void {
-    const head = this.head + 1;
-    if (head - this.tail >= this.batch || head === this.size) {
-      const slots = this.slots;
-      // Backwards: the producer may take the tail slot only once every slot behind it is null.
-      for (let i = head - 1; i >= this.tail; i--) slots[i] = null;
-      this.tail = head === this.size ? 0 : head;
+  consumeBatched(into: (T | null)[], at: number, most: number): number {
+    if (this.size === 0) return at;
+    const { slots } = this;
+    let { head, nullAt } = this;
+    let to = at;
+    while (to < most) {
+      const item = slots[head] as T | null;
+      if (item === null) break;
+      into[to++] = item;
+      if (++head < nullAt) continue;
+      this.nullConsumed();
+      ({ head, nullAt } = this);
     }
-    this.head = head === this.size ? 0 : head;
+    this.head = head;
+    return to;
+  }
+
+  /** A batch was consumed, or the ring's end reached. @kernel __ptr_ring_zero_tail */
+  private nullConsumed(): void {
+    const { slots, tail, size, nullAt } = this;
+    // Backwards: the producer may take the tail slot only once every slot behind it is null.
+    for (let i = nullAt - 1; i >= tail; i--) slots[i] = null;
+    this.tail = nullAt === size ? 0 : nullAt;
+    this.head = this.tail;
+    this.nullAt = Math.min(size, this.tail + this.batch);
   }
 
   isEmpty(): boolean {

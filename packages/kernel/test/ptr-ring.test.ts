@@ -107,8 +107,20 @@ class ModelRing {
   }
 }
 
+test("a batch stops where it is told to, or where the ring is empty, and leaves what is in front of it", () => {
+  const ring = ringOf(40);
+  for (let n = 0; n < 30; n++) ring.produce({ n });
+  const into: ({ n: number } | null)[] = [{ n: -1 }];
+  expect(ring.consumeBatched(into, 1, 21)).toBe(21);
+  expect(into.map((item) => item!.n)).toEqual([-1, ...Array.from({ length: 20 }, (_, n) => n)]);
+  // Sixteen slots are nulled, four not yet.
+  expect(produceUntilFull(ring)).toBe(26);
+  expect(ring.consumeBatched(into, 0, 64)).toBe(36);
+  expect([ring.consumeBatched(into, 5, 64), ringOf(0).consumeBatched(into, 3, 9)]).toEqual([5, 3]);
+});
+
 test("property: the ring is a FIFO, full, empty and counted as the array model says, over many turns of the array", () => {
-  // Positive: produce that many. Negative: consume that many.
+  // Positive: produce that many. Negative: consume that many, in a batch if the number is odd.
   const burst = fc.integer({ min: -50, max: 50 });
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 70 }), fc.array(burst, { maxLength: 60, size: "max" }), (size, bursts) => {
@@ -116,6 +128,13 @@ test("property: the ring is a FIFO, full, empty and counted as the array model s
       const model = new ModelRing(size);
       let next = 0;
       for (const n of bursts) {
+        if (n < 0 && n % 2 !== 0) {
+          const into: ({ n: number } | null)[] = [];
+          const expected = Array.from({ length: -n }, () => model.consume()).filter((item) => item !== null);
+          expect([ring.consumeBatched(into, 0, -n), into.map((item) => item!.n)]).toEqual([expected.length, expected]);
+          expect([ring.count(), ring.isEmpty(), ring.isFull()]).toEqual([model.queue.length, model.queue.length === 0, model.full()]);
+          continue;
+        }
         for (let i = 0; i < Math.abs(n); i++) {
           if (n > 0) {
             const taken = !model.full();

@@ -50,14 +50,14 @@ export class BackedPayload implements PayloadMemory {
   }
 
   dmaCopy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): void {
-    if (target.base < 0 || source.base < 0) {
-      target.bytes.set(source.bytes.subarray(sourceOffset, sourceOffset + lengthBytes), targetOffset);
-      return;
-    }
-    const to = target.base + targetOffset;
-    const from = source.base + sourceOffset;
-    if (this.copyWithin !== null) this.copyWithin(to, from, lengthBytes);
-    else if (lengthBytes > LOOP_BYTES) this.bytes.copyWithin(to, from, from + lengthBytes);
+    const { copyWithin } = this;
+    if (target.base < 0 || source.base < 0) copyAdopted(target, targetOffset, source, sourceOffset, lengthBytes);
+    else if (copyWithin !== null) copyWithin(target.base + targetOffset, source.base + sourceOffset, lengthBytes);
+    else this.plainCopy(target.base + targetOffset, source.base + sourceOffset, lengthBytes);
+  }
+
+  private plainCopy(to: number, from: number, lengthBytes: number): void {
+    if (lengthBytes > LOOP_BYTES) this.bytes.copyWithin(to, from, from + lengthBytes);
     else {
       const bytes = this.bytes;
       for (let i = 0; i < lengthBytes; i++) bytes[to + i] = bytes[from + i]!;
@@ -69,6 +69,11 @@ export class BackedPayload implements PayloadMemory {
     this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
     return -1;
   }
+}
+
+/** Memory of somebody else's, in a buffer of its own. */
+function copyAdopted(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): void {
+  target.bytes.set(source.bytes.subarray(sourceOffset, sourceOffset + lengthBytes), targetOffset);
 }
 
 /** All regions lie in one buffer: a copy past the end of one would land in the next. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE } from "../src/api/index.ts";
+import { copyModule } from "../src/copy-module.ts";
 import { backingBytes, createWasmBacking } from "../src/index.ts";
 import { memory, usageErrorOf } from "./helpers.ts";
 
@@ -27,4 +28,34 @@ test("a machine's memory lies in the backing it is given", () => {
 
 test.each([0, -1, 2 ** 31 + 1, Number.NaN])("a backing of %d bytes is refused", (bytes) => {
   expect(usageErrorOf(() => createWasmBacking(bytes))).toMatchObject({ package: "mm", option: "backing bytes", value: bytes });
+});
+
+/** What `copyModule` makes, over a memory of its own. */
+function copyOf(vectors: boolean): { readonly bytes: Uint8Array; readonly copy: (to: number, from: number, length: number) => void } {
+  const { Module, Instance, Memory } = (globalThis as unknown as { WebAssembly: Record<"Module" | "Instance" | "Memory", new (...args: readonly unknown[]) => never> }).WebAssembly;
+  const memory = new Memory({ initial: 1, maximum: 1 }) as { readonly buffer: ArrayBuffer };
+  const { exports } = new Instance(new Module(copyModule(vectors)), { m: { m: memory } }) as { readonly exports: { readonly copy: (to: number, from: number, length: number) => void } };
+  return { bytes: new Uint8Array(memory.buffer), copy: exports.copy };
+}
+
+test.each([[true], [false]])("vectors %s: each length up to 300 lands where it must, from apart and from memory that overlaps", (vectors) => {
+  const { bytes, copy } = copyOf(vectors);
+  for (let length = 0; length <= 300; length++) {
+    for (const [to, from] of [[1000, 5003], [1000, 1001], [1001, 1000], [1000, 1017], [1040, 1000], [1000, 1000 + length]] as const) {
+      for (let i = 0; i < 8192; i++) bytes[i] = (i * 31 + length) & 0xff;
+      const expected = bytes.slice(0, 8192).copyWithin(to, from, from + length);
+      copy(to, from, length);
+      expect(Buffer.compare(bytes.subarray(0, 8192), expected), `${length} bytes from ${from} to ${to}`).toBe(0);
+    }
+  }
+});
+
+test.each([[true], [false]])("vectors %s: past the end of memory traps and copies nothing", (vectors) => {
+  const { bytes, copy } = copyOf(vectors);
+  for (const length of [16, 48, 100, 400]) {
+    bytes.fill(1, 0, 1000);
+    expect(() => copy(0, 65_536 - length + 1, length), `${length} bytes`).toThrow("memory access out of bounds");
+    expect(() => copy(65_536 - length + 1, 0, length), `${length} bytes`).toThrow("memory access out of bounds");
+    expect(bytes.subarray(0, 1000).every((byte) => byte === 1)).toBe(true);
+  }
 });

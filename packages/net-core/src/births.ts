@@ -1,12 +1,12 @@
 import { ENOBUFS, EMSGSIZE, inHardirq, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
 import {
   GFP_ATOMIC, GFP_DMA, NUMA_NO_NODE, PAGE_SIZE, __GFP_COMP, __GFP_DIRECT_RECLAIM, __GFP_MEMALLOC, __GFP_NOWARN, pageIsPfmemalloc, pageName,
-  type FaultGate, type Page, type PageAllocator, type PageFragCache, type PageFrags, type PayloadRegion, type SlabObject,
+  type FaultGate, type Page, type PageAllocator, type PageFragCache, type PageFrags, type SlabObject,
 } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, skbDataAlign, type NetDevice } from "@netmem/xdp/api";
 import {
   NET_IP_ALIGN, NET_SKB_PAD, SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI, SKB_ALLOC_RX, SKB_CONSUMED, SKB_SMALL_HEAD_CACHE_SIZE, skbTruesize,
-  type SkBuff, type SkbAlloc, type SkbStats,
+  type SkBuff, type SkbAlloc, type SkbSharedInfo, type SkbStats,
 } from "./api/index.ts";
 import type { SkbHeads } from "./heads.ts";
 import type { SkbRelease } from "./release.ts";
@@ -49,7 +49,7 @@ export class SkbBirths implements SkbAlloc {
   private memallocSocks = 0;
 
   constructor(parts: BirthParts) {
-    this.stats = parts.cache.stats;
+    this.stats = parts.cache;
     this.cache = parts.cache;
     this.release = parts.release;
     this.heads = parts.heads;
@@ -168,17 +168,16 @@ export class SkbBirths implements SkbAlloc {
   }
 
   protected aroundPage(skb: SkBuff, page: Page, offset: number, fragSizeBytes: number): SkBuff {
-    this.around(skb, page.region, page.base + offset, fragSizeBytes);
-    skb.headPage = page;
-    skb.headFrag = true;
-    skb.pfmemalloc = pageIsPfmemalloc(page);
+    const info = this.around(skb, page.base + offset, fragSizeBytes, pageIsPfmemalloc(page));
+    info.headPage = page;
+    info.headSlab = null;
     return skb;
   }
 
   private aroundObject(skb: SkBuff, object: SlabObject): SkBuff {
-    this.around(skb, object.region, object.base, object.sizeBytes);
-    skb.headSlab = object;
-    skb.pfmemalloc = object.pfmemalloc;
+    const info = this.around(skb, object.base, object.sizeBytes, object.pfmemalloc);
+    info.headPage = null;
+    info.headSlab = object;
     return skb;
   }
 
@@ -209,30 +208,35 @@ export class SkbBirths implements SkbAlloc {
   }
 
   private checkFrag(page: Page, fragSizeBytes: number, offset: number, what: string): void {
-    if (fragSizeBytes > SKB_SHARED_INFO_BYTES && offset >= 0 && offset + fragSizeBytes <= PAGE_SIZE << page.order) return;
+    if (fragSizeBytes <= SKB_SHARED_INFO_BYTES || offset < 0 || offset + fragSizeBytes > PAGE_SIZE << page.order) this.badFrag(page, fragSizeBytes, offset, what);
+  }
+
+  private badFrag(page: Page, fragSizeBytes: number, offset: number, what: string): void {
     this.reports.report("skb-bad-frag-size", "bug", pageName(page), "none", `${what} over ${fragSizeBytes} bytes at ${offset}: it needs more than ${SKB_SHARED_INFO_BYTES} for the shared info, and at most the page`);
   }
 
   /** @kernel __build_skb_around, __finalize_skb_around */
-  private around(skb: SkBuff, region: PayloadRegion, base: number, fragSizeBytes: number): void {
+  private around(skb: SkBuff, base: number, fragSizeBytes: number, pfmemalloc: boolean): SkbSharedInfo {
+    const info = this.cache.takeInfo();
     const size = fragSizeBytes - SKB_SHARED_INFO_BYTES;
     skb.users = 1;
-    skb.region = region;
     skb.head = base;
     skb.data = base;
     skb.tail = base;
     skb.end = base + size;
+    info.memType = 0;
+    info.memId = 0;
     skb.len = 0;
     skb.dataLen = 0;
     skb.truesize = skbTruesize(size);
-    skb.shinfo = this.cache.takeInfo();
-    skb.headFrag = false;
+    skb.shinfo = info;
     skb.cloned = false;
     skb.nohdr = false;
     skb.hdrLen = 0;
     skb.ppRecycle = false;
-    skb.pfmemalloc = false;
+    skb.pfmemalloc = pfmemalloc;
     skb.unreadable = false;
+    skb.redirected = false;
     skb.allocCpu = this.context.cpu;
     skb.macHeader = -1;
     skb.networkHeader = -1;
@@ -240,8 +244,6 @@ export class SkbBirths implements SkbAlloc {
     skb.protocol = 0;
     skb.dev = null;
     skb.rxQueue = 0;
-    skb.redirected = false;
-    skb.memType = 0;
-    skb.memId = 0;
+    return info;
   }
 }

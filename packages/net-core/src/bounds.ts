@@ -1,7 +1,7 @@
 import { EFAULT, type ReportSink } from "@netmem/kernel/api";
 import { pageIsPfmemalloc, type Netmem, type PayloadMemory, type PayloadRegion } from "@netmem/mm/api";
 import { ETH_HLEN, MAX_SKB_FRAGS } from "@netmem/xdp/api";
-import { SKB_DATAREF_SHIFT, skbHeadlen, skbHeadroom, skbName, skbOwner, type SkBuff, type SkbBounds } from "./api/index.ts";
+import { SKB_DATAREF_SHIFT, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbBounds } from "./api/index.ts";
 
 /** Bounds and bytes. */
 export class SkbBoundary implements SkbBounds {
@@ -19,15 +19,23 @@ export class SkbBoundary implements SkbBounds {
   }
 
   skbPut(skb: SkBuff, bytes: number): void {
-    if (skb.tail + bytes > skb.end || skb.dataLen > 0) {
-      this.reports.report("skb-over-panic", "bug", skbName(skb), skbOwner(skb), `skb_put of ${bytes} bytes, tailroom ${skb.end - skb.tail}, data_len ${skb.dataLen}`);
-    }
+    if (skb.tail + bytes > skb.end || skb.dataLen > 0) this.overPanic(skb, bytes);
     skb.tail += bytes;
     skb.len += bytes;
   }
 
+  /** @kernel skb_over_panic */
+  private overPanic(skb: SkBuff, bytes: number): void {
+    this.reports.report("skb-over-panic", "bug", skbName(skb), skbOwner(skb), `skb_put of ${bytes} bytes, tailroom ${skb.end - skb.tail}, data_len ${skb.dataLen}`);
+  }
+
+  /** @kernel skb_under_panic */
+  private underPanic(skb: SkBuff, bytes: number): void {
+    this.reports.report("skb-under-panic", "bug", skbName(skb), skbOwner(skb), `skb_push of ${bytes} bytes, headroom ${skbHeadroom(skb)}`);
+  }
+
   skbPush(skb: SkBuff, bytes: number): void {
-    if (bytes > skbHeadroom(skb)) this.reports.report("skb-under-panic", "bug", skbName(skb), skbOwner(skb), `skb_push of ${bytes} bytes, headroom ${skbHeadroom(skb)}`);
+    if (bytes > skbHeadroom(skb)) this.underPanic(skb, bytes);
     skb.data -= bytes;
     skb.len += bytes;
   }
@@ -60,7 +68,7 @@ export class SkbBoundary implements SkbBounds {
 
   ethTypeTrans(skb: SkBuff): number {
     skb.macHeader = skb.data;
-    const { bytes } = skb.region!;
+    const { bytes } = skbRegion(skb);
     const typeAt = skb.data + ETH_HLEN - 2;
     // A frame cut short by its capture has no header to pull.
     if (skb.len - skb.dataLen < ETH_HLEN) return 0;
@@ -89,7 +97,7 @@ export class SkbBoundary implements SkbBounds {
     let done = 0;
     if (offset < headlen) {
       done = Math.min(bytes, headlen - offset);
-      this.part(skb.region!, skb.data + offset, other, otherOffset, done, store);
+      this.part(skbRegion(skb), skb.data + offset, other, otherOffset, done, store);
     }
     const info = skb.shinfo!;
     let start = headlen;

@@ -1,5 +1,7 @@
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
-import { SKB_STRUCT_BYTES, skbCloned, skbEndOffset, skbHeadlen, skbTailroom, skbTruesize, skbZcopy, type Coalesced, type SkBuff } from "./api/index.ts";
+import {
+  SKB_STRUCT_BYTES, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbRegion, skbTailroom, skbTruesize, skbZcopy, type Coalesced, type SkBuff,
+} from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
 import type { ClonedCoalesce } from "./rules.ts";
@@ -16,7 +18,7 @@ export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: S
     if (len > 0) {
       const at = to.tail;
       edit.skbPut(to, len);
-      edit.skbCopyBits(from, 0, to.region!, at, len);
+      edit.skbCopyBits(from, 0, skbRegion(to), at, len);
     }
     return true;
   }
@@ -28,9 +30,9 @@ export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: S
   let delta: number;
   if (headlen > 0) {
     // Nobody else may have the head.
-    if (frags >= MAX_SKB_FRAGS || !from.headFrag || fromCloned) return false;
+    if (frags >= MAX_SKB_FRAGS || !skbHeadFrag(from) || fromCloned) return false;
     delta = from.truesize - SKB_STRUCT_BYTES;
-    edit.skbFillNetmemDesc(to, toInfo.nrFrags, from.headPage!, from.data - from.headPage!.base, headlen);
+    edit.skbFillNetmemDesc(to, toInfo.nrFrags, from.shinfo!.headPage!, from.data - from.shinfo!.headPage!.base, headlen);
     result.stolen = true;
   } else {
     if (frags > MAX_SKB_FRAGS) return false;

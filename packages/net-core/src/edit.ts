@@ -1,6 +1,6 @@
 import { NUMA_NO_NODE } from "@netmem/mm/api";
 import {
-  SKBFL_SHARED_FRAG, SKB_DROP_REASON_NOMEM, SKB_GSO_FRAGLIST, skbCloned, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner, type SkBuff, type SkbEdit,
+  SKBFL_SHARED_FRAG, SKB_DROP_REASON_NOMEM, SKB_GSO_FRAGLIST, skbCloned, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbEdit,
 } from "./api/index.ts";
 import { SkbPulls } from "./pull.ts";
 
@@ -20,7 +20,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     if (copy === null) return null;
     this.skbReserve(copy, headroom);
     this.skbPut(copy, headlen);
-    this.payload.copy(copy.region!, copy.data, skb.region!, skb.data, headlen);
+    this.payload.copy(skbRegion(copy), copy.data, skbRegion(skb), skb.data, headlen);
     const info = skb.shinfo!;
     const copied = copy.shinfo!;
     if (info.nrFrags > 0) {
@@ -64,7 +64,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     this.skbReserve(copy, headroom);
     this.skbPut(copy, skb.len);
     const before = Math.min(headroom, skbHeadroom(skb));
-    if (this.skbCopyBits(skb, -before, copy.region!, copy.data - before, before + skb.len) < 0) {
+    if (this.skbCopyBits(skb, -before, skbRegion(copy), copy.data - before, before + skb.len) < 0) {
       this.lives.kfreeSkb(copy, SKB_DROP_REASON_NOMEM);
       return null;
     }

@@ -2,8 +2,7 @@ import { ENOMEM, type ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import {
-  NET_SKB_PAD, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SMALL_HEAD_CACHE_SIZE, skbCloned, skbEndOffset, skbHeaderCloned, skbHeadroom, skbName, skbOwner, skbZcopy,
-  type SkBuff, type SkbExpand, type SkbZerocopy,
+  NET_SKB_PAD, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SMALL_HEAD_CACHE_SIZE, skbCloned, skbEndOffset, skbHeaderCloned, skbHeadroom, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbExpand, type SkbZerocopy,
 } from "./api/index.ts";
 import { SkbBoundary } from "./bounds.ts";
 import type { FragRefs } from "./frag-refs.ts";
@@ -60,7 +59,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     this.zerocopy!.skbZcopyDowngradeManaged(skb);
     const object = this.heads.reserve(oldSize + nhead + ntail, gfp);
     if (object === null) return -ENOMEM;
-    this.payload.copy(object.region, object.base + nhead, skb.region!, skb.head, skb.tail - skb.head);
+    this.payload.copy(object.region, object.base + nhead, skbRegion(skb), skb.head, skb.tail - skb.head);
     if (skbCloned(skb)) {
       if (this.zerocopy!.skbOrphanFrags(skb, gfp) < 0) {
         this.heads.free(object);
@@ -71,11 +70,10 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
 
     const shift = object.base + nhead - skb.head;
     const size = object.sizeBytes - SKB_SHARED_INFO_BYTES;
-    skb.region = object.region;
+    const info = skb.shinfo!;
+    info.headSlab = object;
+    info.headPage = null;
     skb.head = object.base;
-    skb.headSlab = object;
-    skb.headPage = null;
-    skb.headFrag = false;
     skb.data += shift;
     skb.tail += shift;
     if (skb.macHeader >= 0) skb.macHeader += shift;
@@ -85,8 +83,8 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     skb.cloned = false;
     skb.nohdr = false;
     skb.hdrLen = 0;
-    skb.shinfo!.dataref = 1;
-    skb.shinfo!.metaLen = 0;
+    info.dataref = 1;
+    info.metaLen = 0;
     // What somebody is charged for is not changed behind his back.
     if (skb.destructor === null) skb.truesize += size - oldSize;
     return 0;
@@ -145,6 +143,8 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     info.gsoSize = old.gsoSize;
     info.gsoSegs = old.gsoSegs;
     info.gsoType = old.gsoType;
+    info.memType = old.memType;
+    info.memId = old.memId;
     for (let frag = old.fragList; frag !== null; frag = frag.next) frag.users++;
     const recycle = skb.ppRecycle;
     this.release.releaseData(skb, SKB_DROP_REASON_NOT_SPECIFIED, false);

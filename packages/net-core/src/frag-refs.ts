@@ -32,7 +32,7 @@ export class FragRefs {
   refRecycling(skb: SkBuff): void {
     const info = skb.shinfo!;
     const ways = this.netmemReturn;
-    if (ways.needsSkb) ways.enterSkb(skb.memType, skb.memId);
+    if (ways.needsSkb) ways.enterSkb(info.memType, info.memId);
     for (let i = 0; i < info.nrFrags; i++) {
       const netmem = info.frags[i]!.netmem!;
       if (!ways.tryRef(netmem)) this.ref(netmem);
@@ -43,7 +43,7 @@ export class FragRefs {
   unref(skb: SkBuff, netmem: Netmem, napiSafe: boolean): void {
     if (skb.ppRecycle === true) {
       const ways = this.netmemReturn;
-      if (ways.needsSkb === true) ways.enterSkb(skb.memType, skb.memId);
+      if (ways.needsSkb === true) enter(ways, skb);
       if (ways.tryReturn(netmem, napiSafe)) return;
     }
     // A net_iov outside recycling belongs to its provider's own counts; put_netmem leaves it alone.
@@ -54,4 +54,9 @@ export class FragRefs {
   unrefFrag(skb: SkBuff, i: number): void {
     if (!skbZcopyManaged(skb)) this.unref(skb, skb.shinfo!.frags[i]!.netmem!, false);
   }
+}
+
+function enter(ways: NetmemReturn, skb: SkBuff): void {
+  const { memType, memId } = skb.shinfo!;
+  ways.enterSkb(memType, memId);
 }

@@ -4,7 +4,9 @@ import {
   xdpOkFwdDev, type FragSource, type GenericPacket, type GenericTarget, type Xdp, type XdpBuff, type XdpProg, type XdpRxqInfo,
 } from "@netmem/xdp/api";
 import type { ExecutionContext } from "@netmem/kernel/api";
-import { NET_SKB_PAD, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_XDP, skbCloned, skbHeadlen, skbHeadroom, type GenericXdp, type SkBuff } from "./api/index.ts";
+import {
+  NET_SKB_PAD, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_XDP, skbCloned, skbHeadlen, skbHeadroom, skbRegion, type GenericXdp, type SkBuff,
+} from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { SkbLives } from "./lifetime.ts";
 import type { TransmitPath } from "./transmit.ts";
@@ -68,7 +70,7 @@ export class GenericXdpPath implements GenericXdp {
     const buff = this.#buff;
     this.#describe(skb);
     const { data, dataEnd } = buff;
-    const { bytes } = skb.region!;
+    const { bytes } = skbRegion(skb);
     const at = skb.macHeader;
     const wasMulticast = bytes[at]! & BROADCAST_BIT;
     const wasType = (bytes[at + ETH_HLEN - 2]! << 8) | bytes[at + ETH_HLEN - 1]!;
@@ -189,7 +191,7 @@ export class GenericXdpPath implements GenericXdp {
     rxq.dev = skb.dev;
     rxq.queueIndex = Math.max(0, skb.rxQueue - 1);
     rxq.mem.type = skb.ppRecycle ? MEM_TYPE_PAGE_POOL : MEM_TYPE_PAGE_SHARED;
-    rxq.mem.id = skb.memId;
+    rxq.mem.id = skb.shinfo!.memId;
     const { buffs } = this.#parts.xdp;
     buffs.xdpInitBuff(buff, skb.end - skb.head + SKB_SHARED_INFO_BYTES);
     buffs.xdpPrepareBuff(buff, head, start, skbHeadroom(skb) - macBytes, skbHeadlen(skb) + macBytes, true);
@@ -222,7 +224,7 @@ export class GenericXdpPath implements GenericXdp {
 
 /** A slab's object lies in a page, too. */
 function headOf(skb: SkBuff): Netmem {
-  return skb.headPage ?? skb.headSlab!.slab;
+  return skb.shinfo!.headPage ?? skb.shinfo!.headSlab!.slab;
 }
 
 /** @kernel __skb_push */

@@ -1,7 +1,7 @@
 import { E2BIG, ETOOMANYREFS } from "@netmem/kernel/api";
 import { ETH_P_IPV6, GRO_LEGACY_MAX_SIZE, MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadlen, skbHeadroom, skbTruesize, skbZcopy, type SkBuff,
+  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbTruesize, skbZcopy, type SkBuff,
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 
@@ -53,8 +53,8 @@ function mergeFrags(last: SkBuff, skb: SkBuff, edit: SkbEdits): number | null {
   const headlen = skbHeadlen(skb);
   const beyond = skb.gro.dataOffset - headlen;
   const headToo = beyond < 0 ? 1 : 0;
-  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skb.headFrag)) return null;
-  if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, skb.headPage!, skb.data + skb.gro.dataOffset - skb.headPage!.base, -beyond);
+  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skbHeadFrag(skb))) return null;
+  if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, skb.shinfo!.headPage!, skb.data + skb.gro.dataOffset - skb.shinfo!.headPage!.base, -beyond);
   for (let i = 0; i < from.nrFrags; i++) {
     const { netmem, offset, sizeBytes } = from.frags[i]!;
     // Headers that lie in the first frag stay out.

@@ -68,13 +68,13 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
       this.release.reportUseAfterFree(skb, "cloned");
       return null;
     }
-    const info = skb.shinfo!;
-    if ((info.flags & (SKBFL_ZEROCOPY_ENABLE | SKBFL_DONT_ORPHAN)) === SKBFL_ZEROCOPY_ENABLE && this.zerocopy!.skbOrphanFrags(skb, gfp) < 0) return null;
+    if ((skb.shinfo!.flags & (SKBFL_ZEROCOPY_ENABLE | SKBFL_DONT_ORPHAN)) === SKBFL_ZEROCOPY_ENABLE && this.zerocopy!.skbOrphanFrags(skb, gfp) < 0) return null;
     const companion = this.cache.takeCompanion(skb);
     if (companion === null && this.structsFail()) return null;
     const clone = companion ?? this.cache.takeSkb();
+    // Another one, if frags were copied.
+    const info = skb.shinfo!;
     clone.users = 1;
-    clone.region = skb.region;
     clone.head = skb.head;
     clone.data = skb.data;
     clone.tail = skb.tail;
@@ -82,10 +82,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     clone.len = skb.len;
     clone.dataLen = skb.dataLen;
     clone.truesize = skb.truesize;
-    clone.shinfo = skb.shinfo;
-    clone.headPage = skb.headPage;
-    clone.headSlab = skb.headSlab;
-    clone.headFrag = skb.headFrag;
+    clone.shinfo = info;
     clone.cloned = true;
     clone.hdrLen = skb.nohdr === true ? skbHeadroom(skb) : skb.hdrLen;
     clone.nohdr = false;
@@ -100,11 +97,9 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     clone.dev = skb.dev;
     clone.rxQueue = skb.rxQueue;
     clone.redirected = skb.redirected;
-    clone.memType = skb.memType;
-    clone.memId = skb.memId;
     skb.cloned = true;
-    skb.shinfo!.dataref++;
-    this.stats.clones++;
+    info.dataref++;
+    this.cache.clones++;
     return clone;
   }
 

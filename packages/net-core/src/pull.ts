@@ -1,7 +1,7 @@
 import { EFAULT, ENOMEM } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import {
-  SKB_CONSUMED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadlen, skbIsGso, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
+  SKB_CONSUMED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbIsGso, skbRegion, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
 } from "./api/index.ts";
 import { SkbExpansion } from "./expand.ts";
 import { zcopyClear } from "./zcopy-clear.ts";
@@ -16,7 +16,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
     const missing = skb.tail + delta - skb.end;
     if ((missing > 0 || skbCloned(skb)) && this.pskbExpandHead(skb, 0, missing > 0 ? missing + SPARE_TAIL : 0, GFP_ATOMIC) < 0) return false;
     // A member of the frag list may be in memory that the CPU cannot read.
-    if (this.skbCopyBits(skb, skbHeadlen(skb), skb.region!, skb.tail, delta) < 0) return false;
+    if (this.skbCopyBits(skb, skbHeadlen(skb), skbRegion(skb), skb.tail, delta) < 0) return false;
     if (skb.shinfo!.fragList !== null && !this.#eatFragList(skb, delta)) return false;
     this.#eatFrags(skb, delta);
     skb.tail += delta;
@@ -136,7 +136,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
     }
     let rest = list;
     if (eat > 0 && list !== null) {
-      if (skbIsGso(skb) && !list.headFrag && skbHeadlen(list) > 0) info.gsoType |= SKB_GSO_DODGY;
+      if (skbIsGso(skb) && !skbHeadFrag(list) && skbHeadlen(list) > 0) info.gsoType |= SKB_GSO_DODGY;
       if (skbShared(list)) {
         clone = this.lives.skbClone(list, GFP_ATOMIC);
         if (clone === null) return false;

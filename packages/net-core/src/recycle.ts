@@ -10,8 +10,9 @@ export class RecycleMarks implements SkbRecycle {
   }
 
   skbMarkForRecycle(skb: SkBuff, netmem: Netmem, mem: MemInfo): void {
-    skb.memType = mem.type;
-    skb.memId = mem.id;
+    const info = skb.shinfo!;
+    info.memType = mem.type;
+    info.memId = mem.id;
     skb.ppRecycle = this.netmemReturn.storeMemInfo(netmem, mem);
   }
 

@@ -68,11 +68,11 @@ export class SkbRelease {
         const alone = skb.fclone === SKB_FCLONE_UNAVAILABLE;
         this.end(skb, reason, false);
         this.cache.putSkb(skb);
-        if (alone && ++bulk % KFREE_SKB_BULK_SIZE === 0) this.cache.stats.bulkFrees++;
+        if (alone && ++bulk % KFREE_SKB_BULK_SIZE === 0) this.cache.bulkFrees++;
       }
       skb = next;
     }
-    if (bulk % KFREE_SKB_BULK_SIZE !== 0) this.cache.stats.bulkFrees++;
+    if (bulk % KFREE_SKB_BULK_SIZE !== 0) this.cache.bulkFrees++;
   }
 
   /** True: that was the last user, and the caller ends it. @kernel skb_unref */
@@ -88,13 +88,15 @@ export class SkbRelease {
 
   /** All but the struct. @kernel skb_release_all */
   end(skb: SkBuff, reason: number, napiSafe: boolean): void {
-    if (reason !== SKB_CONSUMED && !this.reasons.isReason(reason)) {
-      this.reports.report("skb-bad-reason", "warn", skbName(skb), skbOwner(skb), `freed for reason ${reason}, which is none`);
-    }
+    if (reason !== SKB_CONSUMED) this.checkReason(skb, reason);
     if (this.probe !== null) this.probe.freed(skb, reason);
     if (skb.destructor !== null) this.releaseHeadState(skb);
     // Without data: a head that has gone elsewhere already.
     if (skb.shinfo !== null) this.releaseData(skb, reason, napiSafe);
+  }
+
+  private checkReason(skb: SkBuff, reason: number): void {
+    if (!this.reasons.isReason(reason)) this.reports.report("skb-bad-reason", "warn", skbName(skb), skbOwner(skb), `freed for reason ${reason}, which is none`);
   }
 
   /** Whoever is to know that the packet is gone is told now. @kernel skb_release_head_state */
@@ -117,7 +119,7 @@ export class SkbRelease {
       if (this.clearsRecycle === true) skb.ppRecycle = false;
       return;
     }
-    this.releaseFrags(skb, reason, napiSafe);
+    if (info.flags !== 0 || info.nrFrags > 0 || info.fragList !== null) this.releaseFrags(skb, reason, napiSafe);
     this.freeHead(skb, napiSafe);
     skb.ppRecycle = false;
     this.cache.putInfo(info);
@@ -128,23 +130,30 @@ export class SkbRelease {
     const info = skb.shinfo!;
     const { flags } = info;
     if ((flags & SKBFL_ZEROCOPY_ENABLE) !== 0) zcopyClear(skb, true);
-    if ((flags & SKBFL_MANAGED_FRAG_REFS) === 0) for (let i = 0; i < info.nrFrags; i++) this.refs.unref(skb, info.frags[i]!.netmem!, napiSafe);
-    if (info.fragList !== null) this.dropList(info.fragList, reason);
-    info.nrFrags = 0;
-    info.fragList = null;
+    if (info.nrFrags > 0) {
+      if ((flags & SKBFL_MANAGED_FRAG_REFS) === 0) for (let i = 0; i < info.nrFrags; i++) this.refs.unref(skb, info.frags[i]!.netmem!, napiSafe);
+      info.nrFrags = 0;
+    }
+    if (info.fragList !== null) {
+      this.dropList(info.fragList, reason);
+      info.fragList = null;
+    }
   }
 
   /** The kind of head is asked before the recycle bit: a slab head never touches page state. @kernel skb_free_head */
   freeHead(skb: SkBuff, napiSafe: boolean): void {
-    if (skb.headFrag === true) this.refs.unref(skb, skb.headPage!, napiSafe);
-    else this.slab.kfree(skb.headSlab!);
+    const { headPage, headSlab } = skb.shinfo!;
+    if (headPage !== null) this.refs.unref(skb, headPage, napiSafe);
+    else this.slab.kfree(headSlab!);
   }
 
   /** The struct alone: its head is somebody else's by now. @kernel kfree_skb_partial, napi_skb_free_stolen_head */
   freeStolen(skb: SkBuff, inSoftirq: boolean): void {
     this.releaseHeadState(skb);
-    this.cache.putInfo(skb.shinfo!);
-    skb.ppRecycle = false;
+    const info = skb.shinfo!;
+    info.nrFrags = 0;
+    info.fragList = null;
+    this.cache.putInfo(info);
     if (inSoftirq) this.cache.putNapiSkb(skb);
     else this.cache.putSkb(skb);
   }

@@ -2,8 +2,7 @@ import { EINVAL, ENOMEM, type ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC, NUMA_NO_NODE, type PayloadMemory } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  GSO_BY_FRAGS, SKBFL_SHARED_FRAG, SKB_CONSUMED, SKB_GSO_DODGY, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner,
-  type SegmentFeatures, type SkBuff, type SkbZerocopy,
+  GSO_BY_FRAGS, SKBFL_SHARED_FRAG, SKB_CONSUMED, SKB_GSO_DODGY, skbEndOffset, skbHeadFrag, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SegmentFeatures, type SkBuff, type SkbZerocopy,
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
@@ -87,17 +86,17 @@ export class Segmentation {
       edit.skbPut(segment, doffset);
     }
     lives.copyHeader(segment, head);
-    payload.copy(segment.region!, segment.data, head.region!, head.data, doffset);
+    payload.copy(skbRegion(segment), segment.data, skbRegion(head), head.data, doffset);
     if (segment.len === len + doffset) return segment;
     if (!sg) {
       const at = segment.tail;
       edit.skbPut(segment, len);
-      return edit.skbCopyBits(head, offset, segment.region!, at, len) < 0 ? fail(-ENOMEM) : segment;
+      return edit.skbCopyBits(head, offset, skbRegion(segment), at, len) < 0 ? fail(-ENOMEM) : segment;
     }
     if (hsize > 0) {
       const at = segment.tail;
       edit.skbPut(segment, hsize);
-      edit.skbCopyBits(head, offset, segment.region!, at, hsize);
+      edit.skbCopyBits(head, offset, skbRegion(segment), at, hsize);
     }
     segment.shinfo!.flags |= head.shinfo!.flags & SKBFL_SHARED_FRAG;
     if (zerocopy.skbZerocopyClone(segment, cursor.owner, GFP_ATOMIC) < 0) return fail(-ENOMEM);
@@ -151,7 +150,7 @@ export class Segmentation {
         const member = cursor.list!;
         if (zerocopy.skbOrphanFrags(member, GFP_ATOMIC) < 0 || zerocopy.skbZerocopyClone(segment, member, GFP_ATOMIC) < 0) return -ENOMEM;
         if (member.len === 0) this.#panic(member, "it is empty");
-        if (skbHeadlen(member) > 0 && !member.headFrag) this.#panic(member, "its head is no page, and cannot become a frag");
+        if (skbHeadlen(member) > 0 && !skbHeadFrag(member)) this.#panic(member, "its head is no page, and cannot become a frag");
         cursor.owner = member;
         cursor.frag = skbHeadlen(member) > 0 ? -1 : 0;
         cursor.list = member.next;
@@ -159,12 +158,12 @@ export class Segmentation {
       if (info.nrFrags >= MAX_SKB_FRAGS) return -EINVAL;
       const { owner } = cursor;
       const frag = cursor.frag < 0 ? null : owner.shinfo!.frags[cursor.frag]!;
-      const netmem = frag === null ? owner.headPage! : frag.netmem!;
+      const netmem = frag === null ? owner.shinfo!.headPage! : frag.netmem!;
       const size = frag === null ? skbHeadlen(owner) : frag.sizeBytes;
       const skip = Math.max(0, offset - cursor.pos);
       const end = Math.min(size, offset + len - cursor.pos);
       refs.ref(netmem);
-      edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - owner.headPage!.base : frag.offset) + skip, end - skip);
+      edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - owner.shinfo!.headPage!.base : frag.offset) + skip, end - skip);
       // The next segment begins in this one.
       if (cursor.pos + size > offset + len) break;
       cursor.frag++;
@@ -205,7 +204,7 @@ export class Segmentation {
 function hasCopiedMember(head: SkBuff): boolean {
   const { gsoType, gsoSize, fragList } = head.shinfo!;
   if ((gsoType & SKB_GSO_DODGY) === 0 || gsoSize === GSO_BY_FRAGS || gsoSize === skbHeadlen(head)) return false;
-  for (let member = fragList; member !== null; member = member.next) if (skbHeadlen(member) > 0 && !member.headFrag) return true;
+  for (let member = fragList; member !== null; member = member.next) if (skbHeadlen(member) > 0 && !skbHeadFrag(member)) return true;
   return false;
 }
 
@@ -216,7 +215,7 @@ function segmentBytes(head: SkBuff, doffset: number, deviceSegments: boolean): {
   if (!deviceSegments || gsoSize === GSO_BY_FRAGS || fragList === null) return whole;
   let len = head.len - doffset;
   for (let member: SkBuff | null = fragList; member !== null; member = member.next) {
-    if ((member.len !== fragList.len && member.next !== null) || (skbHeadlen(member) > 0 && !member.headFrag)) return whole;
+    if ((member.len !== fragList.len && member.next !== null) || (skbHeadlen(member) > 0 && !skbHeadFrag(member))) return whole;
     len -= member.len;
   }
   if (len !== fragList.len) return whole;

@@ -1,7 +1,7 @@
 import type { ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS, type NetmemFrag } from "@netmem/xdp/api";
-import { SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, skbHeadlen, skbName, skbOwner, skbZcopy, type SkBuff, type SkbZerocopy } from "./api/index.ts";
+import { SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, skbHeadlen, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbZerocopy } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
 
@@ -92,7 +92,7 @@ export class SkbShifts {
     const to = skb1.shinfo!;
     const at = skb1.tail;
     this.#edit.skbPut(skb1, headlen - len);
-    this.#edit.skbCopyBits(skb, len, skb1.region!, at, headlen - len);
+    this.#edit.skbCopyBits(skb, len, skbRegion(skb1), at, headlen - len);
     for (let i = 0; i < from.nrFrags; i++) copyFrag(to.frags[i]!, from.frags[i]!, from.frags[i]!.sizeBytes);
     to.nrFrags = from.nrFrags;
     from.nrFrags = 0;

@@ -1,7 +1,7 @@
 import { EAGAIN } from "@netmem/kernel/api";
 import { GFP_KERNEL, type FaultPoint, type FaultGate } from "@netmem/mm/api";
 import { NETDEV_TX_BUSY, type FrameReceiver, type GenericPacket, type NetDevice, type Xdp, type XdpFrame, type XdpProg, type XskTransmitter, type XskTxPacket } from "@netmem/xdp/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, type NetReceive, type SkBuff } from "./api/index.ts";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type NetReceive, type SkBuff } from "./api/index.ts";
 import type { GenericXdpPath } from "./generic-xdp.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { SkbLives } from "./lifetime.ts";
@@ -64,7 +64,7 @@ export class StackPort implements FrameReceiver, XskTransmitter {
     const skb = lives.allocSkb(packet.len, GFP_KERNEL);
     if (skb === null) return -EAGAIN;
     edit.skbPut(skb, packet.len);
-    packet.copyTo(skb.region!, skb.data);
+    packet.copyTo(skbRegion(skb), skb.data);
     skb.macHeader = skb.data;
     skb.destructor = packet;
     const answer = transmit.devDirectXmit(skb, dev, queueId);

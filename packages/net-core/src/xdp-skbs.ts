@@ -4,7 +4,7 @@ import {
   MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FRAME_BYTES, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
   type FragSource, type MemInfo, type NetDevice, type NetmemFrag, type Xdp, type XdpBuff, type XdpFrame,
 } from "@netmem/xdp/api";
-import type { SkBuff, SkbEdit, SkbRecycle, XdpSkbs } from "./api/index.ts";
+import { skbRegion, type SkBuff, type SkbEdit, type SkbRecycle, type XdpSkbs } from "./api/index.ts";
 import type { SkbLives } from "./lifetime.ts";
 
 export interface XdpSkbParts {
@@ -99,7 +99,7 @@ export class XdpConversions implements XdpSkbs {
     edit.skbReserve(skb, buff.data - buff.dataHardStart);
     edit.skbPut(skb, buff.dataEnd - buff.data);
     const head = buff.head!;
-    payload.copy(skb.region!, skb.data - metaBytes, head.region, head.base + buff.dataMeta, metaBytes + buff.dataEnd - buff.data);
+    payload.copy(skbRegion(skb), skb.data - metaBytes, head.region, head.base + buff.dataMeta, metaBytes + buff.dataEnd - buff.data);
     skb.shinfo!.metaLen = metaBytes;
     const { rxq } = buff;
     skb.rxQueue = rxq.queueIndex + 1;
@@ -126,7 +126,7 @@ export class XdpConversions implements XdpSkbs {
     edit.skbReserve(copy, headroom);
     lives.copyHeaderAndGso(copy, skb);
     edit.skbPut(copy, headBytes);
-    let errno = edit.skbCopyBits(skb, 0, copy.region!, copy.data, headBytes);
+    let errno = edit.skbCopyBits(skb, 0, skbRegion(copy), copy.data, headBytes);
     for (let done = headBytes; errno === 0 && done < skb.len;) {
       const bytes = Math.min(skb.len - done, PAGE_SIZE);
       const frag = source.alloc(bytes);
@@ -171,7 +171,7 @@ export class XdpConversions implements XdpSkbs {
     if (mem.type !== MEM_TYPE_PAGE_POOL) return;
     const { recycle } = this.#parts;
     const info = skb.shinfo!;
-    recycle.skbMarkForRecycle(skb, skb.headPage!, mem);
+    recycle.skbMarkForRecycle(skb, skb.shinfo!.headPage!, mem);
     for (let i = 0; i < info.nrFrags; i++) recycle.storeMemInfo(info.frags[i]!.netmem!, mem);
   }
 

@@ -2,8 +2,7 @@ import { EFAULT, EINVAL, EIO, EMSGSIZE, ENOMEM, type ReportSink } from "@netmem/
 import { GFP_ATOMIC, L1_CACHE_BYTES, NUMA_NO_NODE, PAGE_SIZE, PAGE_SLAB, __GFP_COMP, pageName, type Page, type PageAllocator, type PayloadMemory } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, UbufInfo, skbCloned, skbHeadlen, skbName, skbOwner, skbTailroom, skbZcopy, skbZcopyManaged,
-  type SkBuff, type SkbZerocopy, type SpliceIter, type UbufOps, type ZerocopySocket,
+  SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, UbufInfo, skbCloned, skbHeadFrag, skbHeadlen, skbName, skbOwner, skbRegion, skbTailroom, skbZcopy, skbZcopyManaged, type SkBuff, type SkbZerocopy, type SpliceIter, type UbufOps, type ZerocopySocket,
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
@@ -107,13 +106,13 @@ export class SkbUserMemory implements SkbZerocopy {
   skbZerocopyHeadlen(from: SkBuff): number {
     const info = from.shinfo!;
     if (info.fragList !== null) return from.len;
-    if (from.headFrag && skbHeadlen(from) >= L1_CACHE_BYTES && info.nrFrags < MAX_SKB_FRAGS) return 0;
+    if (skbHeadFrag(from) && skbHeadlen(from) >= L1_CACHE_BYTES && info.nrFrags < MAX_SKB_FRAGS) return 0;
     return skbHeadlen(from) === 0 ? from.len : skbHeadlen(from);
   }
 
   skbZerocopy(to: SkBuff, from: SkBuff, lenBytes: number, hlenBytes: number): number {
     const { edit, refs, reports } = this.#parts;
-    if (!from.headFrag && hlenBytes === 0) reports.report("skb-zerocopy-head", "bug", skbName(from), skbOwner(from), "its head is no page, so that some of it must be copied");
+    if (!skbHeadFrag(from) && hlenBytes === 0) reports.report("skb-zerocopy-head", "bug", skbName(from), skbOwner(from), "its head is no page, so that some of it must be copied");
     if (lenBytes <= skbTailroom(to)) return this.#append(to, from, lenBytes);
     let left = lenBytes;
     let linear = 0;
@@ -124,7 +123,7 @@ export class SkbUserMemory implements SkbZerocopy {
     } else {
       linear = Math.min(skbHeadlen(from), lenBytes);
       if (linear > 0) {
-        const page = from.headPage!;
+        const page = from.shinfo!.headPage!;
         edit.skbFillNetmemDesc(to, 0, page, from.data - page.base, linear);
         refs.ref(page);
         left -= linear;
@@ -203,7 +202,7 @@ export class SkbUserMemory implements SkbZerocopy {
     const { edit } = this.#parts;
     const at = to.tail;
     edit.skbPut(to, bytes);
-    return edit.skbCopyBits(from, 0, to.region!, at, bytes);
+    return edit.skbCopyBits(from, 0, skbRegion(to), at, bytes);
   }
 
   /** All or none. */

@@ -66,7 +66,7 @@ describe("what came after 6.18 is off, and can be had", () => {
       expect(fresh.net.lifetime.napiSkbCacheGetBulk(out, 3)).toBe(3);
       expect(new Set(out).size).toBe(3);
       const around = fresh.net.lifetime.buildSkbAround(out[0]!, fresh.page(), 2048, 1024);
-      expect([around === out[0], around.head - around.headPage!.base, around.users]).toEqual([true, 1024, 1]);
+      expect([around === out[0], around.head - around.shinfo!.headPage!.base, around.users]).toEqual([true, 1024, 1]);
     });
   });
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EFAULT, ENOMEM, KernelPanic } from "@netmem/kernel/api";
 import { GFP_ATOMIC, NET_IOV_DMABUF, PAGE_SIZE, type PayloadRegion } from "@netmem/mm/api";
-import type { SkBuff } from "../src/api/index.ts";
+import { skbRegion, type SkBuff } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 /** An skb with these parts, its bytes 1, 2, 3 …; and the bytes. */
@@ -15,7 +15,7 @@ function patterned(rig: NetRig, head: number, frags: readonly number[]): { skb: 
       region.bytes[at + i] = bytes.at(-1)!;
     }
   };
-  fill(skb.region!, skb.data, head);
+  fill(skbRegion(skb), skb.data, head);
   for (const size of frags) {
     const page = rig.page();
     rig.net.edit.skbAddRxFrag(skb, page, 16, size, PAGE_SIZE);
@@ -109,8 +109,8 @@ test("headers before data are reached by a negative offset, but not beyond the h
 test("eth_type_trans reads the type and pulls the header; a frame shorter than one is left alone", () => {
   const rig = new NetRig();
   const skb = rig.skb(60);
-  skb.region!.bytes[skb.data + 12] = 0x08;
-  skb.region!.bytes[skb.data + 13] = 0x06;
+  skbRegion(skb).bytes[skb.data + 12] = 0x08;
+  skbRegion(skb).bytes[skb.data + 13] = 0x06;
   expect(rig.net.edit.ethTypeTrans(skb)).toBe(0x0806);
   expect([skb.len, skb.data - skb.macHeader]).toEqual([46, 14]);
   const runt = rig.skb(13);

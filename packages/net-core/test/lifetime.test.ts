@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { KernelPanic } from "@netmem/kernel/api";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
-import { SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, skbCloned, skbHeaderCloned, skbHeadroom, skbShared, skbTailroom } from "../src/api/index.ts";
+import { SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, skbCloned, skbHeadFrag, skbHeaderCloned, skbHeadroom, skbShared, skbTailroom } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("skb-mm row 37: a fresh skb has users 1, dataref 1, and neither cloned nor recycling", () => {
   const rig = new NetRig();
   const skb = rig.net.lifetime.napiBuildSkb(rig.page(), PAGE_SIZE)!;
-  expect([skb.users, skb.shinfo!.dataref, skb.cloned, skb.ppRecycle, skb.headFrag]).toEqual([1, 1, false, false, true]);
+  expect([skb.users, skb.shinfo!.dataref, skb.cloned, skb.ppRecycle, skbHeadFrag(skb)]).toEqual([1, 1, false, false, true]);
   expect(skb.end - skb.head).toBe(PAGE_SIZE - 320);
   // The figures of a real kernel: buffer without shared info, plus 256 and 320 bytes.
   expect(skb.truesize).toBe(PAGE_SIZE + 256);
@@ -25,7 +25,7 @@ test("skb-mm row 42: header_release, then clone: dataref 0x10002, the header is 
 test("skb-mm row 43: freeing the payload-only original first leaves dataref 1 and the data alive", () => {
   const rig = new NetRig();
   const skb = rig.skb();
-  const page = skb.headPage!;
+  const page = skb.shinfo!.headPage!;
   rig.net.edit.skbHeaderRelease(skb);
   const clone = rig.net.lifetime.skbClone(skb, GFP_ATOMIC)!;
   rig.net.lifetime.consumeSkb(skb);
@@ -76,7 +76,7 @@ test("a slab head: ksize bounds it, kfree gets it back, no page counter moves", 
   const rig = new NetRig();
   const before = rig.mm.slab.objectsInUse();
   const skb = rig.net.lifetime.allocSkb(300, GFP_ATOMIC)!;
-  expect([skb.headFrag, skb.end - skb.head, skbTailroom(skb), skbHeadroom(skb)]).toEqual([false, 640 - 320, 320, 0]);
+  expect([skbHeadFrag(skb), skb.end - skb.head, skbTailroom(skb), skbHeadroom(skb)]).toEqual([false, 640 - 320, 320, 0]);
   rig.net.lifetime.consumeSkb(skb);
   expect(rig.mm.slab.objectsInUse()).toBe(before);
   expect(rig.freed).toEqual([`0 ${SKB_CONSUMED}`]);

@@ -49,7 +49,9 @@ export class PoolAlloc extends PoolPut {
     }
     const preferred = this.nid === NUMA_NO_NODE ? this.context.node : this.nid;
     let count = this.cacheCount;
-    while (count < PP_ALLOC_CACHE_REFILL) {
+    // Where all memory is of one node, no page can be of another.
+    if (preferred === 0 && this.registry.nrNodes === 1) count = ring.consumeBatched(cache, count, PP_ALLOC_CACHE_REFILL);
+    else while (count < PP_ALLOC_CACHE_REFILL) {
       const netmem = ring.consume();
       if (netmem === null) break;
       if (netmem.isNetIov === false && netmem.nid !== preferred) {

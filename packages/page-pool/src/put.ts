@@ -30,10 +30,11 @@ export class PoolPut extends PoolMarks {
   private recycle(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, allowDirect: boolean): void {
     const direct = allowDirect === true ? this.isBelieved() : this.isLocal();
     if (this.keepOrRelease(netmem, dmaSyncSizeBytes, direct) === false) return;
-    if (this.produce(netmem) === true) {
-      this.recycleStats.ring++;
-      return;
-    }
+    if (this.produce(netmem) === true) this.recycleStats.ring++;
+    else this.releaseAsRingIsFull(netmem);
+  }
+
+  private releaseAsRingIsFull(this: Pool, netmem: Netmem): void {
     this.recycleStats.ringFull++;
     this.giveBack(netmem);
   }
@@ -56,14 +57,16 @@ export class PoolPut extends PoolMarks {
    * somebody else has a page reference or it came from the reserves. @kernel __page_pool_put_page
    */
   keepOrRelease(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, direct: boolean): boolean {
-    if (this.context.level === CONTEXT_HARDIRQ) warn(this, "pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
-    if (this.isRecyclable(netmem) === false) {
-      this.recycleStats.releasedRefcnt++;
-      this.giveBack(netmem);
-      return false;
-    }
+    if (this.context.level === CONTEXT_HARDIRQ) warnHardirq(this);
+    if (this.isRecyclable(netmem) === false) return this.releaseAsShared(netmem);
     if (this.dmaSync === true) syncForDevice(this, netmem, dmaSyncSizeBytes);
     return direct === false || this.intoCache(netmem) === false;
+  }
+
+  private releaseAsShared(this: Pool, netmem: Netmem): false {
+    this.recycleStats.releasedRefcnt++;
+    this.giveBack(netmem);
+    return false;
   }
 
   /** @kernel __page_pool_page_can_be_recycled */
@@ -100,4 +103,8 @@ export class PoolPut extends PoolMarks {
     netmem.poolState = this.outState + 1;
     return true;
   }
+}
+
+function warnHardirq(pool: Pool): void {
+  warn(pool, "pp-put-in-hardirq", "put in hardirq context: the ring's lock is not taken there");
 }

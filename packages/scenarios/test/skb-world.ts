@@ -1,7 +1,6 @@
 import { GFP_ATOMIC, PAGE_SIZE, type Netmem, type Page } from "@netmem/mm/api";
 import {
-  SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, SKB_DATAREF_MASK, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NO_SOCKET, skbCloned, skbEndOffset, skbHeadlen, skbHeadroom, skbTailroom,
-  skbTruesize, skbZcopy, skbZcopyManaged, type SkBuff, type SkbSharedInfo, type UbufInfo,
+  SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, SKB_DATAREF_MASK, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NO_SOCKET, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbHeadroom, skbRegion, skbTailroom, skbTruesize, skbZcopy, skbZcopyManaged, type SkBuff, type SkbSharedInfo, type UbufInfo,
 } from "@netmem/net-core/api";
 import type { PagePoolFrag } from "@netmem/page-pool/api";
 import type { PresetName } from "@netmem/machine";
@@ -133,7 +132,7 @@ export class SkbWorld extends SkbBench {
     const headlen = skbHeadlen(p.skb);
     if (headlen === 0 || skbCloned(p.skb) || this.#isLent(p)) return;
     const offset = at % headlen;
-    p.skb.region!.bytes[p.skb.data + offset] = value;
+    skbRegion(p.skb).bytes[p.skb.data + offset] = value;
     p.bytes = p.bytes.map((byte, i) => (i === offset ? value : byte));
   }
 
@@ -142,7 +141,7 @@ export class SkbWorld extends SkbBench {
     if (bytes === 0 || skbCloned(p.skb) || p.users > 1) return;
     const { tail } = p.skb;
     this.net.edit.skbPut(p.skb, bytes);
-    this.fill(p.skb.region!, tail, bytes);
+    this.fill(skbRegion(p.skb), tail, bytes);
     p.bytes = read(p.skb);
   }
 
@@ -225,12 +224,12 @@ export class SkbWorld extends SkbBench {
     if (p.users > 1 || skb.macHeader < 0 || p.bytes.length === 0 || (skb.unreadable && !sg)) return;
     if (skb.shinfo!.fragList !== null && sg) {
       // What the kernel panics on: heads that are no pages, or that a segment begins with and does not end with.
-      for (let member: SkBuff | null = skb.shinfo!.fragList; member !== null; member = member.next) if (skbHeadlen(member) > 0 && (!member.headFrag || skbHeadlen(member) > gsoSize || (member.next !== null && member.len < gsoSize))) return;
+      for (let member: SkBuff | null = skb.shinfo!.fragList; member !== null; member = member.next) if (skbHeadlen(member) > 0 && (!skbHeadFrag(member) || skbHeadlen(member) > gsoSize || (member.next !== null && member.len < gsoSize))) return;
     }
     const headers = skb.data - skb.macHeader;
     // skb_copy_expand leaves out what lies further in front than the room asked for.
     if (headers > skbHeadroom(skb)) return;
-    const front = [...skb.region!.bytes.subarray(skb.macHeader, skb.data)];
+    const front = [...skbRegion(skb).bytes.subarray(skb.macHeader, skb.data)];
     skb.shinfo!.gsoSize = gsoSize;
     skb.shinfo!.gsoType = 1;
     const first = this.softirq(() => this.net.merge.skbSegment(skb, { sg, gso: false }));
@@ -306,7 +305,7 @@ export class SkbWorld extends SkbBench {
     const to = lifetime.allocSkb(hlen + 4, GFP_ATOMIC)!;
     edit.skbReserve(to, skbTailroom(to) - hlen);
     expectSame("referenced", zerocopy.skbZerocopy(to, from.skb, len, hlen), 0);
-    if (hlen === 0 && from.skb.headPage !== null) this.#lentHeads.add(from.skb.headPage);
+    if (hlen === 0 && from.skb.shinfo!.headPage !== null) this.#lentHeads.add(from.skb.shinfo!.headPage);
     this.#add(to, from.bytes.slice(0, len));
     this.#done.add(hlen === 0 ? "zerocopy of a head" : "zerocopy");
   }
@@ -381,8 +380,8 @@ export class SkbWorld extends SkbBench {
     const told = new Map<UbufInfo, number>();
     for (const [info, { skbs, nohdr, one }] of infos) {
       expectSame("dataref", [info.dataref & SKB_DATAREF_MASK, info.dataref >> SKB_DATAREF_SHIFT].join(), [skbs, nohdr].join());
-      if (one.headPage !== null) hold(one.headPage);
-      else expectSame("slab head in use", one.headSlab!.inUse, true);
+      if (one.shinfo!.headPage !== null) hold(one.shinfo!.headPage);
+      else expectSame("slab head in use", one.shinfo!.headSlab!.inUse, true);
       if (info.uarg !== null) told.set(info.uarg, (told.get(info.uarg) ?? 0) + 1);
       if (!skbZcopyManaged(one)) for (let i = 0; i < info.nrFrags; i++) hold(info.frags[i]!.netmem!);
     }
@@ -419,7 +418,7 @@ export class SkbWorld extends SkbBench {
   }
 
   #isLent({ skb }: Packet): boolean {
-    return skb.headPage !== null && this.#lentHeads.has(skb.headPage);
+    return skb.shinfo!.headPage !== null && this.#lentHeads.has(skb.shinfo!.headPage);
   }
 
   #checkHolders(netmem: Netmem, count: number): void {
@@ -454,7 +453,7 @@ export class SkbWorld extends SkbBench {
     }
     if (kind !== "napi" && kind !== "netdev") edit.skbReserve(skb, 64);
     edit.skbPut(skb, room);
-    this.fill(skb.region!, skb.data, room);
+    this.fill(skbRegion(skb), skb.data, room);
     skb.dev = this.rig.dev;
     skb.macHeader = skb.data;
     edit.skbPull(skb, HEADERS);
@@ -520,7 +519,7 @@ export class SkbWorld extends SkbBench {
 
 /** What a packet holds, read past the layer's own functions. */
 function read(skb: SkBuff): Bytes {
-  const bytes: (number | null)[] = [...skb.region!.bytes.subarray(skb.data, skb.tail)];
+  const bytes: (number | null)[] = [...skbRegion(skb).bytes.subarray(skb.data, skb.tail)];
   const info = skb.shinfo!;
   for (let i = 0; i < info.nrFrags; i++) {
     const { netmem, offset, sizeBytes } = info.frags[i]!;

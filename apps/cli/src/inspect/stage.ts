@@ -134,7 +134,7 @@ export class Stage {
 export function memoryOf(skb: SkBuff): Memory[] {
   const info = skb.shinfo!;
   const frags = info.frags.slice(0, info.nrFrags).map(({ netmem }) => netmemCompoundHead(netmem!));
-  const head = skb.headPage === null ? skb.headSlab! : netmemCompoundHead(skb.headPage);
+  const head = skb.shinfo!.headPage === null ? skb.shinfo!.headSlab! : netmemCompoundHead(skb.shinfo!.headPage);
   return [...new Set<Memory>([head, ...frags])];
 }
 

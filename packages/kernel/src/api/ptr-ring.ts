@@ -12,6 +12,8 @@ export interface PtrRing<T> {
   readonly produce: (item: T) => boolean;
   /** The oldest item, the caller's from now on, or null. @kernel __ptr_ring_consume */
   readonly consume: () => T | null;
+  /** Consumes into `into[at … most)` until the ring is empty; answers where it stopped. They are the caller's from now on. @kernel __ptr_ring_consume_batched */
+  readonly consumeBatched: (into: (T | null)[], at: number, most: number) => number;
   /** @kernel __ptr_ring_empty */
   readonly isEmpty: () => boolean;
   /** @kernel __ptr_ring_full */

@@ -4,11 +4,11 @@ import type { SkBuff } from "./skbuff.ts";
 
 export interface SkbStats {
   /** Structs handed out and not freed. */
-  live: number;
-  allocs: number;
-  clones: number;
+  readonly live: number;
+  readonly allocs: number;
+  readonly clones: number;
   /** Times that several structs went back at once. */
-  bulkFrees: number;
+  readonly bulkFrees: number;
 }
 
 /**

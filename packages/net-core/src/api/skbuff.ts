@@ -53,6 +53,12 @@ export class SkbSharedInfo {
   metaLen: number;
   /** Low half: all references to the data. High half: those that look at payload only. */
   dataref: number;
+  /** The memory that it lies at the end of, a page fragment or a slab's object: the head of all that share it. */
+  headPage: Page | null;
+  headSlab: SlabObject | null;
+  /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
+  memType: number;
+  memId: number;
 
   constructor() {
     this.nrFrags = 0;
@@ -66,6 +72,10 @@ export class SkbSharedInfo {
     this.zcopyCookie = 0;
     this.metaLen = 0;
     this.dataref = 0;
+    this.headPage = null;
+    this.headSlab = null;
+    this.memType = 0;
+    this.memId = 0;
   }
 }
 
@@ -124,7 +134,7 @@ export interface SkbDestructor {
 }
 
 /**
- * A packet. `head ≤ data ≤ tail ≤ end` are byte offsets in `region`:
+ * A packet. `head ≤ data ≤ tail ≤ end` are byte offsets in the head's region, `skbRegion`:
  * ```
  *      head        data            tail       end
  *       |  headroom  |  linear data  | tailroom | shared info
@@ -138,7 +148,6 @@ export class SkBuff {
   next: SkBuff | null;
   /** Owners of this struct. */
   users: number;
-  region: PayloadRegion | null;
   head: number;
   data: number;
   tail: number;
@@ -149,11 +158,6 @@ export class SkBuff {
   /** Memory charged for the packet, in bytes: buffers, not payload. */
   truesize: number;
   shinfo: SkbSharedInfo | null;
-  /** The head's memory: a page fragment, or a slab object. */
-  headPage: Page | null;
-  headSlab: SlabObject | null;
-  /** The head is a page: only then can it be recycled. @kernel head_frag */
-  headFrag: boolean;
   /** A clone existed at some time; the truth is in dataref. */
   cloned: boolean;
   /** Promised to touch payload only. */
@@ -186,9 +190,6 @@ export class SkBuff {
   redirected: boolean;
   /** Told when the packet is gone; the struct is valid until then. @kernel destructor */
   destructor: SkbDestructor | null;
-  /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
-  memType: number;
-  memId: number;
   /** Why it was dropped, while it waits for the softirq that frees it. */
   reason: number;
   /** What GRO knows of it while it holds it. */
@@ -200,7 +201,6 @@ export class SkBuff {
     this.id = 0;
     this.next = null;
     this.users = 0;
-    this.region = null;
     this.head = 0;
     this.data = 0;
     this.tail = 0;
@@ -209,9 +209,6 @@ export class SkBuff {
     this.dataLen = 0;
     this.truesize = 0;
     this.shinfo = null;
-    this.headPage = null;
-    this.headSlab = null;
-    this.headFrag = false;
     this.cloned = false;
     this.nohdr = false;
     this.hdrLen = 0;
@@ -230,8 +227,6 @@ export class SkBuff {
     this.rxQueue = 0;
     this.redirected = false;
     this.destructor = null;
-    this.memType = 0;
-    this.memId = 0;
     this.reason = 0;
     this.gro = new NapiGroCb();
     this.free = true;
@@ -246,6 +241,17 @@ export function skbName(skb: SkBuff): string {
 /** Who had it, for reports. */
 export function skbOwner(skb: SkBuff): string {
   return skb.dev === null ? "no device" : skb.dev.name;
+}
+
+/** The head is a page: only then can it be recycled. @kernel head_frag */
+export function skbHeadFrag(skb: SkBuff): boolean {
+  return skb.shinfo!.headPage !== null;
+}
+
+/** Where the linear bytes are. */
+export function skbRegion(skb: SkBuff): PayloadRegion {
+  const { headPage, headSlab } = skb.shinfo!;
+  return headPage === null ? headSlab!.region : headPage.region;
 }
 
 /** @kernel skb_headlen */

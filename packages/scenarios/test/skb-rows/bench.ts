@@ -1,7 +1,7 @@
 import type { Kernel } from "@netmem/kernel/api";
 import { PRESETS, type Preset, type PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE, type Netmem, type Page, type PayloadRegion } from "@netmem/mm/api";
-import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, type NetCore, type SkBuff, type UbufInfo } from "@netmem/net-core/api";
+import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, skbRegion, type NetCore, type SkBuff, type UbufInfo } from "@netmem/net-core/api";
 import { Rig, type RigPool } from "../rig.ts";
 
 /** A user's buffer in packets: who was told, and how often. */
@@ -62,7 +62,7 @@ export class SkbBench {
     const skb = kind === "page" ? lifetime.buildSkb(this.page(), PAGE_SIZE)! : lifetime.allocSkb(64 + bytes + room, GFP_ATOMIC)!;
     edit.skbReserve(skb, 64);
     edit.skbPut(skb, bytes);
-    this.fill(skb.region!, skb.data, bytes);
+    this.fill(skbRegion(skb), skb.data, bytes);
     skb.dev = this.rig.dev;
     return skb;
   }
@@ -72,7 +72,7 @@ export class SkbBench {
     const skb = this.rig.recyclingSkb(from);
     this.net.edit.pskbTrim(skb, 0);
     this.net.edit.skbPut(skb, bytes);
-    this.fill(skb.region!, skb.data, bytes);
+    this.fill(skbRegion(skb), skb.data, bytes);
     skb.dev = this.rig.dev;
     return skb;
   }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
 import { GFP_ATOMIC, GFP_KERNEL, PAGE_PFMEMALLOC_BIT, PAGE_SIZE, __GFP_COMP, type Page } from "@netmem/mm/api";
-import { skbCloned } from "@netmem/net-core/api";
+import { skbCloned, skbHeadFrag } from "@netmem/net-core/api";
 import { POLICIES, Rig, refs, type RigPool } from "../rig.ts";
 
 /** A recycling skb A with one pool frag, its clone B with a private head: row 44. */
@@ -43,8 +43,8 @@ describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference u
     expect(skb.shinfo!.dataref).toBe(2);
     expect(clone.shinfo).toBe(skb.shinfo);
     expect([skb.cloned, clone.cloned, skbCloned(skb), skbCloned(clone)]).toEqual([true, true, true, true]);
-    expect([clone.head, clone.headPage, clone.ppRecycle, clone.users]).toEqual([skb.head, skb.headPage, true, 1]);
-    expect([refs(frag), refs(skb.headPage!)]).toEqual(["1/1", "1/1"]);
+    expect([clone.head, clone.shinfo!.headPage, clone.ppRecycle, clone.users]).toEqual([skb.head, skb.shinfo!.headPage, true, 1]);
+    expect([refs(frag), refs(skb.shinfo!.headPage!)]).toEqual(["1/1", "1/1"]);
   });
 
   test(row(40, "freeing one of two clones touches no page, and that clone loses its recycle bit"), () => {
@@ -53,7 +53,7 @@ describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference u
     const frag = rig.page(from);
     const skb = rig.recyclingSkb(from, [{ netmem: frag, mem: from.mem }]);
     const clone = rig.clone(skb);
-    const head = skb.headPage!;
+    const head = skb.shinfo!.headPage!;
     rig.free(clone);
     expect(clone.ppRecycle).toBe(false);
     expect([skb.ppRecycle, skb.shinfo!.dataref, refs(frag), refs(head)]).toEqual([true, 1, "1/1", "1/1"]);
@@ -65,7 +65,7 @@ describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference u
     const from = rig.createPool();
     const frag = rig.page(from);
     const skb = rig.recyclingSkb(from, [{ netmem: frag, mem: from.mem }]);
-    const head = skb.headPage!;
+    const head = skb.shinfo!.headPage!;
     rig.free(rig.clone(skb));
     rig.free(skb);
     expect(from.pool.recycleStats.ring).toBe(2);
@@ -76,8 +76,8 @@ describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference u
   test(row(44, `expanding the clone takes a page reference, frag 2/1; the clone ${lastReference ? "keeps" : "loses"} its bit, its head is slab`), () => {
     const { frag, a, b } = expandedClone(newRig());
     expect(refs(frag)).toBe("2/1");
-    expect({ bit: b.ppRecycle, headFrag: b.headFrag, dataref: b.shinfo!.dataref, cloned: b.cloned }).toEqual({ bit: lastReference, headFrag: false, dataref: 1, cloned: false });
-    expect({ bit: a.ppRecycle, dataref: a.shinfo!.dataref, headFrag: a.headFrag }).toEqual({ bit: true, dataref: 1, headFrag: true });
+    expect({ bit: b.ppRecycle, headFrag: skbHeadFrag(b), dataref: b.shinfo!.dataref, cloned: b.cloned }).toEqual({ bit: lastReference, headFrag: false, dataref: 1, cloned: false });
+    expect({ bit: a.ppRecycle, dataref: a.shinfo!.dataref, headFrag: skbHeadFrag(a) }).toEqual({ bit: true, dataref: 1, headFrag: true });
   });
 
   test(row(45, "free B then A: B only puts its reference, A recycles"), () => {
@@ -136,11 +136,11 @@ describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference u
     const from = rig.createPool();
     const frag = rig.page(from);
     const skb = rig.recyclingSkb(from, [{ netmem: frag, mem: from.mem }]);
-    const head = skb.headPage!;
+    const head = skb.shinfo!.headPage!;
     expect(rig.machine.net.edit.pskbExpandHead(skb, 16, 0, GFP_KERNEL)).toBe(0);
     expectIdle(from, head);
     expect(from.pool.recycleStats.ring).toBe(1);
-    expect([refs(frag), skb.ppRecycle, skb.headFrag]).toEqual(["1/1", true, false]);
+    expect([refs(frag), skb.ppRecycle, skbHeadFrag(skb)]).toEqual(["1/1", true, false]);
     rig.free(skb);
     expect(from.pool.recycleStats.ring).toBe(2);
   });
@@ -156,7 +156,7 @@ describe.each(DESIGNS)("rows of skb-mm 4.3 on clone, expand and last reference u
     const objects = mm.slab.objectsInUse();
     const skb = rig.slabHeadSkb([{ netmem: fromPool, mem: from.mem }, { netmem: ordinary, mem: null }, { netmem: niov, mem: device.mem }]);
     const free = mm.pages.freePages();
-    expect([skb.unreadable, skb.headFrag, mm.slab.objectsInUse()]).toEqual([true, false, objects + 1]);
+    expect([skb.unreadable, skbHeadFrag(skb), mm.slab.objectsInUse()]).toEqual([true, false, objects + 1]);
     rig.free(skb);
     expect(mm.slab.objectsInUse()).toBe(objects);
     expectIdle(from, fromPool);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { EMSGSIZE, ENOBUFS, KernelPanic } from "@netmem/kernel/api";
 import { GFP_ATOMIC, GFP_KERNEL, PAGE_SIZE } from "@netmem/mm/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, SKB_STRUCT_BYTES, skbCloned, skbHeaderCloned, skbTruesize, type SkBuff,
+  SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, SKB_STRUCT_BYTES, skbCloned, skbHeadFrag, skbHeaderCloned, skbTruesize, type SkBuff,
 } from "@netmem/net-core/api";
 import { PRESET_NAMES } from "@netmem/machine";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
@@ -42,10 +42,10 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
     mm.slab.kfree(object);
     // The fragment that was cut for the one without a struct was given back: one more is out, and no two.
     const skb = lifetime.netdevAllocSkb(null, 2000, GFP_ATOMIC)!;
-    const block = skb.headPage!;
+    const block = skb.shinfo!.headPage!;
     const { refcount } = block;
     const next = lifetime.netdevAllocSkb(null, 2000, GFP_ATOMIC)!;
-    expect([next.headPage === block, block.refcount]).toEqual([true, refcount]);
+    expect([next.shinfo!.headPage === block, block.refcount]).toEqual([true, refcount]);
     bench.free(skb, next);
     expect(block.refcount).toBe(refcount - 2);
   });
@@ -57,7 +57,7 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
     const frag = bench.addPoolFrag(a, from);
     const b = bench.rig.clone(a);
     expect([a.shinfo!.dataref, b.shinfo === a.shinfo, skbCloned(a), skbCloned(b), b.head, b.ppRecycle]).toEqual([2, true, true, true, a.head, recycles]);
-    expect([refs(frag), refs(a.headPage!)]).toEqual([marked(1, 1), marked(1, 1)]);
+    expect([refs(frag), refs(a.shinfo!.headPage!)]).toEqual([marked(1, 1), marked(1, 1)]);
   });
 
   test(row(40, `freeing one of two clones touches no page, and that clone ${clearsBit || !recycles ? "has no recycle bit" : "keeps its bit, before 5.14"}`), () => {
@@ -65,7 +65,7 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
     const from = bench.rig.createPool();
     const a = bench.pooled(from);
     const b = bench.rig.clone(a);
-    const head = a.headPage!;
+    const head = a.shinfo!.headPage!;
     bench.free(b);
     expect([b.ppRecycle, a.ppRecycle, a.shinfo!.dataref, refs(head), from.pool.ringCount()]).toEqual([recycles && !clearsBit, recycles, 1, marked(1, 1), 0]);
   });
@@ -107,7 +107,7 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
     const frag = bench.addPoolFrag(a, from);
     const b = bench.rig.clone(a);
     expect(bench.net.edit.pskbExpandHead(b, 0, 0, GFP_KERNEL)).toBe(0);
-    expect([refs(frag), b.headFrag, b.shinfo!.dataref, a.shinfo!.dataref, a.ppRecycle]).toEqual([marked(2, 1), false, 1, 1, recycles]);
+    expect([refs(frag), skbHeadFrag(b), b.shinfo!.dataref, a.shinfo!.dataref, a.ppRecycle]).toEqual([marked(2, 1), false, 1, 1, recycles]);
     // Before 5.14 nothing cleared the bit of one that let go of shared data.
     expect(b.ppRecycle).toBe(recycles && !clearsBit);
   });
@@ -159,7 +159,7 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
     const frag = bench.addPoolFrag(a, from);
     const bytes = bench.bytes(a);
     bench.net.edit.pskbExpandHead(a, 100, 200, GFP_KERNEL);
-    expect([from.pool.ringCount(), refs(frag), a.ppRecycle, a.headFrag, bench.bytes(a)]).toEqual([recycles ? 1 : 0, marked(1, 1), recycles, false, bytes]);
+    expect([from.pool.ringCount(), refs(frag), a.ppRecycle, skbHeadFrag(a), bench.bytes(a)]).toEqual([recycles ? 1 : 0, marked(1, 1), recycles, false, bytes]);
     bench.free(a);
     expect(from.pool.ringCount()).toBe(recycles ? 2 : 0);
   });
@@ -266,11 +266,11 @@ describe("heads and what they are charged for", () => {
     other.hardirq(() => void skbs.push(other.net.lifetime.netdevAllocSkb(other.rig.dev, bytes, GFP_ATOMIC)!));
     skbs.push(other.net.lifetime.netdevAllocSkb(other.rig.dev, bytes, GFP_ATOMIC)!);
     skbs.push(other.softirq(() => other.net.lifetime.napiAllocSkb(other.rig.dev, bytes)!));
-    expect(skbs.map(({ headFrag, data, head, dev }) => [headFrag, data - head, dev])).toEqual(skbs.map(() => [fromPage, 64, other.rig.dev]));
+    expect(skbs.map(({ shinfo, data, head, dev }) => [shinfo!.headPage !== null, data - head, dev])).toEqual(skbs.map(() => [fromPage, 64, other.rig.dev]));
     // Hardirq has a cache of its own; the other two share one.
-    if (fromPage) expect([skbs[0]!.headPage === skbs[1]!.headPage, skbs[1]!.headPage === skbs[2]!.headPage]).toEqual([false, true]);
+    if (fromPage) expect([skbs[0]!.shinfo!.headPage === skbs[1]!.shinfo!.headPage, skbs[1]!.shinfo!.headPage === skbs[2]!.shinfo!.headPage]).toEqual([false, true]);
     // One that may sleep is a slab's.
-    expect(other.net.lifetime.netdevAllocSkb(null, bytes, GFP_KERNEL)!.headFrag).toBe(false);
+    expect(skbHeadFrag(other.net.lifetime.netdevAllocSkb(null, bytes, GFP_KERNEL)!)).toBe(false);
   });
 
   test("the first clone of a pair is its companion, the second is not; the pair is free when both are", () => {

@@ -92,7 +92,8 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     const to = target(bench, 1, pool);
     const from = bench.pooled(pool, 100);
     bench.addPoolFrag(from, pool);
-    const { truesize, headPage } = from;
+    const { truesize } = from;
+    const { headPage } = from.shinfo!;
     expect(coalesce(bench, to, from)).toEqual({ stolen: true, deltaTruesize: truesize - SKB_STRUCT_BYTES });
     expect([refs(headPage!), to.shinfo!.nrFrags, from.free]).toEqual([recycles ? "1/1" : "1/0", 3, true]);
     bench.free(to);
@@ -155,7 +156,8 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     bench.addPoolFrag(skb, pool, { bytes: 50 });
     bench.net.merge.groHold(p, 40);
     const bytes = [...bench.bytes(p), ...bench.bytes(skb).slice(40)];
-    const { headPage, truesize } = skb;
+    const { truesize } = skb;
+    const { headPage } = skb.shinfo!;
     const charged = p.truesize;
     skb.gro.dataOffset = 40;
     expect(bench.net.merge.skbGroReceive(p, skb)).toBe(0);

@@ -17,7 +17,7 @@ describe.each(PRESET_NAMES)("%s: pages of one skb that belong to different owner
     const bench = newBench();
     const [pool, device] = [bench.rig.createPool(), bench.rig.createDevicePool(4)];
     const skb = bench.skb(60, "slab");
-    const object = skb.headSlab!;
+    const object = skb.shinfo!.headSlab!;
     const frag = bench.addPoolFrag(skb, pool);
     const plain = bench.page();
     bench.addFrag(skb, { netmem: plain });

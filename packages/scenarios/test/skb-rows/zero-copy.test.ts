@@ -147,7 +147,7 @@ describe("somebody else's memory", () => {
     for (const [len, hlen] of [[50, 0], [150, 60], [260, 60], [260, 0], [100, 0], [40, 0]] as const) {
       const bench = new SkbBench("6.18");
       const from = bench.skb(60);
-      const head = from.headPage!;
+      const head = from.shinfo!.headPage!;
       for (let i = 0; i < 2; i++) bench.addFrag(from, { netmem: bench.page() });
       const to = bench.net.lifetime.allocSkb(len === 50 ? 2000 : 64, GFP_ATOMIC)!;
       bench.net.edit.skbReserve(to, len === 50 ? 0 : to.end - to.tail - hlen);

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { EAGAIN, EBADF, EBUSY, EEXIST, EINVAL, EIO, ENETDOWN, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, NSEC_PER_MSEC } from "@netmem/kernel/api";
 import { PRESETS, PRESET_NAMES, type PresetName } from "@netmem/machine";
 import { GFP_KERNEL, PAGE_SIZE, type DmaDevice, type Page } from "@netmem/mm/api";
+import { skbRegion } from "@netmem/net-core/api";
 import {
   EPOLLIN, EPOLLOUT, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_XSK_BUFF_POOL, MSG_DONTWAIT, NETDEV_TX_BUSY, NETDEV_TX_OK, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_XSK_ZEROCOPY, XDP_COPY,
   XDP_PASS, XDP_PKT_CONTD, XDP_RING_NEED_WAKEUP, XDP_SHARED_UMEM, XDP_UMEM_UNALIGNED_CHUNK_FLAG, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_WAKEUP_RX, XDP_WAKEUP_TX, XDP_ZEROCOPY,
@@ -396,7 +397,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     bench.bindSocket();
     const held: { readonly bytes: number[]; readonly free: () => void }[] = [];
     bench.machine.net.transmit.setStartXmit(bench.dev, { startXmit: (skb) => {
-      held.push({ bytes: [...skb.region!.bytes.subarray(skb.data, skb.data + skb.len)], free: () => bench.machine.net.lifetime.consumeSkb(skb) });
+      held.push({ bytes: [...skbRegion(skb).bytes.subarray(skb.data, skb.data + skb.len)], free: () => bench.machine.net.lifetime.consumeSkb(skb) });
       return NETDEV_TX_OK;
     } });
     const [a, b] = [bench.pages[0]!, bench.pages[1]!];
@@ -793,7 +794,7 @@ test.each(PRESET_NAMES.filter((name) => PRESETS[name].pagePool.hasSystemPools))(
   failAlloc.disarm();
   const skb = bench.softirq(0, () => xdpSkbs.xdpBuildSkbFromZc(head))!;
   const frag0 = skb.shinfo!.frags[0]!;
-  expect([skb.len, skb.dataLen, skb.shinfo!.metaLen, skb.ppRecycle, pool.freeListCnt, skb.region!.bytes[skb.data], frag0.netmem!.region.bytes[frag0.netmem!.base + frag0.offset + 299]]).toEqual([786, 300, 4, true, 2, 5, 6]);
+  expect([skb.len, skb.dataLen, skb.shinfo!.metaLen, skb.ppRecycle, pool.freeListCnt, skbRegion(skb).bytes[skb.data], frag0.netmem!.region.bytes[frag0.netmem!.base + frag0.offset + 299]]).toEqual([786, 300, 4, true, 2, 5, 6]);
   lifetime.consumeSkb(skb);
   expect([bench.machine.systemPools[0]!.inflight() - bench.machine.systemPools[0]!.cacheCount - bench.machine.systemPools[0]!.ringCount() <= 1, bench.kinds()]).toEqual([true, []]);
 });

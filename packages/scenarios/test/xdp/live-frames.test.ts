@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { E2BIG, EINVAL, ENOMEM, NSEC_PER_SEC } from "@netmem/kernel/api";
 import { LIVE_FRAME_MAX_BYTES, PRESETS, PRESET_NAMES, testRunXdpLive, type LiveFramesOptions, type LiveFramesResult, type PresetName } from "@netmem/machine";
 import { GFP_KERNEL } from "@netmem/mm/api";
-import type { ReceiveSocket } from "@netmem/net-core/api";
+import { skbRegion, type ReceiveSocket } from "@netmem/net-core/api";
 import { CPUMAP_BATCH, XDP_ABORTED, XDP_COPY, XDP_DROP, XDP_PASS, XDP_TX, type CpuMap, type XskMap } from "@netmem/xdp/api";
 import { SendingDevice, XdpBench } from "./xdp-bench.ts";
 
@@ -212,6 +212,6 @@ test("a metadata length survives the way through the test run up to the skb", ()
   bench.run({ prog: bench.prog(() => XDP_PASS), meta: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), repeat: 1 });
   const skb = bench.socket.dequeue()!;
   const at = skb.macHeader - 8;
-  expect([skb.shinfo!.metaLen, [...skb.region!.bytes.subarray(at, at + 8)], PRESETS["6.18"].framesRecycle]).toEqual([8, [1, 2, 3, 4, 5, 6, 7, 8], true]);
+  expect([skb.shinfo!.metaLen, [...skbRegion(skb).bytes.subarray(at, at + 8)], PRESETS["6.18"].framesRecycle]).toEqual([8, [1, 2, 3, 4, 5, 6, 7, 8], true]);
   bench.machine.net.lifetime.consumeSkb(skb);
 });

@@ -341,7 +341,7 @@ function pagesOf(frame: XdpFrame): Netmem[] {
 
 function pagesOfSkb(skb: SkBuff): Netmem[] {
   const info = skb.shinfo!;
-  return [...(skb.headPage === null ? [] : [skb.headPage]), ...info.frags.slice(0, info.nrFrags).map(({ netmem }) => netmem!)];
+  return [...(skb.shinfo!.headPage === null ? [] : [skb.shinfo!.headPage]), ...info.frags.slice(0, info.nrFrags).map(({ netmem }) => netmem!)];
 }
 
 function check(preset: PresetName, steps: readonly Op[]): void {

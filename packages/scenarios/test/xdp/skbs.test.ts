@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { ENOMEM, EOPNOTSUPP, NSEC_PER_SEC } from "@netmem/kernel/api";
 import { PRESETS, PRESET_NAMES, type Machine } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE, type Page } from "@netmem/mm/api";
-import { skbMetadataLen, skbTruesize, type SkBuff } from "@netmem/net-core/api";
+import { skbMetadataLen, skbRegion, skbTruesize, type SkBuff } from "@netmem/net-core/api";
 import { MEM_TYPE_PAGE_ORDER0, SKB_SHARED_INFO_BYTES, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, XDP_PACKET_HEADROOM, XDP_PASS, type FragSource } from "@netmem/xdp/api";
 import { XdpBench } from "./xdp-bench.ts";
 
@@ -37,7 +37,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     const inflight = bench.pool.inflight();
     const [ours, copied] = [xdpSkbs.xdpBuildSkbFromFrame(frame, bench.dev)!, xdpSkbs.xdpBuildSkbFromFrame(clone, bench.dev)!];
     expect([ours.ppRecycle, copied.ppRecycle, clone.memType, bench.pool.inflight() - inflight]).toEqual([framesRecycle, false, MEM_TYPE_PAGE_ORDER0, framesRecycle ? 0 : -1]);
-    const page = copied.headPage!;
+    const page = copied.shinfo!.headPage!;
     lifetime.consumeSkb(ours);
     lifetime.consumeSkb(copied);
     expect([page.refcount, bench.pool.ringCount(), bench.kinds()]).toEqual([0, framesRecycle ? 1 : 0, []]);
@@ -51,7 +51,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     bench.buff.dataMeta -= 8;
     const frame = bench.machine.xdp.buffs.xdpConvertBuffToFrame(bench.buff)!;
     const skb = bench.machine.net.xdpSkbs.xdpBuildSkbFromFrame(frame, bench.dev)!;
-    expect([bytesOf(bench.machine, skb), skb.headPage === page, skb.head - page.base, skb.macHeader - page.base]).toEqual([before, true, 0, XDP_PACKET_HEADROOM]);
+    expect([bytesOf(bench.machine, skb), skb.shinfo!.headPage === page, skb.head - page.base, skb.macHeader - page.base]).toEqual([before, true, 0, XDP_PACKET_HEADROOM]);
     expect([skbMetadataLen(skb), skb.truesize, skb.len, skb.dev === bench.dev, skb.end - page.base]).toEqual([8, skbTruesize(PAGE_SIZE - SKB_SHARED_INFO_BYTES), 46, true, PAGE_SIZE - SKB_SHARED_INFO_BYTES]);
     // A head of its own has room for headers, and no metadata.
     expect([bench.machine.net.edit.pskbExpandHead(skb, 64, 0, GFP_ATOMIC), skbMetadataLen(skb)]).toEqual([0, 0]);
@@ -105,7 +105,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
       const { xdpSkbs } = bench.machine.net;
       const skb = build === "buff" ? xdpSkbs.xdpBuildSkbFromBuff(bench.buff)! : xdpSkbs.xdpBuildSkbFromFrame(bench.machine.xdp.buffs.xdpConvertBuffToFrame(bench.buff)!, bench.dev)!;
       const at = skb.macHeader - skbMetadataLen(skb);
-      expect([skbMetadataLen(skb), [...skb.region!.bytes.subarray(at, at + 4)]]).toEqual([4, [0xde, 0xad, 0xbe, 0xef]]);
+      expect([skbMetadataLen(skb), [...skbRegion(skb).bytes.subarray(at, at + 4)]]).toEqual([4, [0xde, 0xad, 0xbe, 0xef]]);
       bench.machine.net.lifetime.consumeSkb(skb);
     }
   });
