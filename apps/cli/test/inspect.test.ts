@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PRESET_NAMES, type PresetName } from "@netmem/machine";
@@ -11,6 +12,7 @@ import { OPERATIONS, parseOperations } from "../src/inspect/operations.ts";
 import { CliError } from "../src/terminal.ts";
 import { cli } from "./cli.ts";
 
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 let folder = "";
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "netmem-inspect-"));
@@ -124,6 +126,11 @@ describe("the drawing", () => {
     expect(new Set(rows.map((row) => row.length)).size).toBe(1);
     expect(rows.map((row) => row.replaceAll(/[^┌│└┐┘┬┴]/g, ""))).toEqual(["┌┬┬┬┐", "│││││", "│││││", "└┴┴┴┘"]);
   });
+});
+
+test("the README shows what its command prints", async () => {
+  const { out } = await cli(["inspect", "examples/captures/jumbo.pcap", "--packet", "19", "--after", "clone,expand"], ROOT);
+  expect(readFileSync(join(ROOT, "README.md"), "utf8")).toContain(out.slice(out.indexOf("memory\n")));
 });
 
 describe("where pages go, under each design", () => {

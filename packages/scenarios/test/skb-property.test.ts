@@ -42,7 +42,7 @@ const TWO = {
   coalesce: (world, a, b) => world.coalesce(a, b),
   list: (world, a, b) => world.list(a, b),
   shift: (world, a, b, n) => world.shift(a, b, n),
-  gro: (world, a, b, n) => world.gro(a, [b, ...world.packets.filter((p) => p !== b).slice(0, 2)], n % 40),
+  gro: (world, a, b, n) => world.gro(a, [b, ...world.packets.filter((p) => p !== b).slice(0, 2)], n % 120),
 } satisfies Record<string, (world: SkbWorld, a: Packet, b: Packet, n: number) => void>;
 
 const index = fc.nat(30);

@@ -256,8 +256,9 @@ export class SkbWorld extends SkbBench {
       if (other === p || other.users > 1 || skbCloned(skb) || skb.shinfo!.fragList !== null || skb.unreadable !== p.skb.unreadable || !this.packets.includes(other)) continue;
       // Until 2026 frags without references of their own were merged into packets that put them: found here, too.
       if (skbZcopy(skb) || skbZcopy(p.skb)) continue;
-      // What lies in front is headers, and those have been looked at.
-      const skip = Math.min(offset, skbHeadlen(skb));
+      // What lies in front is headers, some of them perhaps in the first frag; and those have been looked at.
+      const { nrFrags, frags } = skb.shinfo!;
+      const skip = Math.min(offset, skbHeadlen(skb) + (nrFrags === 0 ? 0 : frags[0]!.sizeBytes - 1));
       if (other.bytes.length <= skip) continue;
       skb.gro.dataOffset = skip;
       skb.gro.flush = false;
