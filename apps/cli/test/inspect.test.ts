@@ -112,7 +112,7 @@ describe("the drawing", () => {
         "   p1  not recycled",
         "       A: the last reference: free",
         "mixed.pcap, packet 1 of 3: 60 bytes, under 6.1, as it was received",
-        "   p1   page pfn 0x440   page_pool 1 of eth0   refcount 1   pp_ref_count 1   A head",
+        "   p1   page pfn 0x440   page_pool 1 of eth0   refcount 1   pp_frag_count 1   A head",
         "   p1  recycled",
         "       A: its last holder, and the one reference is the pool's: into the ring of page_pool 1",
       ]

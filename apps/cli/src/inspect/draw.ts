@@ -21,7 +21,7 @@ export function draw(run: InspectedDesign, color: boolean): string {
   if (operations.length > 0) lines.push(...drawOperations(run, colors), "");
   if (snapshot.skbs.length === 0) lines.push("No skb is left.", "");
   for (const skb of snapshot.skbs) lines.push(...drawSkb(skb, snapshot, colors), "");
-  lines.push(colors.bold("memory"), ...drawMemory(snapshot.memory), "");
+  lines.push(colors.bold("memory"), ...drawMemory(snapshot), "");
   if (homecomings.length > 0) lines.push(...drawHomecomings(homecomings, snapshot, colors));
   return lines.join("\n").trimEnd() + "\n";
 }
@@ -78,13 +78,13 @@ function drawBuffer({ data, tail, end }: SkbShown["head"]): string[] {
   ].map((line) => line.trimEnd());
 }
 
-function drawMemory(memory: readonly MemoryShown[]): string[] {
+function drawMemory({ memory, holderCount }: Snapshot): string[] {
   const rows = memory.map((one) => [
     one.name,
     describe(one).slice(one.name.length + 1),
     one.pool === null ? (one.kind === "slab" ? "the slab's" : "no pool's") : `page_pool ${one.pool.id} of ${one.pool.device}`,
     one.refcount === null ? "" : `refcount ${one.refcount}`,
-    one.ppRefCount === null ? "" : `pp_ref_count ${one.ppRefCount}`,
+    one.ppRefCount === null ? "" : `${holderCount} ${one.ppRefCount}`,
     one.holders.length === 0 ? placeWords(one) : one.holders.map(({ skbs, as }) => `${skbs.join("+")} ${as}`).join(", "),
   ]);
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));

@@ -1,5 +1,5 @@
 import { KernelPanic } from "@netmem/kernel/api";
-import { snapshotOf, type MemoryShown, type Place } from "./snapshot.ts";
+import { snapshotOf, type MemoryShown, type Place, type Snapshot } from "./snapshot.ts";
 import { isGone, type Stage } from "./stage.ts";
 
 /** What became of the memory when every packet was let go of, in one order. */
@@ -21,7 +21,7 @@ export function homecomingOf(stage: Stage, backwards: boolean): Homecoming {
   const { reports } = stage.machine.kernel;
   const frees = freesOf(stage, backwards);
   const reportsBefore = reports.total;
-  const start = snapshotOf(stage).memory;
+  const { memory: start, holderCount } = snapshotOf(stage);
   const steps = start.map((): { freed: string; what: string }[] => []);
   const broken: string[] = [];
   let before = start;
@@ -35,7 +35,7 @@ export function homecomingOf(stage: Stage, backwards: boolean): Homecoming {
     }
     const after = snapshotOf(stage).memory;
     for (const [i, was] of before.entries()) {
-      const what = changeOf(was, after[i]!, ppRecycle);
+      const what = changeOf(was, after[i]!, ppRecycle, holderCount);
       if (what !== null) steps[i]!.push({ freed: name, what });
     }
     before = after;
@@ -67,22 +67,22 @@ function freesOf(stage: Stage, backwards: boolean): Free[] {
 }
 
 /** What one free did to a page, and why; null: nothing. */
-export function changeOf(was: MemoryShown, is: MemoryShown, ppRecycle: boolean): string | null {
+export function changeOf(was: MemoryShown, is: MemoryShown, ppRecycle: boolean, holderCount: Snapshot["holderCount"]): string | null {
   if (was.place === is.place && was.refcount === is.refcount && was.ppRefCount === is.ppRefCount && was.pool?.id === is.pool?.id) return null;
   if (was.place !== "held") return `from ${was.place} to ${is.place}`;
   const pool = was.pool === null ? "" : `page_pool ${was.pool.id}`;
   switch (is.place) {
     case "cache": case "ring": return `its last holder, and the one reference is the pool's: into the ${is.place} of ${pool}`;
     case "posted": return `into ${pool}, and posted to the device again`;
-    case "held": return stillHeld(was, is, ppRecycle);
+    case "held": return stillHeld(was, is, ppRecycle, holderCount);
     case "withheld": return `freed, though ${pool} still had it mapped and marked: withheld`;
     case "free": return was.pool === null ? "the last reference: free" : `leaves ${pool}, and free: ${was.refcount === 1 ? "no room in the ring" : `${was.refcount} references`}`;
   }
 }
 
-function stillHeld(was: MemoryShown, is: MemoryShown, ppRecycle: boolean): string {
+function stillHeld(was: MemoryShown, is: MemoryShown, ppRecycle: boolean, holderCount: Snapshot["holderCount"]): string {
   const references = `refcount ${was.refcount} → ${is.refcount}`;
   if (was.pool !== null && is.pool === null) return `its last holder for page_pool ${was.pool.id} finds ${was.refcount} references, not 1: it leaves the pool, unmapped; ${references}`;
-  if (was.ppRefCount !== is.ppRefCount) return `pp_ref_count ${was.ppRefCount} → ${is.ppRefCount}, another holder is left`;
+  if (was.ppRefCount !== is.ppRefCount) return `${holderCount} ${was.ppRefCount} → ${is.ppRefCount}, another holder is left`;
   return `${ppRecycle || was.pool === null ? "" : "without pp_recycle it puts a page reference: "}${references}, another holder is left`;
 }

@@ -74,7 +74,7 @@ function effectsOf(before: Snapshot, after: Snapshot): string[] {
   const alike = new Map<string, string[]>();
   for (const memory of after.memory) {
     const was = before.memory.find(({ name }) => name === memory.name);
-    const changes = was === undefined ? "" : memoryChanges(was, memory).join(", ");
+    const changes = was === undefined ? "" : memoryChanges(was, memory, after.holderCount).join(", ");
     if (changes !== "") alike.set(changes, [...(alike.get(changes) ?? []), memory.name]);
   }
   return [...lines, ...[...alike].map(([changes, names]) => `${names.join(", ")}: ${changes}`)];
@@ -90,8 +90,8 @@ function skbChanges(was: SkbShown, is: SkbShown): string[] {
   ];
 }
 
-function memoryChanges(was: MemoryShown, is: MemoryShown): string[] {
-  const changes = [...(was.refcount === null || is.refcount === null ? [] : change("refcount", was.refcount, is.refcount)), ...(was.ppRefCount === null || is.ppRefCount === null ? [] : change("pp_ref_count", was.ppRefCount, is.ppRefCount))];
+function memoryChanges(was: MemoryShown, is: MemoryShown, holderCount: Snapshot["holderCount"]): string[] {
+  const changes = [...(was.refcount === null || is.refcount === null ? [] : change("refcount", was.refcount, is.refcount)), ...(was.ppRefCount === null || is.ppRefCount === null ? [] : change(holderCount!, was.ppRefCount, is.ppRefCount))];
   if (was.pool !== null && is.pool === null) changes.push(`leaves page_pool ${was.pool.id}`);
   if (was.place !== is.place) changes.push(placeWords(is));
   return changes;

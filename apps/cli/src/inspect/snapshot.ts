@@ -1,5 +1,6 @@
 import { SKB_DATAREF_MASK, SKB_DATAREF_SHIFT, skbEndOffset, skbHeadlen, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
+import { PRESETS } from "@netmem/machine";
 import { PAGE_BAD, PAGE_SIZE } from "@netmem/mm/api";
 import { isGone, memoryOf, type Memory, type NamedSkb, type Stage } from "./stage.ts";
 
@@ -40,7 +41,7 @@ export interface MemoryShown {
   readonly place: Place;
   /** Page references; of an object of a slab none. A net_iov has 1. */
   readonly refcount: number | null;
-  /** Of a pool's only, and of kernels that count pool-aware holders: as `pp_frag_count` from 5.15, `pp_ref_count` from 6.8. */
+  /** `holderCount`, of a pool's only. */
   readonly ppRefCount: number | null;
   readonly holders: readonly { readonly skbs: readonly string[]; readonly as: string }[];
 }
@@ -49,6 +50,8 @@ export interface MemoryShown {
 export type Place = "held" | "cache" | "ring" | "posted" | "free" | "withheld";
 
 export interface Snapshot {
+  /** What the kernel calls its count of pool-aware holders; null: it has none. */
+  readonly holderCount: "pp_ref_count" | "pp_frag_count" | null;
   readonly skbs: readonly SkbShown[];
   readonly memory: readonly MemoryShown[];
 }
@@ -57,7 +60,7 @@ export interface Snapshot {
 export function snapshotOf(stage: Stage): Snapshot {
   const living = stage.skbs.filter((named) => !isGone(named));
   for (const { skb } of living) for (const memory of memoryOf(skb)) stage.memoryName(memory);
-  return { skbs: living.map((named) => skbShown(stage, named, living)), memory: stage.seen().map((memory) => memoryShown(stage, memory, living)) };
+  return { holderCount: holderCountOf(stage), skbs: living.map((named) => skbShown(stage, named, living)), memory: stage.seen().map((memory) => memoryShown(stage, memory, living)) };
 }
 
 function skbShown(stage: Stage, { name, from, skb, holders }: NamedSkb, living: readonly NamedSkb[]): SkbShown {
@@ -103,7 +106,7 @@ function memoryShown(stage: Stage, memory: Memory, living: readonly NamedSkb[]):
     pool: pool === null ? null : { id: pool.id, device: pool.netdev?.name ?? "none" },
     place: placeOf(memory, pool, holders.length > 0),
     refcount: memory.isNetIov ? 1 : memory.refcount,
-    ppRefCount: pool === null || !counts(stage) ? null : memory.ppRefCount,
+    ppRefCount: pool === null || holderCountOf(stage) === null ? null : memory.ppRefCount,
     holders,
   };
 }
@@ -126,8 +129,10 @@ function holdersOf(memory: Memory, living: readonly NamedSkb[]): MemoryShown["ho
   return holders;
 }
 
-function counts({ machine }: Stage): boolean {
-  return machine.preset.pagePool.hasFragments;
+/** From 5.15 (53e0961da1c7) fragments are counted, from 6.8 (0a149ab78ee2) holders. */
+function holderCountOf({ design, machine }: Stage): Snapshot["holderCount"] {
+  if (!machine.preset.pagePool.hasFragments) return null;
+  return PRESETS[design].sharedRelease === "pp-ref-count" ? "pp_ref_count" : "pp_frag_count";
 }
 
 /** The pool that has it out, or idle. */

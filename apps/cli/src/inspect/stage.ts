@@ -28,6 +28,7 @@ const LETTERS = 26;
 /** A machine that has received one packet, which is A, and what became of it. */
 export class Stage {
   readonly machine: Machine;
+  readonly design: DesignOptions["design"];
   readonly skbs: NamedSkb[] = [];
   readonly #cpu: number;
   readonly #names = new Map<Memory, string>();
@@ -42,6 +43,7 @@ export class Stage {
     const { memory, device: reach } = dmaKind("iommu-strict");
     this.#frame = frames.at(-1)!;
     this.#cpu = options.readerCpu;
+    this.design = options.design;
     this.machine = createMachine({
       nrPages: NR_PAGES,
       // The packet once more, for what is done in a poll.
