@@ -5,7 +5,7 @@ import type { WireFrame } from "@netmem/machine";
 import { readCapture } from "@netmem/pcap";
 import { CaptureError, LINKTYPE_ETHERNET, linkTypeName, type Capture, type CapturedPacket } from "@netmem/pcap/api";
 import { CliError } from "./terminal.ts";
-import { counted } from "./words.ts";
+import { counted, grouped } from "./words.ts";
 
 /** LINUX_SLL and LINUX_SLL2: what "any" gives. */
 const COOKED: readonly number[] = [113, 276];
@@ -35,6 +35,16 @@ export function loadCaptures(paths: readonly string[], cwd: string): readonly Lo
     startNs = frames.at(-1)?.arrivalNs ?? startNs;
   }
   return loaded;
+}
+
+/** What a reader of the results should know of the file. */
+export function notesOn({ path, capture }: LoadedCapture): string[] {
+  const { snapped, packets, cutOff } = capture;
+  const notes: string[] = [];
+  if (snapped > 0) notes.push(`${path}: ${grouped(snapped)} of ${counted(packets.length, "packet")} cut by the capture's snap length; received as captured, in fewer buffers than on the wire`);
+  if (cutOff !== null) notes.push(`${path}: byte ${cutOff.recordOffset}: file cut off in its last record, ${counted(cutOff.missingBytes, "byte")} missing; read up to there`);
+  if (packets.length === 0) notes.push(`${path}: holds no packet`);
+  return notes;
 }
 
 function readBytes(path: string, cwd: string): Uint8Array {

@@ -88,14 +88,14 @@ describe("damage that leaves something to replay is said, and replayed", () => {
   test("a file cut off in its last record is replayed up to there", async () => {
     writeFileSync(join(folder, "cut.pcap"), GOOD.slice(0, GOOD.length - 10));
     const { code, out, err } = await cli(["replay", "cut.pcap", "--json"], folder);
-    expect([code, err]).toEqual([0, "netmem: cut.pcap: byte 100: file cut off in its last record, 10 bytes missing; replayed up to there\n"]);
+    expect([code, err]).toEqual([0, "netmem: cut.pcap: byte 100: file cut off in its last record, 10 bytes missing; read up to there\n"]);
     expect(JSON.parse(out).inputs[0]).toEqual({ path: "cut.pcap", packets: 1, bytes: 60, linkType: 1, cutOffAtByte: 100 });
   });
 
   test("records cut by the snap length are replayed at their captured length, and counted; even shorter than a header", async () => {
     writeFileSync(join(folder, "snap.pcap"), pcapFile([{ bytes: testFrame(60, 1), wireBytes: 1500 }, { bytes: testFrame(8, 2), wireBytes: 64 }, { bytes: testFrame(60, 3) }]));
     const { code, out, err } = await cli(["replay", "snap.pcap", "--json"], folder);
-    expect([code, err]).toEqual([0, "netmem: snap.pcap: 2 of 3 packets cut by the capture's snap length; replayed as captured, in fewer buffers than on the wire\n"]);
+    expect([code, err]).toEqual([0, "netmem: snap.pcap: 2 of 3 packets cut by the capture's snap length; received as captured, in fewer buffers than on the wire\n"]);
     expect(JSON.parse(out).inputs[0]).toMatchObject({ packets: 3, bytes: 128, snapped: 2 });
     expect(JSON.parse(out).runs[0].delivered).toMatchObject({ packets: 3, bytes: 128 });
   });

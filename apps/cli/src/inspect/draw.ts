@@ -1,6 +1,6 @@
 import pc from "picocolors";
+import { PRESETS } from "@netmem/machine";
 import { PAGE_SIZE } from "@netmem/mm/api";
-import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import { counted, grouped } from "../words.ts";
 import type { Homecoming } from "./homecoming.ts";
 import type { InspectedDesign } from "./inspect.ts";
@@ -21,7 +21,7 @@ export function draw(run: InspectedDesign, color: boolean): string {
   if (operations.length > 0) lines.push(...drawOperations(run, colors), "");
   if (snapshot.skbs.length === 0) lines.push("No skb is left.", "");
   for (const skb of snapshot.skbs) lines.push(...drawSkb(skb, snapshot, colors), "");
-  lines.push(colors.bold("memory"), ...drawMemory(snapshot), "");
+  lines.push(colors.bold("memory"), ...drawMemory(snapshot, !PRESETS[run.design].recyclesSkbPages), "");
   if (homecomings.length > 0) lines.push(...drawHomecomings(homecomings, snapshot, colors));
   return lines.join("\n").trimEnd() + "\n";
 }
@@ -56,12 +56,12 @@ function drawSkb(skb: SkbShown, { memory }: Snapshot, colors: Colors): string[] 
 }
 
 /** Offsets above, what lies between them inside, to scale as far as the words allow. */
-function drawBuffer({ data, tail, end }: SkbShown["head"]): string[] {
+function drawBuffer({ data, tail, end, sharedInfoBytes }: SkbShown["head"]): string[] {
   const parts = [
     { at: "head 0", label: "headroom", bytes: data },
     { at: `data ${grouped(data)}`, label: "linear data", bytes: tail - data },
     { at: `tail ${grouped(tail)}`, label: "tailroom", bytes: end - tail },
-    { at: `end ${grouped(end)}`, label: "shared info", bytes: SKB_SHARED_INFO_BYTES },
+    { at: `end ${grouped(end)}`, label: "shared info", bytes: sharedInfoBytes },
   ];
   const least = parts.map(({ at, label }) => Math.max(at.length, label.length) + 3);
   const spare = Math.max(0, BUFFER_COLUMNS - least.reduce((sum, columns) => sum + columns, 0));
@@ -78,11 +78,12 @@ function drawBuffer({ data, tail, end }: SkbShown["head"]): string[] {
   ].map((line) => line.trimEnd());
 }
 
-function drawMemory({ memory, holderCount }: Snapshot): string[] {
+/** `leftAtBirth`: the design's driver takes each page out of its pool when an skb is built over it. */
+function drawMemory({ memory, holderCount }: Snapshot, leftAtBirth: boolean): string[] {
   const rows = memory.map((one) => [
     one.name,
     describe(one).slice(one.name.length + 1),
-    one.pool === null ? (one.kind === "slab" ? "the slab's" : "no pool's") : `page_pool ${one.pool.id} of ${one.pool.device}`,
+    one.pool === null ? (one.kind === "slab" ? "the slab's" : leftAtBirth ? "no pool's: left when its skb was built" : "no pool's") : `page_pool ${one.pool.id} of ${one.pool.device}`,
     one.refcount === null ? "" : `refcount ${one.refcount}`,
     one.ppRefCount === null ? "" : `${holderCount} ${one.ppRefCount}`,
     one.holders.length === 0 ? placeWords(one) : one.holders.map(({ skbs, as }) => `${skbs.join("+")} ${as}`).join(", "),
@@ -101,7 +102,7 @@ function drawHomecomings(homecomings: readonly Homecoming[], { memory }: Snapsho
     story.names.push(name);
     stories.set(lines.join("\n"), story);
   }
-  const lines = [colors.bold(`freed now, in the order ${orders.join(" or ")}`)];
+  const lines = [colors.bold(`freed now by the process, which is not the pool's NAPI, in the order ${orders.join(" or ")}`)];
   for (const { names, lines: [verdict, ...steps] } of stories.values()) lines.push(`   ${colors.bold(names.join(", "))}  ${verdict}`, ...steps.map((step) => `       ${step}`));
   for (const [i, { reports }] of homecomings.entries()) for (const report of reports) lines.push(`   ${orders[i]}: report ${report}`);
   return lines;
@@ -111,15 +112,11 @@ function drawHomecomings(homecomings: readonly Homecoming[], { memory }: Snapsho
 function storyOf(fates: readonly Homecoming["memory"][number][], orders: readonly string[], { kind }: MemoryShown): string[] {
   if (fates.every(({ steps }) => steps.length === 0)) return [];
   if (kind === "slab") return ["back to its slab"];
-  const recycled = orders.filter((_, i) => isRecycled(fates[i]!.end));
+  const recycled = orders.filter((_, i) => fates[i]!.recycled);
   const verdict = recycled.length === 0 ? "not recycled" : recycled.length === orders.length ? "recycled" : `recycled only in the order ${recycled.join(" or ")}`;
   const told = fates.map(({ steps }) => steps.map(({ freed, what }) => `${freed}: ${what}`));
   const same = told.every((text) => text.join() === told[0]!.join());
   return [verdict, ...(same ? told[0]! : told.flatMap((text, i) => text.map((line, j) => `${(j === 0 ? orders[i]! : "").padEnd(orders[i]!.length)}   ${line}`)))];
-}
-
-function isRecycled(place: MemoryShown["place"]): boolean {
-  return place === "cache" || place === "ring" || place === "posted";
 }
 
 function describe({ name, kind, pfn, bytes }: MemoryShown): string {
@@ -131,7 +128,7 @@ function describe({ name, kind, pfn, bytes }: MemoryShown): string {
 }
 
 function signed(value: number): string {
-  return value < 0 ? `− ${-value}` : `+ ${value}`;
+  return value < 0 ? `− ${grouped(-value)}` : `+ ${grouped(value)}`;
 }
 
 function find(memory: readonly MemoryShown[], name: string): MemoryShown {

@@ -1,5 +1,6 @@
 import type { PresetName, WireFrame } from "@netmem/machine";
-import { homecomingOf, type Homecoming } from "./homecoming.ts";
+import { grouped } from "../words.ts";
+import { changeOf, homecomingOf, type Homecoming } from "./homecoming.ts";
 import { applyOperation, type Operation } from "./operations.ts";
 import type { DesignOptions } from "./options.ts";
 import { placeWords, snapshotOf, type MemoryShown, type SkbShown, type Snapshot } from "./snapshot.ts";
@@ -39,7 +40,7 @@ export function inspect(frames: readonly WireFrame[], operations: readonly Opera
 }
 
 function perform(frames: readonly WireFrame[], operations: readonly Operation[], options: DesignOptions): { readonly stage: Stage; readonly done: InspectedDesign["operations"] } {
-  const stage = new Stage(frames, options);
+  const stage = new Stage(frames, options, operations.length);
   const done: InspectedDesign["operations"][number][] = [];
   let before = snapshotOf(stage);
   let effects: string[] = [];
@@ -70,11 +71,14 @@ function effectsOf(before: Snapshot, after: Snapshot): string[] {
       if (changes.length > 0) lines.push(`${skb.name}: ${changes.join(", ")}`);
     }
   }
-  for (const { name } of before.skbs) if (!after.skbs.some((skb) => skb.name === name)) lines.push(`${name} is gone`);
+  // A free says why.
+  const gone = before.skbs.filter(({ name }) => !after.skbs.some((skb) => skb.name === name));
+  for (const { name } of gone) lines.push(`${name} is gone`);
+  const freed = gone.length === 1 && after.skbs.length < before.skbs.length ? gone[0]! : null;
   const alike = new Map<string, string[]>();
   for (const memory of after.memory) {
     const was = before.memory.find(({ name }) => name === memory.name);
-    const changes = was === undefined ? "" : memoryChanges(was, memory, after.holderCount).join(", ");
+    const changes = was === undefined ? "" : (freed === null ? memoryChanges(was, memory, after.holderCount).join(", ") : (changeOf(was, memory, freed.ppRecycle, after.holderCount) ?? ""));
     if (changes !== "") alike.set(changes, [...(alike.get(changes) ?? []), memory.name]);
   }
   return [...lines, ...[...alike].map(([changes, names]) => `${names.join(", ")}: ${changes}`)];
@@ -98,7 +102,11 @@ function memoryChanges(was: MemoryShown, is: MemoryShown, holderCount: Snapshot[
 }
 
 function change(what: string, was: number | string, is: number | string): string[] {
-  return was === is ? [] : [`${what} ${was} → ${is}`];
+  return was === is ? [] : [`${what} ${numeral(was)} → ${numeral(is)}`];
+}
+
+function numeral(value: number | string): string {
+  return typeof value === "number" ? grouped(value) : value;
 }
 
 function bit(set: boolean): string {

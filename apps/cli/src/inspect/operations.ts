@@ -1,6 +1,6 @@
 import { KernelPanic, errnoName } from "@netmem/kernel/api";
 import { GFP_KERNEL } from "@netmem/mm/api";
-import { skbCloned, skbHeadlen, type SkBuff } from "@netmem/net-core/api";
+import { skbCloned, skbHeadlen, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
 import { CliError } from "../terminal.ts";
 import { isGone, type NamedSkb, type Stage } from "./stage.ts";
 
@@ -47,8 +47,8 @@ export const OPERATIONS: readonly OperationKind[] = [
     return DONE;
   } },
   { name: "copy", kernel: "skb_copy", help: "a copy of all bytes", least: 0, most: 0, apply: (stage, a) => born(stage, `a copy of ${a.name}`, stage.machine.net.edit.skbCopy(a.skb, GFP_KERNEL)) },
-  { name: "pskb-copy", kernel: "__pskb_copy", help: "a copy of the head over the same frags; HEADROOM", least: 0, most: 1, apply: (stage, a, [headroom = 0]) => born(stage, `a copy over the frags of ${a.name}`, stage.machine.net.edit.pskbCopy(a.skb, headroom, GFP_KERNEL)) },
-  { name: "expand", kernel: "pskb_expand_head", help: "a private head with more room; HEAD+TAIL", least: 0, most: 2, apply: (stage, a, [head = 0, tail = 0]) => done(stage.machine.net.edit.pskbExpandHead(a.skb, head, tail, GFP_KERNEL)) },
+  { name: "pskb-copy", kernel: "__pskb_copy", help: "a copy of the head over the same frags", least: 0, most: 1, apply: (stage, a, [headroom = 0]) => born(stage, `a copy over the frags of ${a.name}`, stage.machine.net.edit.pskbCopy(a.skb, headroom, GFP_KERNEL)) },
+  { name: "expand", kernel: "pskb_expand_head", help: "a private head with more room", least: 0, most: 2, apply: (stage, a, [head = 0, tail = 0]) => done(stage.machine.net.edit.pskbExpandHead(a.skb, head, tail, GFP_KERNEL)) },
   { name: "unclone", kernel: "skb_unclone", help: "a private head, if the data is shared", least: 0, most: 0, apply: (stage, a) => done(stage.machine.net.edit.skbUnclone(a.skb, GFP_KERNEL)) },
   { name: "unshare", kernel: "skb_unshare", help: "itself, or a copy of it if the data is shared", least: 0, most: 0, apply: unshare },
   { name: "cow", kernel: "skb_cow", help: "a private head with HEADROOM", least: 0, most: 1, apply: (stage, a, [headroom = 0]) => done(stage.machine.net.edit.skbCow(a.skb, headroom)) },
@@ -93,6 +93,12 @@ export const OPERATIONS: readonly OperationKind[] = [
   } },
 ];
 
+/** How an operation is written. */
+export function usageOf({ name, least, most, pair, on }: OperationKind): string {
+  const target = on !== undefined || name === "flush" ? "" : pair === true ? "[:A.B]" : "[:A]";
+  return `${name}${target}${least === 1 ? "=BYTES" : most === 2 ? "[=HEAD[+TAIL]]" : most === 1 ? "[=HEADROOM]" : ""}`;
+}
+
 /** `clone,expand:B=64+0,free-original`. */
 export function parseOperations(text: string): readonly Operation[] {
   return text.split(",").map((written, i) => {
@@ -100,7 +106,7 @@ export function parseOperations(text: string): readonly Operation[] {
     const match = /^([a-z-]+)(?::([A-Z]\d*)(?:\.([A-Z]\d*))?)?(?:=(.*))?$/.exec(step);
     const where = `--after: operation ${i + 1}, ${step === "" ? "nothing" : step}`;
     const kind = OPERATIONS.find(({ name }) => name === match?.[1]);
-    if (match === null || kind === undefined) throw new CliError(`${where}: ${match === null ? "write name, name:A or name:A=bytes" : `no such operation; choose from ${OPERATIONS.map(({ name }) => name).join(", ")}`}`);
+    if (match === null || kind === undefined) throw new CliError(`${where}: ${match === null ? "write name, name:A, name=bytes or name:A=bytes, names in small letters and packets in capitals, separated by commas" : `no such operation; choose from ${OPERATIONS.map(({ name }) => name).join(", ")}`}`);
     const targets = [match[2], match[3]].filter((letter) => letter !== undefined);
     if (kind.on !== undefined && targets.length > 0) throw new CliError(`${where}: ${kind.name} says whom it frees; write free:${targets[0]} for another`);
     if (kind.name === "flush" && targets.length > 0) throw new CliError(`${where}: it is for all CPUs and no packet`);
@@ -110,9 +116,10 @@ export function parseOperations(text: string): readonly Operation[] {
   });
 }
 
-function numbersOf(text: string | undefined, { least, most, help }: OperationKind, where: string): number[] {
+function numbersOf(text: string | undefined, kind: OperationKind, where: string): number[] {
+  const { least, most } = kind;
   const parts = text === undefined ? [] : text.split("+");
-  if (parts.length < least || parts.length > most) throw new CliError(`${where}: ${most === 0 ? "it takes no number" : `it takes ${least === most ? "a number" : "numbers"} of bytes (${help})`}`);
+  if (parts.length < least || parts.length > most) throw new CliError(`${where}: ${most === 0 ? "it takes no number" : `it takes ${least === most ? "a number" : "at most two numbers"} of bytes; write ${usageOf(kind)}`}`);
   return parts.map((part) => {
     const value = Number(part);
     if (!/^\d+$/.test(part) || value > LARGEST) throw new CliError(`${where}: ${part === "" ? "a number is missing" : `${part} is no number of bytes`}; give 0 to ${LARGEST}`);
@@ -180,6 +187,8 @@ function unshare(stage: Stage, a: NamedSkb): Outcome {
 }
 
 function split(stage: Stage, a: NamedSkb, [bytes]: readonly number[]): Outcome {
+  // It moves what all who share the frags look at.
+  if (skbCloned(a.skb)) return { refused: "is for data that nobody shares" };
   if (bytes! >= a.skb.len) return { refused: `is for fewer than the packet's ${a.skb.len} bytes` };
   const rest = stage.machine.net.lifetime.allocSkb(Math.max(1, skbHeadlen(a.skb) - bytes!), GFP_KERNEL);
   if (rest === null) return { refused: "has no memory for a second skb" };
@@ -192,6 +201,7 @@ function segment(stage: Stage, a: NamedSkb, [bytes]: readonly number[]): Outcome
   const segments = Math.ceil(a.skb.len / bytes!);
   if (segments > MOST_SEGMENTS) return { refused: `would make ${bytes === 0 ? "no end of" : segments} packets, more than the ${MOST_SEGMENTS} that can be drawn` };
   const headers = a.skb.data - a.skb.macHeader;
+  if (a.skb.macHeader < 0 || headers < 0 || headers > skbHeadroom(a.skb)) return { refused: "needs a MAC header in front of the data" };
   const { gsoSize } = info;
   info.gsoSize = bytes!;
   const first = stage.machine.net.merge.skbSegment(a.skb, { sg: true, gso: false });

@@ -1,7 +1,7 @@
 import { SKB_DATAREF_MASK, SKB_DATAREF_SHIFT, skbEndOffset, skbHeadlen, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
-import { PRESETS } from "@netmem/machine";
 import { PAGE_BAD, PAGE_SIZE } from "@netmem/mm/api";
+import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import { isGone, memoryOf, type Memory, type NamedSkb, type Stage } from "./stage.ts";
 
 /** A packet as the document has it. Offsets are in bytes. */
@@ -26,7 +26,7 @@ export interface SkbShown {
   /** Where the MAC header begins, from `data`; null where there is none. */
   readonly macHeader: number | null;
   /** `data`, `tail` and `end` count from `head`, and `offset` is where that lies in its memory. */
-  readonly head: { readonly memory: string; readonly offset: number; readonly data: number; readonly tail: number; readonly end: number };
+  readonly head: { readonly memory: string; readonly offset: number; readonly data: number; readonly tail: number; readonly end: number; readonly sharedInfoBytes: number };
   readonly frags: readonly { readonly memory: string; readonly offset: number; readonly bytes: number }[];
 }
 
@@ -46,12 +46,15 @@ export interface MemoryShown {
   readonly holders: readonly { readonly skbs: readonly string[]; readonly as: string }[];
 }
 
-/** `held` by a packet, idle in its pool's `cache` or `ring`, `posted` to the device again, `free`, or `withheld` by the page allocator as broken. */
-export type Place = "held" | "cache" | "ring" | "posted" | "free" | "withheld";
+/**
+ * `held` by a packet, idle in its pool's `cache` or `ring`, `posted` to the device again, `free`, `withheld` by the page allocator as broken, or `lost`: nobody
+ * has it, and its pool counts it as out for ever.
+ */
+export type Place = "held" | "cache" | "ring" | "posted" | "free" | "withheld" | "lost";
 
 export interface Snapshot {
-  /** What the kernel calls its count of pool-aware holders; null: it has none. */
-  readonly holderCount: "pp_ref_count" | "pp_frag_count" | null;
+  /** Pool-aware holders are counted from 6.8 (0a149ab78ee2). Up to 6.6 `pp_frag_count` is of pools with PP_FLAG_PAGE_FRAG, which the driver's is not. */
+  readonly holderCount: "pp_ref_count" | null;
   readonly skbs: readonly SkbShown[];
   readonly memory: readonly MemoryShown[];
 }
@@ -87,6 +90,7 @@ function skbShown(stage: Stage, { name, from, skb, holders }: NamedSkb, living: 
       data: skbHeadroom(skb),
       tail: skbHeadroom(skb) + skbHeadlen(skb),
       end: skbEndOffset(skb),
+      sharedInfoBytes: SKB_SHARED_INFO_BYTES,
     },
     frags: info.frags.slice(0, info.nrFrags).map(({ netmem, offset, sizeBytes }) => ({ memory: stage.memoryName(netmem!.isNetIov ? netmem! : netmem!.head), offset, bytes: sizeBytes })),
   };
@@ -104,7 +108,7 @@ function memoryShown(stage: Stage, memory: Memory, living: readonly NamedSkb[]):
     ...(memory.isNetIov ? { kind: "net_iov" } : { kind: "page", pfn: memory.pfn }),
     bytes: memory.isNetIov ? PAGE_SIZE : PAGE_SIZE << memory.order,
     pool: pool === null ? null : { id: pool.id, device: pool.netdev?.name ?? "none" },
-    place: placeOf(memory, pool, holders.length > 0),
+    place: placeOf(stage, memory, pool, holders.length > 0),
     refcount: memory.isNetIov ? 1 : memory.refcount,
     ppRefCount: pool === null || holderCountOf(stage) === null ? null : memory.ppRefCount,
     holders,
@@ -129,10 +133,8 @@ function holdersOf(memory: Memory, living: readonly NamedSkb[]): MemoryShown["ho
   return holders;
 }
 
-/** From 5.15 (53e0961da1c7) fragments are counted, from 6.8 (0a149ab78ee2) holders. */
-function holderCountOf({ design, machine }: Stage): Snapshot["holderCount"] {
-  if (!machine.preset.pagePool.hasFragments) return null;
-  return PRESETS[design].sharedRelease === "pp-ref-count" ? "pp_ref_count" : "pp_frag_count";
+function holderCountOf({ machine }: Stage): Snapshot["holderCount"] {
+  return machine.preset.sharedRelease === "pp-ref-count" ? "pp_ref_count" : null;
 }
 
 /** The pool that has it out, or idle. */
@@ -140,18 +142,22 @@ function poolOf(stage: Stage, memory: { readonly poolState: number }): PagePool 
   return memory.poolState === 0 ? null : (stage.machine.pagePools.pools().find(({ id }) => id === memory.poolState >> 1) ?? null);
 }
 
-function placeOf(memory: Exclude<Memory, { inUse: boolean }>, pool: PagePool | null, held: boolean): Place {
+function placeOf(stage: Stage, memory: Exclude<Memory, { inUse: boolean }>, pool: PagePool | null, held: boolean): Place {
   if (pool !== null && (memory.poolState & 1) === 1) return pool.cacheItems().includes(memory) ? "cache" : "ring";
   if (held) return "held";
   if (!memory.isNetIov && memory.state === PAGE_BAD) return "withheld";
-  return pool === null ? "free" : "posted";
+  if (memory.isNetIov) return pool === null ? "free" : "lost";
+  if (memory.refcount === 0) return pool === null ? "free" : "lost";
+  // Only a poll posts pages, and it posts none that somebody else has a reference to.
+  return stage.polled && memory.refcount === 1 ? "posted" : "lost";
 }
 
 /** Where it is now, in words. */
 export function placeWords({ place, pool }: MemoryShown): string {
   switch (place) {
     case "cache": case "ring": return `recycled, in the ${place} of page_pool ${pool!.id}`;
-    case "posted": return "recycled, posted to the device again";
+    case "posted": return "posted to the device again";
+    case "lost": return `lost to ${pool === null ? "all" : `page_pool ${pool.id}`}: nobody has it`;
     case "withheld": return "withheld by the page allocator";
     case "free": return "free";
     case "held": return "held";

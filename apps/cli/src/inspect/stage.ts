@@ -28,7 +28,8 @@ const LETTERS = 26;
 /** A machine that has received one packet, which is A, and what became of it. */
 export class Stage {
   readonly machine: Machine;
-  readonly design: DesignOptions["design"];
+  /** Its device has posted pages since the packet came. */
+  polled = false;
   readonly skbs: NamedSkb[] = [];
   readonly #cpu: number;
   readonly #names = new Map<Memory, string>();
@@ -38,16 +39,14 @@ export class Stage {
   /** Called in the poll for the next packet. */
   #received: ((skb: SkBuff) => void) | null = null;
 
-  /** Boots, and receives `frames`; the last of them is A, those before it are freed as they come. */
-  constructor(frames: readonly WireFrame[], options: DesignOptions) {
+  /** Boots, and receives `frames`; the last of them is A, those before it are freed as they come. At most `polls` times it comes again. */
+  constructor(frames: readonly WireFrame[], options: DesignOptions, polls: number) {
     const { memory, device: reach } = dmaKind("iommu-strict");
     this.#frame = frames.at(-1)!;
     this.#cpu = options.readerCpu;
-    this.design = options.design;
     this.machine = createMachine({
       nrPages: NR_PAGES,
-      // The packet once more, for what is done in a poll.
-      extraBytes: wireBytes([...frames, this.#frame]),
+      extraBytes: wireBytes(frames) + polls * wireBytes([this.#frame]),
       memory,
       preset: options.design,
       ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
@@ -121,6 +120,7 @@ export class Stage {
       work();
       this.look?.();
     });
+    this.polled = true;
   }
 
   #receive(frames: readonly WireFrame[], received: (skb: SkBuff) => void): void {

@@ -4,7 +4,7 @@ import pc from "picocolors";
 import type { WireFrame } from "@netmem/machine";
 import { EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
-import { loadCaptures, type LoadedCapture } from "../captures.ts";
+import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
 import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
@@ -64,15 +64,6 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   const faults = runs.flatMap((run) => faultsOf(run, frames, options));
   for (const fault of faults) terminal.err(`netmem: ${fault}\n`);
   return faults.length === 0 ? EXIT_OK : EXIT_FAULT;
-}
-
-function notesOn({ path, capture }: LoadedCapture): string[] {
-  const { snapped, packets, cutOff } = capture;
-  const notes: string[] = [];
-  if (snapped > 0) notes.push(`${path}: ${grouped(snapped)} of ${counted(packets.length, "packet")} cut by the capture's snap length; replayed as captured, in fewer buffers than on the wire`);
-  if (cutOff !== null) notes.push(`${path}: byte ${cutOff.recordOffset}: file cut off in its last record, ${counted(cutOff.missingBytes, "byte")} missing; replayed up to there`);
-  if (packets.length === 0) notes.push(`${path}: holds no packet`);
-  return notes;
 }
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
