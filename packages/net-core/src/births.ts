@@ -5,7 +5,7 @@ import {
 } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, skbDataAlign, type NetDevice } from "@netmem/xdp/api";
 import {
-  NET_IP_ALIGN, NET_SKB_PAD, SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI, SKB_ALLOC_RX, SKB_CONSUMED, SKB_SMALL_HEAD_CACHE_SIZE, skbTruesize,
+  NET_IP_ALIGN, NET_SKB_PAD, SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI, SKB_ALLOC_RX, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SMALL_HEAD_CACHE_SIZE, skbTruesize,
   type SkBuff, type SkbAlloc, type SkbSharedInfo, type SkbStats,
 } from "./api/index.ts";
 import type { SkbHeads } from "./heads.ts";
@@ -131,7 +131,7 @@ export class SkbBirths implements SkbAlloc {
       const page = info.nrFrags === MAX_SKB_FRAGS ? null : this.pages.allocPages(order > 0 ? (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_COMP | __GFP_NOWARN : gfp, order, NUMA_NO_NODE);
       if (page === null) {
         if (order-- > 0 && info.nrFrags < MAX_SKB_FRAGS) continue;
-        this.release.drop(skb, SKB_CONSUMED);
+        this.release.drop(skb, SKB_DROP_REASON_NOT_SPECIFIED);
         return -ENOBUFS;
       }
       const frag = info.frags[info.nrFrags++]!;

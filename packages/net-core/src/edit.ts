@@ -1,6 +1,6 @@
 import { NUMA_NO_NODE } from "@netmem/mm/api";
 import {
-  SKBFL_SHARED_FRAG, SKB_DROP_REASON_NOMEM, SKB_GSO_FRAGLIST, skbCloned, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbEdit,
+  SKBFL_SHARED_FRAG, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_FRAGLIST, skbCloned, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbEdit,
 } from "./api/index.ts";
 import { SkbPulls } from "./pull.ts";
 
@@ -25,7 +25,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     const copied = copy.shinfo!;
     if (info.nrFrags > 0) {
       if (this.zerocopy!.skbOrphanFrags(skb, gfp) < 0 || this.zerocopy!.skbZerocopyClone(copy, skb, gfp) < 0) {
-        this.lives.kfreeSkb(copy, SKB_DROP_REASON_NOMEM);
+        this.lives.kfreeSkb(copy, SKB_DROP_REASON_NOT_SPECIFIED);
         return null;
       }
       for (let i = 0; i < info.nrFrags; i++) {
@@ -47,7 +47,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
   skbUnshare(skb: SkBuff, gfp: number): SkBuff | null {
     if (!skbCloned(skb)) return skb;
     const copy = this.skbCopy(skb, gfp);
-    if (copy === null) this.lives.kfreeSkb(skb, SKB_DROP_REASON_NOMEM);
+    if (copy === null) this.lives.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     else this.lives.consumeSkb(skb);
     return copy;
   }
@@ -65,7 +65,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     this.skbPut(copy, skb.len);
     const before = Math.min(headroom, skbHeadroom(skb));
     if (this.skbCopyBits(skb, -before, skbRegion(copy), copy.data - before, before + skb.len) < 0) {
-      this.lives.kfreeSkb(copy, SKB_DROP_REASON_NOMEM);
+      this.lives.kfreeSkb(copy, SKB_DROP_REASON_NOT_SPECIFIED);
       return null;
     }
     this.lives.copyHeaderAndGso(copy, skb);

@@ -1,6 +1,6 @@
 import { inHardirq, type Softirqs } from "@netmem/kernel/api";
 import {
-  NAPI_GRO_FREE_STOLEN_HEAD, SKBFL_DONT_ORPHAN, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DROP_REASON_NOMEM, skbHeadroom, skbZcopy,
+  NAPI_GRO_FREE_STOLEN_HEAD, SKBFL_DONT_ORPHAN, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, skbHeadroom, skbZcopy,
   type SkBuff, type SkbLifetime, type SkbZerocopy,
 } from "./api/index.ts";
 import { SkbBirths, type BirthParts } from "./births.ts";
@@ -112,7 +112,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
   skbShareCheck(skb: SkBuff, gfp: number): SkBuff | null {
     if (skb.users === 1) return skb;
     const clone = this.skbClone(skb, gfp);
-    if (clone === null) this.kfreeSkb(skb, SKB_DROP_REASON_NOMEM);
+    if (clone === null) this.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     else this.consumeSkb(skb);
     return clone;
   }
@@ -153,10 +153,14 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
 
   napiSkbFinishMerged(skb: SkBuff): void {
     if (skb.gro.free === NAPI_GRO_FREE_STOLEN_HEAD) this.release.freeStolen(skb, true);
-    else this.release.dropInSoftirq(skb, SKB_CONSUMED);
+    else if (skb.gro.free !== 0) this.release.dropInSoftirq(skb, SKB_CONSUMED);
   }
 
   skbAttemptDeferFree(skb: SkBuff): void {
+    if (skb.free) {
+      this.release.reportUseAfterFree(skb, "freed again");
+      return;
+    }
     const now = !this.defersFrees || skb.users !== 1 || (this.deferSkipsZcopy && skbZcopy(skb));
     if (!now && this.deferred.add(skb)) return;
     if (!this.undeferredInSoftirq) {

@@ -1,7 +1,7 @@
 import { EFAULT, ENOMEM } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import {
-  SKB_CONSUMED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbIsGso, skbRegion, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
+  SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbIsGso, skbRegion, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
 } from "./api/index.ts";
 import { SkbExpansion } from "./expand.ts";
 import { zcopyClear } from "./zcopy-clear.ts";
@@ -116,7 +116,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
       if (errno < 0) return errno;
       const rest = member.next;
       member.next = null;
-      this.release.dropList(rest, SKB_CONSUMED);
+      this.release.dropList(rest, SKB_DROP_REASON_NOT_SPECIFIED);
       return 0;
     }
     return 0;

@@ -64,6 +64,11 @@ export class SkbRelease {
     for (let skb = first; skb !== null;) {
       // One that others hold is in their list, too: its `next` is theirs.
       const { next } = skb;
+      if (skb.free === true) {
+        // Its `next` leads among the free structs.
+        this.reportUseAfterFree(skb, "freed again");
+        return;
+      }
       if (this.unref(skb)) {
         const alone = skb.fclone === SKB_FCLONE_UNAVAILABLE;
         this.end(skb, reason, false);

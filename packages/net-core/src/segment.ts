@@ -2,7 +2,7 @@ import { EINVAL, ENOMEM, type ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC, NUMA_NO_NODE, type PayloadMemory } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  GSO_BY_FRAGS, SKBFL_SHARED_FRAG, SKB_CONSUMED, SKB_GSO_DODGY, skbEndOffset, skbHeadFrag, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SegmentFeatures, type SkBuff, type SkbZerocopy,
+  GSO_BY_FRAGS, SKBFL_SHARED_FRAG, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_DODGY, skbEndOffset, skbHeadFrag, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SegmentFeatures, type SkBuff, type SkbZerocopy,
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
@@ -53,7 +53,7 @@ export class Segmentation {
       const len = mss === GSO_BY_FRAGS ? cursor.list!.len : Math.min(mss, head.len - offset);
       const segment = this.#next(head, cursor, offset, len, doffset, sg);
       if (typeof segment === "number") {
-        release.dropList(first, SKB_CONSUMED);
+        release.dropList(first, SKB_DROP_REASON_NOT_SPECIFIED);
         return segment;
       }
       if (last === null) first = segment;
@@ -77,7 +77,7 @@ export class Segmentation {
       : lives.allocSkbOnNode(hsize + doffset + headroom, GFP_ATOMIC, lives.rxFlag(head), NUMA_NO_NODE);
     if (segment === null) return -ENOMEM;
     const fail = (errno: number): number => {
-      release.drop(segment, SKB_CONSUMED);
+      release.drop(segment, SKB_DROP_REASON_NOT_SPECIFIED);
       return errno;
     };
     if (asClone) edit.skbPush(segment, doffset);
@@ -128,13 +128,13 @@ export class Segmentation {
     }
     cursor.list = member.next;
     if (edit.pskbTrim(clone, len) < 0) {
-      release.drop(clone, SKB_CONSUMED);
+      release.drop(clone, SKB_DROP_REASON_NOT_SPECIFIED);
       return null;
     }
     const before = skbEndOffset(clone);
     const { truesize } = clone;
     if (edit.skbCowHead(clone, room) < 0) {
-      release.drop(clone, SKB_CONSUMED);
+      release.drop(clone, SKB_DROP_REASON_NOT_SPECIFIED);
       return null;
     }
     clone.truesize = truesize + skbEndOffset(clone) - before;

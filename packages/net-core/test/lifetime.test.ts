@@ -135,3 +135,26 @@ test("expanding into less room than the data needs stops the machine", () => {
   const rig = new NetRig();
   expect(() => rig.net.edit.pskbExpandHead(rig.skb(1000), 0, -PAGE_SIZE + 400, GFP_ATOMIC)).toThrow(KernelPanic);
 });
+
+test("a freed packet that is deferred, or in a list, is reported, and no free struct is lost for it", () => {
+  const rig = new NetRig();
+  const { lifetime } = rig.net;
+  const gone = rig.skb();
+  lifetime.consumeSkb(gone);
+  lifetime.skbAttemptDeferFree(gone);
+  const [first, second] = [rig.skb(), rig.skb()];
+  lifetime.consumeSkb(second);
+  first.next = second;
+  lifetime.kfreeSkbList(first, SKB_DROP_REASON_NO_SOCKET);
+  expect([rig.kinds(), rig.kernel.reports.total, lifetime.stats.live]).toEqual([["skb-use-after-free", "skb-use-after-free"], 2, 0]);
+});
+
+test("a packet that GRO has chained is its holder's: finishing it frees nothing", () => {
+  const rig = new NetRig();
+  const { lifetime } = rig.net;
+  const skb = rig.skb();
+  skb.gro.free = 0;
+  lifetime.napiSkbFinishMerged(skb);
+  expect([skb.free, lifetime.stats.live]).toEqual([false, 1]);
+  lifetime.consumeSkb(skb);
+});

@@ -70,7 +70,7 @@ const coalesced = { stolen: false, deltaTruesize: 0 };
 const pair = [{ skb: null }, { skb: null }];
 
 function pooled(skb) {
-  net.recycle.skbMarkForRecycle(skb, skb.headPage, xdpRxq.mem);
+  net.recycle.skbMarkForRecycle(skb, skb.shinfo.headPage, xdpRxq.mem);
   net.edit.skbReserve(skb, 64);
   net.edit.skbPut(skb, 60);
   return skb;
