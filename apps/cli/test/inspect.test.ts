@@ -53,8 +53,8 @@ describe("the drawing", () => {
                           B: head p1 → s1, dataref 2 → 1, pp_recycle on → off, cloned on → off
                           p2, p3: refcount 1 → 2
         3  free-original  A is gone
-                          p1: pp_ref_count 1 → 0, and the one page reference is the pool's: into the ring of page_pool 3
-                          p2, p3: pp_ref_count 1 → 0, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1
+                          p1: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3
+                          p2, p3: pp_ref_count is 1, the last holder, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1
 
       B, a clone of A: 9 000 bytes = 3 504 in the head + 5 496 in 2 frags, truesize 12 544
          users 1; dataref 1: data its own; no pp_recycle: its pages are put as anybody's
@@ -92,12 +92,12 @@ describe("the drawing", () => {
 
       freed now by the process, which is not the pool's NAPI, in the order A, B or B, A
          p1  recycled
-             A: pp_ref_count 1 → 0, and the one page reference is the pool's: into the ring of page_pool 3
+             A: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3
          p2, p3  recycled only in the order B, A
-             A, B   A: pp_ref_count 1 → 0, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1
+             A, B   A: pp_ref_count is 1, the last holder, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1
                     B: the last reference: free
              B, A   B: without pp_recycle it puts a page reference: refcount 2 → 1, another holder is left
-                    A: pp_ref_count 1 → 0, and the one page reference is the pool's: into the ring of page_pool 3
+                    A: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3
          s1  back to its slab
       "
     `);
@@ -168,7 +168,7 @@ describe("where pages go, under each design", () => {
   test("several that were deferred are freed at once, and nothing is claimed of who did what; one alone has its reasons", () => {
     const many = after("clone,expand,defer-free:A,defer-free:B").homecomings[0]!;
     expect([many.order, many.memory[1]!.steps]).toEqual([["A+B"], [{ freed: "A+B", what: "freed with the others that were deferred: recycled, in the ring of page_pool 3" }]]);
-    expect(after("clone,expand,defer-free:A,flush").operations.at(-1)!.effects).toContain("p2, p3: pp_ref_count 1 → 0, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1");
+    expect(after("clone,expand,defer-free:A,flush").operations.at(-1)!.effects).toContain("p2, p3: pp_ref_count is 1, the last holder, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1");
   });
 
   test.each<PresetName>(["v3-2021", "5.14", "6.1"])("%s sees no leak: a page whose pool is not told is lost to it, said so, exit 1", async (design) => {
@@ -231,13 +231,13 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["segment=5000", ["B is a segment of A", "C is a segment of A", "p2: refcount 1 → 3", "p3: refcount 1 → 2"]],
   ["copy,trim=200,copy:A,trim=40,coalesce:B.C", ["B: len 200 → 240, tail 472 → 512", "C is gone", "s2: the last reference: free"]],
   ["pskb-copy,pull:A=3504,pull:B=3504,free:A,pskb-copy,shift:B.C=10", ["B: len 5 496 → 5 506, data_len 5 496 → 5 506, truesize 9 848 → 9 858, frags 2 → 3", "C: len 5 496 → 5 486, data_len 5 496 → 5 486, truesize 6 392 → 6 382", "p2: refcount 2 → 3"]],
-  ["free", ["A is gone", "p1, p2, p3: pp_ref_count 1 → 0, and the one page reference is the pool's: into the ring of page_pool 3"]],
+  ["free", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3"]],
   ["clone,free-original", ["B: dataref 2 → 1", "A is gone"]],
   ["clone,copy,free-clone", ["A: dataref 2 → 1", "B is gone"]],
-  ["free-in-poll", ["A is gone", "p1, p2, p3: pp_ref_count 1 → 0, and the one page reference is the pool's: into the cache of page_pool 3", "p1, p2, p3: posted to the device again"]],
-  ["free-in-irq", ["A is gone", "p1, p2, p3: pp_ref_count 1 → 0, and the one page reference is the pool's: into the ring of page_pool 3"]],
+  ["free-in-poll", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the cache of page_pool 3", "p1, p2, p3: posted to the device again"]],
+  ["free-in-irq", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3"]],
   ["defer-free", ["A: waits for the CPU that built it"]],
-  ["defer-free,flush", ["A is gone", "p1, p2, p3: pp_ref_count 1 → 0, and the one page reference is the pool's: into the ring of page_pool 3"]],
+  ["defer-free,flush", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3"]],
 ];
 
 describe("operations", () => {

@@ -15,6 +15,7 @@ const ADD = 0x6a;
 const SUB = 0x6b;
 const LE_U = 0x4d;
 const END = 0x0b;
+
 /**
  * `copy(to, from, bytes)` within an imported memory, as a WebAssembly module: the only way from JavaScript to the machine's own memcpy without a view
  * per call. `vectors`: frames and headers of 32 to 128 bytes are moved by vector instructions, all loaded before any is stored, without

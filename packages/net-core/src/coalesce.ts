@@ -32,7 +32,7 @@ export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: S
     // Nobody else may have the head.
     if (frags >= MAX_SKB_FRAGS || !skbHeadFrag(from) || fromCloned) return false;
     delta = from.truesize - SKB_STRUCT_BYTES;
-    edit.skbFillNetmemDesc(to, toInfo.nrFrags, from.shinfo!.headPage!, from.data - from.shinfo!.headPage!.base, headlen);
+    edit.skbFillNetmemDesc(to, toInfo.nrFrags, fromInfo.headPage!, from.data - fromInfo.headPage!.base, headlen);
     result.stolen = true;
   } else {
     if (frags > MAX_SKB_FRAGS) return false;

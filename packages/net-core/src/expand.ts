@@ -12,7 +12,7 @@ import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
 
-/** Heads of this size are known by it when they are freed. @kernel SKB_SMALL_HEAD_HEADROOM */
+/** Heads of this size a kernel knows by it when they are freed, so that none may get or lose it. @kernel SKB_SMALL_HEAD_HEADROOM */
 const SMALL_HEAD_END: number = SKB_SMALL_HEAD_CACHE_SIZE - SKB_SHARED_INFO_BYTES;
 
 export interface EditParts {

@@ -224,7 +224,8 @@ export class GenericXdpPath implements GenericXdp {
 
 /** A slab's object lies in a page, too. */
 function headOf(skb: SkBuff): Netmem {
-  return skb.shinfo!.headPage ?? skb.shinfo!.headSlab!.slab;
+  const { headPage, headSlab } = skb.shinfo!;
+  return headPage ?? headSlab!.slab;
 }
 
 /** @kernel __skb_push */

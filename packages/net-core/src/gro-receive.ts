@@ -54,7 +54,7 @@ function mergeFrags(last: SkBuff, skb: SkBuff, edit: SkbEdits): number | null {
   const beyond = skb.gro.dataOffset - headlen;
   const headToo = beyond < 0 ? 1 : 0;
   if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skbHeadFrag(skb))) return null;
-  if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, skb.shinfo!.headPage!, skb.data + skb.gro.dataOffset - skb.shinfo!.headPage!.base, -beyond);
+  if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, from.headPage!, skb.data + skb.gro.dataOffset - from.headPage!.base, -beyond);
   for (let i = 0; i < from.nrFrags; i++) {
     const { netmem, offset, sizeBytes } = from.frags[i]!;
     // Headers that lie in the first frag stay out.

@@ -158,12 +158,13 @@ export class Segmentation {
       if (info.nrFrags >= MAX_SKB_FRAGS) return -EINVAL;
       const { owner } = cursor;
       const frag = cursor.frag < 0 ? null : owner.shinfo!.frags[cursor.frag]!;
-      const netmem = frag === null ? owner.shinfo!.headPage! : frag.netmem!;
+      const { headPage } = owner.shinfo!;
+      const netmem = frag === null ? headPage! : frag.netmem!;
       const size = frag === null ? skbHeadlen(owner) : frag.sizeBytes;
       const skip = Math.max(0, offset - cursor.pos);
       const end = Math.min(size, offset + len - cursor.pos);
       refs.ref(netmem);
-      edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - owner.shinfo!.headPage!.base : frag.offset) + skip, end - skip);
+      edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - headPage!.base : frag.offset) + skip, end - skip);
       // The next segment begins in this one.
       if (cursor.pos + size > offset + len) break;
       cursor.frag++;

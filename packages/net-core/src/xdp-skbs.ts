@@ -171,7 +171,7 @@ export class XdpConversions implements XdpSkbs {
     if (mem.type !== MEM_TYPE_PAGE_POOL) return;
     const { recycle } = this.#parts;
     const info = skb.shinfo!;
-    recycle.skbMarkForRecycle(skb, skb.shinfo!.headPage!, mem);
+    recycle.skbMarkForRecycle(skb, info.headPage!, mem);
     for (let i = 0; i < info.nrFrags; i++) recycle.storeMemInfo(info.frags[i]!.netmem!, mem);
   }
 

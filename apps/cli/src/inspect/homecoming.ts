@@ -91,7 +91,7 @@ export function changeOf(was: MemoryShown, is: MemoryShown, ppRecycle: boolean, 
 
 /** Where holders are counted, only the last of them looks at the page's references. */
 function lastHolder({ ppRefCount }: MemoryShown, holderCount: Snapshot["holderCount"]): string {
-  return holderCount === null || ppRefCount === null ? "" : `${holderCount} ${ppRefCount} → 0, and `;
+  return holderCount === null || ppRefCount === null ? "" : `${holderCount} is ${ppRefCount}, the last holder, and `;
 }
 
 function stillHeld(was: MemoryShown, is: MemoryShown, ppRecycle: boolean, holderCount: Snapshot["holderCount"]): string {

@@ -68,7 +68,7 @@ export function snapshotOf(stage: Stage): Snapshot {
 
 function skbShown(stage: Stage, { name, from, skb, holders }: NamedSkb, living: readonly NamedSkb[]): SkbShown {
   const info = skb.shinfo!;
-  const headMemory = skb.shinfo!.headPage ?? skb.shinfo!.headSlab!;
+  const headMemory = info.headPage ?? info.headSlab!;
   return {
     name, from,
     state: holders > 0 ? "held" : "deferred",
@@ -124,7 +124,7 @@ function holdersOf(memory: Memory, living: readonly NamedSkb[]): MemoryShown["ho
     if (seen.has(info)) continue;
     seen.add(info);
     const skbs = living.filter((other) => other.skb.shinfo === info).map((other) => other.name);
-    if (memory === skb.shinfo!.headSlab || (skb.shinfo!.headPage !== null && memory === skb.shinfo!.headPage.head)) holders.push({ skbs, as: "head" });
+    if (memory === info.headSlab || memory === info.headPage?.head) holders.push({ skbs, as: "head" });
     for (let i = 0; i < info.nrFrags; i++) {
       const { netmem } = info.frags[i]!;
       if (memory === (netmem!.isNetIov ? netmem! : netmem!.head)) holders.push({ skbs, as: `frag ${i}` });

@@ -22,7 +22,7 @@ export interface NamedSkb {
 
 const NR_PAGES = 8192;
 /** The device interrupts this CPU; the process that does the operations runs on another, unless asked otherwise. */
-export const NIC_CPU = 0;
+const NIC_CPU = 0;
 const LETTERS = 26;
 
 /** A machine that has received one packet, which is A, and what became of it. */
@@ -35,6 +35,7 @@ export class Stage {
   readonly #names = new Map<Memory, string>();
   readonly #frame: WireFrame;
   readonly #nic: ReturnType<Machine["attach"]>["nic"];
+  /** Called where a poll has done what it was asked to, and has not refilled its ring yet. */
   look: (() => void) | null = null;
   /** Called in the poll for the next packet. */
   #received: ((skb: SkBuff) => void) | null = null;
@@ -74,7 +75,7 @@ export class Stage {
     return named;
   }
 
-  /** A is p1's, p2's, … or s1's packet: names in order of appearance, and they stay. */
+  /** p1, p2, … for pages, s1, … for objects of a slab, n1, … for net_iovs: in order of appearance, and they stay. */
   memoryName(memory: Memory): string {
     const known = this.#names.get(memory);
     if (known !== undefined) return known;
@@ -136,7 +137,7 @@ export class Stage {
 export function memoryOf(skb: SkBuff): Memory[] {
   const info = skb.shinfo!;
   const frags = info.frags.slice(0, info.nrFrags).map(({ netmem }) => netmemCompoundHead(netmem!));
-  const head = skb.shinfo!.headPage === null ? skb.shinfo!.headSlab! : netmemCompoundHead(skb.shinfo!.headPage);
+  const head = info.headPage === null ? info.headSlab! : netmemCompoundHead(info.headPage);
   return [...new Set<Memory>([head, ...frags])];
 }
 

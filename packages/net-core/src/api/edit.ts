@@ -61,7 +61,7 @@ export interface SkbPullTrim {
   readonly pskbTrim: (skb: SkBuff, len: number) => number;
   /** Everything into the head, if there is room for it and nobody shares it; `truesize` is then that of the head alone. The skb stays the caller's. @kernel skb_condense */
   readonly skbCondense: (skb: SkBuff) => void;
-  /** All of the packet in its head, its fragments freed; the skb stays the caller's. 0, -ENOMEM or -EFAULT, the skb then unchanged. @kernel skb_linearize */
+  /** All of the packet in its head, its fragments freed; the skb stays the caller's. 0, -ENOMEM or -EFAULT: its bytes are then as they were, in a larger head perhaps. @kernel skb_linearize */
   readonly skbLinearize: (skb: SkBuff) => number;
 }
 

@@ -20,8 +20,8 @@ export interface SegmentFeatures {
 export interface SkbMerge {
   /**
    * `from`'s bytes at the end of `to`: true, and the caller disposes of `from` by `kfreeSkbPartial`; `result` says how. False: both are as they were. In this order
-   * it refuses a `to` whose data is shared; different recycle bits; one of them unreadable; (copies, if the bytes fit behind `to`'s tail); a frag list; somebody
-   * else's memory; more frags than fit; a head that cannot become a frag; from 5.18 to 6.7 shared frags of a recycling `from`.
+   * it refuses a `to` whose data is shared; different recycle bits; one of them unreadable; from 5.18 to 6.7 shared data of a recycling `from`; (copies, if the bytes fit behind `to`'s tail); a frag list; somebody
+   * else's memory; more frags than fit; a head that cannot become a frag.
    * Of those the owners count one more holder each since 6.8. Consumes what `from` gives up.
    * @kernel skb_try_coalesce (net/core/skbuff.c)
    */

@@ -6,7 +6,7 @@ import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, type UbufInfo } from ".
 export const SKB_STRUCT_BYTES = 256;
 /**
  * Objects of the small-head cache: 320 bytes, what a TCP header and the lower layers ask for, and the shared info. No kmalloc
- * bucket has this size, so a free can tell by it. It hangs on the configuration: 576 and 704 are seen, too.
+ * bucket has this size, by which a kernel's free knows one; here the object knows its cache. It hangs on the configuration: 576 and 704 are seen, too.
  * @kernel SKB_SMALL_HEAD_CACHE_SIZE (net/core/skbuff.c), 6.3
  */
 export const SKB_SMALL_HEAD_CACHE_SIZE = 640;
@@ -94,7 +94,7 @@ export const SKB_GSO_UDP_L4: number = 1 << 17;
 /** The frag list's members are whole packets. */
 export const SKB_GSO_FRAGLIST: number = 1 << 18;
 
-/** What `groFree` says of an skb that was merged: its struct and head go; or its struct alone, the head is a frag now. */
+/** What `gro.free` says of an skb that was merged: its struct and head go; or its struct alone, the head is a frag now. */
 export const NAPI_GRO_FREE = 1;
 export const NAPI_GRO_FREE_STOLEN_HEAD = 2;
 
@@ -177,7 +177,7 @@ export class SkBuff {
   unreadable: boolean;
   /** CPU that built it. */
   allocCpu: number;
-  /** Offsets in `region`, −1 while unset. */
+  /** Offsets as those above, −1 while unset. */
   macHeader: number;
   networkHeader: number;
   transportHeader: number;

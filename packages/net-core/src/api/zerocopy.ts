@@ -97,6 +97,6 @@ export interface SkbZerocopy {
   readonly skbZerocopy: (to: SkBuff, from: SkBuff, lenBytes: number, hlenBytes: number) => number;
   /** Up to `maxBytes` of pages appended as frags, a reference each; bytes taken, or -EMSGSIZE (no room), -EIO (a slab's page, report `splice-slab-page`). The skb stays the caller's. @kernel skb_splice_from_iter */
   readonly skbSpliceFromIter: (skb: SkBuff, iter: SpliceIter, maxBytes: number) => number;
-  /** A socket's side of MSG_ZEROCOPY. `optmemBytes`: what may wait; each call takes 1. */
+  /** A socket's side of MSG_ZEROCOPY. `optmemCalls`: what may wait; each call takes 1. */
   readonly openZerocopySocket: (optmemCalls: number) => ZerocopySocket;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { PAGE_PFMEMALLOC_BIT } from "@netmem/mm/api";
+import { PAGE_PFMEMALLOC_BIT, netmemPfnTrace } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
 import { PRESET_NAMES } from "@netmem/machine";
 import { refs } from "../rig.ts";
@@ -163,3 +163,52 @@ describe.each(PRESET_NAMES)("%s: pages of one skb that belong to different owner
     expect(device.pool.inflight()).toBe(device.pool.ringCount() + device.pool.cacheCount);
   });
 });
+
+describe("skb_release_data, and what comes before", () => {
+  test("frags go home first, in their order, then the frag list, its members as any packet, then the head", () => {
+    const bench = new SkbBench("6.18");
+    const pool = bench.rig.createPool();
+    const skb = bench.pooled(pool);
+    const frags = [bench.addPoolFrag(skb, pool), bench.addPoolFrag(skb, pool)];
+    const members = [bench.pooled(pool), bench.pooled(pool)];
+    const memberFrag = bench.addPoolFrag(members[0]!, pool);
+    chain(skb, members);
+    const heads = [skb, ...members].map(({ shinfo }) => shinfo!.headPage!);
+    bench.free(skb);
+    expect(pool.pool.ringItems().map(netmemPfnTrace)).toEqual([...frags, memberFrag, heads[1]!, heads[2]!, heads[0]!].map(netmemPfnTrace));
+  });
+
+  test("the socket is told before anything is let go of, and the user while the packet still has his pages", () => {
+    const bench = new SkbBench("6.18");
+    const seen: (readonly unknown[])[] = [];
+    const user = bench.userBuffer();
+    const { skb, pages } = bench.userPacket(user, 2);
+    const member = bench.skb(10);
+    chain(skb, [member]);
+    const head = skb.shinfo!.headSlab!;
+    const look = (who: string): void => void seen.push([who, user.told.length, ...pages.map(({ refcount }) => refcount), member.free, head.inUse]);
+    const { complete } = user.uarg.ops;
+    const uarg = bench.net.zerocopy.createUbufInfo({ complete: (of, info, success) => {
+      look("user");
+      complete(of, user.uarg, success);
+      info.refcnt--;
+    } }, user.uarg.flags);
+    skb.shinfo!.uarg = uarg;
+    skb.destructor = { destruct: () => look("socket") };
+    member.destructor = { destruct: () => look("member's socket") };
+    bench.free(skb);
+    look("nobody");
+    expect(seen).toEqual([["socket", 0, 2, 2, false, true], ["user", 0, 2, 2, false, true], ["member's socket", 1, 1, 1, false, true], ["nobody", 1, 1, 1, true, false]]);
+  });
+});
+
+/** Members of its frag list, as reassembly leaves them. */
+function chain(skb: SkBuff, members: readonly SkBuff[]): void {
+  skb.shinfo!.fragList = members[0]!;
+  for (const [i, member] of members.entries()) {
+    member.next = members[i + 1] ?? null;
+    skb.len += member.len;
+    skb.dataLen += member.len;
+    skb.truesize += member.truesize;
+  }
+}
