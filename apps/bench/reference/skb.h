@@ -8,24 +8,26 @@ struct shared_info {
   uint32_t nr_frags, flags, gso_size, gso_segs, gso_type, meta_len, dataref;
   struct skb *frag_list;
   void *uarg;
+  struct page *head_page;
+  void *head_slab;
+  uint32_t mem_type, mem_id;
   struct shared_info *next;
   struct frag frags[MAX_FRAGS];
 };
 
 struct skb {
   struct skb *next;
-  uint32_t id, users, len, data_len, truesize, hdr_len, fclone, fclone_ref, protocol, rx_queue, mem_type, mem_id;
+  uint32_t id, users, len, data_len, truesize, hdr_len, fclone, fclone_ref, protocol, rx_queue;
   uint8_t *head, *data, *tail, *end;
   struct shared_info *shinfo;
-  struct page *head_page;
-  void *head_slab, *dev, *destructor;
+  void *dev, *destructor;
   struct skb *companion;
   int alloc_cpu;
   int64_t mac, network, transport;
-  bool head_frag, cloned, nohdr, pp_recycle, pfmemalloc, unreadable, redirected, free;
+  bool cloned, nohdr, pp_recycle, pfmemalloc, unreadable, redirected, free;
 };
 
-static struct { struct skb *slab[4096]; int slab_count; struct skb *napi[NAPI_CACHE]; int napi_count; struct shared_info *infos; long live, allocs, clones, bulk_frees; } structs;
+static struct { struct skb *slab, *napi; int napi_count; struct shared_info *infos; long allocs, clones; } structs;
 static uint8_t wire[WIRE_FRAMES * WIRE_STRIDE];
 static int32_t descriptors[RX_RING];
 static uint32_t frame_bytes;
@@ -34,39 +36,44 @@ static bool fail_structs;
 
 static struct skb *struct_out(struct skb *skb) {
   skb->free = false;
-  structs.live++;
+  skb->next = NULL;
   skb->id = ++structs.allocs & 0x7fffffff;
   return skb;
 }
 
 static struct skb *take_skb(void) {
-  if (!structs.slab_count) abort();
-  return struct_out(structs.slab[--structs.slab_count]);
+  struct skb *skb = structs.slab;
+  if (!skb) abort();
+  structs.slab = skb->next;
+  return struct_out(skb);
 }
 
 static struct skb *take_napi_skb(void) {
-  if (!structs.napi_count) while (structs.napi_count < NAPI_BULK) structs.napi[structs.napi_count++] = structs.slab[--structs.slab_count];
-  return struct_out(structs.napi[--structs.napi_count]);
+  if (!structs.napi_count) {
+    struct skb *last = structs.napi = structs.slab;
+    for (structs.napi_count = 1; structs.napi_count < NAPI_BULK; structs.napi_count++) last = last->next;
+    structs.slab = last->next;
+    last->next = NULL;
+  }
+  struct skb *skb = structs.napi;
+  structs.napi = skb->next;
+  structs.napi_count--;
+  return struct_out(skb);
 }
 
 static void put_skb(struct skb *skb) {
   skb->free = true;
-  skb->next = NULL;
   skb->shinfo = NULL;
-  skb->head_page = NULL;
-  skb->head_slab = NULL;
-  skb->destructor = NULL;
-  structs.live--;
   if (skb->fclone) abort();
-  structs.slab[structs.slab_count++] = skb;
+  skb->next = structs.slab;
+  structs.slab = skb;
 }
 
 static struct shared_info *take_info(void) {
   struct shared_info *info = structs.infos;
   if (!info) abort();
   structs.infos = info->next;
-  info->nr_frags = info->flags = info->gso_size = info->gso_segs = info->gso_type = info->meta_len = 0;
-  info->frag_list = NULL;
+  info->flags = info->gso_size = info->gso_segs = info->gso_type = info->meta_len = 0;
   info->dataref = 1;
   return info;
 }
@@ -82,16 +89,17 @@ static __attribute__((noinline)) struct skb *napi_build_skb(struct page *page, u
   skb->end = base + size;
   skb->len = skb->data_len = 0;
   skb->truesize = size + SKB_STRUCT + SHARED_INFO;
-  skb->shinfo = take_info();
+  struct shared_info *info = skb->shinfo = take_info();
+  info->mem_type = info->mem_id = 0;
+  info->head_page = page;
+  info->head_slab = NULL;
   skb->cloned = skb->nohdr = skb->pp_recycle = skb->unreadable = skb->redirected = false;
   skb->hdr_len = 0;
   skb->alloc_cpu = context.cpu;
   skb->mac = skb->network = skb->transport = -1;
   skb->protocol = 0;
   skb->dev = NULL;
-  skb->rx_queue = skb->mem_type = skb->mem_id = 0;
-  skb->head_page = page;
-  skb->head_frag = true;
+  skb->rx_queue = 0;
   skb->pfmemalloc = (page->pp_magic & PFMEMALLOC) != 0;
   return skb;
 }
@@ -126,9 +134,6 @@ static __attribute__((noinline)) struct skb *skb_clone(struct skb *skb) {
   clone->data_len = skb->data_len;
   clone->truesize = skb->truesize;
   clone->shinfo = skb->shinfo;
-  clone->head_page = skb->head_page;
-  clone->head_slab = skb->head_slab;
-  clone->head_frag = skb->head_frag;
   clone->cloned = true;
   clone->hdr_len = skb->nohdr ? (uint32_t)(skb->data - skb->head) : skb->hdr_len;
   clone->nohdr = false;
@@ -143,8 +148,6 @@ static __attribute__((noinline)) struct skb *skb_clone(struct skb *skb) {
   clone->dev = skb->dev;
   clone->rx_queue = skb->rx_queue;
   clone->redirected = skb->redirected;
-  clone->mem_type = skb->mem_type;
-  clone->mem_id = skb->mem_id;
   skb->cloned = true;
   skb->shinfo->dataref++;
   structs.clones++;
@@ -166,12 +169,8 @@ static void release_data(struct skb *skb) {
       return;
     }
   }
-  if (info->flags & ZEROCOPY_ENABLE) abort();
-  if (!(info->flags & MANAGED)) for (uint32_t i = 0; i < info->nr_frags; i++) netmem_unref(skb, info->frags[i].page);
-  if (info->frag_list) abort();
-  info->nr_frags = 0;
-  info->frag_list = NULL;
-  if (skb->head_frag) netmem_unref(skb, skb->head_page);
+  if (info->flags || info->nr_frags || info->frag_list) abort();
+  if (info->head_page) netmem_unref(skb, info->head_page);
   else abort();
   skb->pp_recycle = false;
   info->uarg = NULL;
@@ -202,8 +201,8 @@ static void skb_receive(void) {
   posted[at] = pool_alloc(pool);
   descriptors[at] = 0;
   struct skb *skb = napi_build_skb(page, 4096, 0);
-  skb->mem_type = queue.mem.type;
-  skb->mem_id = queue.mem.id;
+  skb->shinfo->mem_type = queue.mem.type;
+  skb->shinfo->mem_id = queue.mem.id;
   skb->pp_recycle = true;
   skb->data += PAD;
   skb->tail += PAD;
@@ -221,7 +220,8 @@ static void skb_set_up(uint32_t bytes) {
   frame_bytes = bytes;
   for (int i = 0; i < 256; i++) {
     skbs[i].free = true;
-    structs.slab[structs.slab_count++] = &skbs[i];
+    skbs[i].next = structs.slab;
+    structs.slab = &skbs[i];
   }
   for (int i = 0; i < 64; i++) {
     infos[i].next = structs.infos;

@@ -1,7 +1,7 @@
 import { createKernel } from "@netmem/kernel";
 import { UsageError } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
-import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
+import { createNetCore } from "@netmem/net-core";
 import { createPagePools, createSystemPools } from "@netmem/page-pool";
 import type { PagePool } from "@netmem/page-pool/api";
 import { createXdp } from "@netmem/xdp";
@@ -58,17 +58,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
     mm,
     xdp,
     systemPages: systemPools.map((pool) => pagePools.createFragSource(pool, memInfoOf(xdp.structs.createMemInfo(), pool))),
-    rules: {
-      ...NET_CORE_RULES_6_18,
-      releaseClearsRecycle: preset.releaseClearsRecycle,
-      expandKeepsRecycle: preset.sharedRelease === "last-reference",
-      defersFrees: preset.defersFrees,
-      smallHeads: preset.smallHeads,
-      framesRecycle: preset.framesRecycle,
-      allocatesSmallHeads: preset.allocatesSmallHeads,
-      undeferredInSoftirq: preset.undeferredInSoftirq,
-      clonedCoalesce: preset.clonedCoalesce,
-    },
+    rules: { ...preset.skb, expandKeepsRecycle: preset.sharedRelease === "last-reference" },
     packetCostNs,
     probe: probes?.skb ?? null,
   });

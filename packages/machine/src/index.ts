@@ -1,4 +1,5 @@
 export { createMachine } from "./boot.ts";
+export type { DateOptions } from "./dates.ts";
 export { DMA_KIND_NAMES, dmaKind, type DmaKind, type DmaKindName } from "./dma-kinds.ts";
 export { Machine, type Device, type DeviceOptions, type MachineParts } from "./machine.ts";
 export { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";

@@ -4,6 +4,7 @@ import { PP_SIGNATURE, PP_SIGNATURE_V3, type PayloadBacking } from "@netmem/mm/a
 import type { PagePoolRules } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
+import { resolveDates, type DateOptions } from "./dates.ts";
 import { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";
 
 export interface MachineOptions {
@@ -12,6 +13,8 @@ export interface MachineOptions {
   /** Overrides of the preset. */
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
+  /** Single behaviours of another kernel than the preset's. */
+  readonly dates?: DateOptions;
   /** A kernel with PREEMPT_RT: page_pool then takes no put for its consumer's that does not say so. Default false. */
   readonly preemptRt?: boolean;
   /** Default 2. */
@@ -37,7 +40,7 @@ export interface MachineOptions {
 }
 
 /** The preset with its overrides; names the option that does not exist. */
-export function resolvePreset(options: Pick<MachineOptions, "preset" | "returnPath" | "sharedRelease">): Preset {
+export function resolvePreset(options: Pick<MachineOptions, "preset" | "returnPath" | "sharedRelease" | "dates">): Preset {
   const name = options.preset ?? DEFAULT_PRESET;
   if (!PRESET_NAMES.includes(name)) throw new UsageError("machine", "preset", name, `choose ${PRESET_NAMES.join(", ")}`);
   const preset: Preset = PRESETS[name];
@@ -45,7 +48,7 @@ export function resolvePreset(options: Pick<MachineOptions, "preset" | "returnPa
   const sharedRelease = options.sharedRelease ?? preset.sharedRelease;
   if (!RETURN_PATHS.includes(returnPath)) throw new UsageError("machine", "returnPath", returnPath, `choose ${RETURN_PATHS.join(", ")}`);
   if (!SHARED_RELEASES.includes(sharedRelease)) throw new UsageError("machine", "sharedRelease", sharedRelease, `choose ${SHARED_RELEASES.join(", ")}`);
-  return { ...preset, returnPath, sharedRelease };
+  return { ...preset, returnPath, sharedRelease, ...resolveDates(preset, options.dates ?? {}) };
 }
 
 /** What the pools of a machine of this preset go by. */

@@ -1,7 +1,7 @@
 import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
 import { XDP_DATES_6_18, type XdpDates } from "@netmem/xdp";
 import { XDP_METALEN_MAX, XDP_METALEN_MAX_OLD, type ReturnPathName } from "@netmem/xdp/api";
-import type { ClonedCoalesce } from "@netmem/net-core";
+import { SKB_DATES_6_18, type SkbDates } from "@netmem/net-core";
 import { PAGE_POOL_DATES_6_18, type PagePoolDates } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 
@@ -20,24 +20,12 @@ export interface Preset {
   readonly signature: "v3" | "exact" | "masked";
   /** 5.14 writes the pool pointer when the driver marks the page; from 5.15 the pool does when it allocates. */
   readonly stampsOwnerAtMark: boolean;
-  /** From 5.14 (2cc3aeb5eccc): letting go of shared data clears the skb's recycle bit. */
-  readonly releaseClearsRecycle: boolean;
-  /** From 5.19: packets read on another CPU are freed where they were built. */
-  readonly defersFrees: boolean;
-  /** From 6.3 (bf9f1baa279f): small skb heads come from a cache of their own. */
-  readonly smallHeads: boolean;
-  /** From 6.14 (14ad6ed30a10): what drivers ask for is cut from a slab up to a small head's size; before, up to 1024 bytes. */
-  readonly allocatesSmallHeads: boolean;
-  /** From 6.10: a packet that is not deferred is freed with softirqs off. */
-  readonly undeferredInSoftirq: boolean;
-  /** What coalescing does about fragments that others share: refused from 5.18 (1effe8ca4e34), counted from 6.8. */
-  readonly clonedCoalesce: ClonedCoalesce;
+  /** Packets; each rule says from when it holds. */
+  readonly skb: SkbDates;
   /** Page allocator, fragments and DMA; each rule says from when it holds. */
   readonly mm: MmRules;
   /** page_pool; each rule says from when it holds. */
   readonly pagePool: PagePoolDates;
-  /** From 6.4 (9c94bbf9a87b): a pool's page stays the pool's when its frame becomes an skb. */
-  readonly framesRecycle: boolean;
   /** XDP; each rule says from when it holds. */
   readonly xdp: XdpDates;
 }
@@ -48,12 +36,27 @@ const STOCK: Preset = {
   recyclesSkbPages: false,
   signature: "v3",
   stampsOwnerAtMark: true,
-  releaseClearsRecycle: false,
-  defersFrees: false,
-  smallHeads: false,
-  allocatesSmallHeads: false,
-  undeferredInSoftirq: false,
-  clonedCoalesce: "page-ref",
+  skb: {
+    releaseClearsRecycle: false,
+    smallHeads: false,
+    smallHeadsByEnd: false,
+    allocatesSmallHeads: false,
+    napiCutsQuarters: false,
+    defersFrees: false,
+    deferLists: "cpu",
+    skbDeferMax: 64,
+    framesRecycle: false,
+    clonedCoalesce: "page-ref",
+    fragRefsCountHolders: false,
+    napiSkbCacheSize: 64,
+    napiSkbCacheBulk: 16,
+    napiSkbCacheFrees: 32,
+    napiConsumeDefers: false,
+    deferSkipsZcopy: false,
+    undeferredInSoftirq: false,
+    groRefusesZcopy: false,
+    trimClearsUnreadable: false,
+  },
   mm: {
     checksPoolSignature: false,
     pcpAutoTunes: false,
@@ -79,7 +82,6 @@ const STOCK: Preset = {
     dmaIndexBits: 0,
     clampsRing: false,
   },
-  framesRecycle: false,
   xdp: {
     framesFollowPointer: false,
     metalenMax: XDP_METALEN_MAX_OLD,
@@ -100,7 +102,7 @@ const V5_14: Preset = {
   ...V3_2021,
   returnPath: "pool-pointer",
   signature: "exact",
-  releaseClearsRecycle: true,
+  skb: { ...V3_2021.skb, releaseClearsRecycle: true },
   pagePool: { ...V3_2021.pagePool, allocatesInBulk: true },
   xdp: { ...V3_2021.xdp, hasBroadcast: true, devmapRunsAtFlush: true },
 };
@@ -109,8 +111,8 @@ const V6_1: Preset = {
   ...V5_14,
   signature: "masked",
   stampsOwnerAtMark: false,
-  defersFrees: true,
-  clonedCoalesce: "refused",
+  // The one of the stable trees since April 2023.
+  skb: { ...V5_14.skb, defersFrees: true, clonedCoalesce: "refused", napiCutsQuarters: true },
   pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
   xdp: { ...V5_14.xdp, hasMultiBuffer: true },
 };
@@ -118,9 +120,7 @@ const V6_1: Preset = {
 const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
-  smallHeads: true,
-  clonedCoalesce: "pp-ref",
-  framesRecycle: true,
+  skb: { ...V6_1.skb, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true },
   xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },
@@ -132,15 +132,9 @@ const V6_18: Preset = {
   recyclesSkbPages: true,
   signature: "masked",
   stampsOwnerAtMark: false,
-  releaseClearsRecycle: true,
-  defersFrees: true,
-  smallHeads: true,
-  allocatesSmallHeads: true,
-  undeferredInSoftirq: true,
-  clonedCoalesce: "pp-ref",
+  skb: SKB_DATES_6_18,
   mm: MM_RULES_6_18,
   pagePool: PAGE_POOL_DATES_6_18,
-  framesRecycle: true,
   xdp: XDP_DATES_6_18,
 };
 

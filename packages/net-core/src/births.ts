@@ -9,6 +9,7 @@ import {
   type SkBuff, type SkbAlloc, type SkbSharedInfo, type SkbStats,
 } from "./api/index.ts";
 import type { SkbHeads } from "./heads.ts";
+import { QUARTER_BYTES, QuarterFrags } from "./quarter-frags.ts";
 import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
@@ -40,12 +41,14 @@ export class SkbBirths implements SkbAlloc {
   private readonly frags: PageFrags;
   protected readonly context: ExecutionContext;
   private readonly failStructs: FaultGate;
-  private readonly reports: ReportSink;
+  protected readonly reports: ReportSink;
   /** Up to this, what a driver asks for is cut from a slab, not from a page. */
   private readonly smallBytes: number;
   /** By CPU: of softirqs and processes, and of hardirqs. @kernel napi_alloc_cache.page, netdev_alloc_cache */
   private readonly softirqFrags: PageFragCache[] = [];
   private readonly hardirqFrags: PageFragCache[] = [];
+  /** By CPU; none but in kernels that cut a poll's small heads from pages. @kernel napi_alloc_cache.page_small */
+  private readonly quarters: QuarterFrags[] = [];
   private memallocSocks = 0;
 
   constructor(parts: BirthParts) {
@@ -62,6 +65,7 @@ export class SkbBirths implements SkbAlloc {
     for (let cpu = 0; cpu < parts.nrCpus; cpu++) {
       this.softirqFrags.push(parts.frags.createCache());
       this.hardirqFrags.push(parts.frags.createCache());
+      if (parts.rules.napiCutsQuarters) this.quarters.push(new QuarterFrags(parts.pages));
     }
   }
 
@@ -89,7 +93,7 @@ export class SkbBirths implements SkbAlloc {
   }
 
   slabBuildSkb(object: SlabObject): SkBuff | null {
-    return this.structsFail() ? null : this.aroundObject(this.cache.takeSkb(), object);
+    return this.structsFail() ? null : this.aroundObject(this.cache.takeSkb(), object, false);
   }
 
   allocSkb(sizeBytes: number, gfp: number): SkBuff | null {
@@ -101,15 +105,14 @@ export class SkbBirths implements SkbAlloc {
   }
 
   allocSkbOnNode(sizeBytes: number, gfp: number, flags: number, node: number): SkBuff | null {
-    const mayDig = this.memallocSocks > 0 && (flags & SKB_ALLOC_RX) !== 0;
     if (this.structsFail()) return null;
-    const object = this.heads.reserve(sizeBytes, mayDig ? gfp | __GFP_MEMALLOC : gfp, node);
+    const object = this.heads.reserve(sizeBytes, (flags & SKB_ALLOC_RX) !== 0 ? this.reserveGfp(gfp) : gfp, node);
     if (object === null) return null;
     const local = node === NUMA_NO_NODE || node === this.context.node;
     const skb = (flags & SKB_ALLOC_FCLONE) !== 0 ? this.cache.takeFclone()
       : (flags & SKB_ALLOC_NAPI) !== 0 && local ? this.cache.takeNapiSkb()
       : this.cache.takeSkb();
-    return this.aroundObject(skb, object);
+    return this.aroundObject(skb, object, this.heads.ofReserves);
   }
 
   netdevAllocSkb(dev: NetDevice | null, sizeBytes: number, gfp: number): SkBuff | null {
@@ -168,14 +171,14 @@ export class SkbBirths implements SkbAlloc {
   }
 
   protected aroundPage(skb: SkBuff, page: Page, offset: number, fragSizeBytes: number): SkBuff {
-    const info = this.around(skb, page.base + offset, fragSizeBytes, pageIsPfmemalloc(page));
+    const info = this.around(skb, page.base + offset, fragSizeBytes, pageIsPfmemalloc(page.head));
     info.headPage = page;
     info.headSlab = null;
     return skb;
   }
 
-  private aroundObject(skb: SkBuff, object: SlabObject): SkBuff {
-    const info = this.around(skb, object.base, object.sizeBytes, object.pfmemalloc);
+  private aroundObject(skb: SkBuff, object: SlabObject, pfmemalloc: boolean): SkBuff {
+    const info = this.around(skb, object.base, object.sizeBytes, pfmemalloc);
     info.headPage = null;
     info.headSlab = object;
     return skb;
@@ -184,7 +187,8 @@ export class SkbBirths implements SkbAlloc {
   /** @kernel __netdev_alloc_skb, napi_alloc_skb */
   private allocForDriver(dev: NetDevice | null, sizeBytes: number, padBytes: number, gfp: number, flags: number): SkBuff | null {
     const bytes = sizeBytes + padBytes;
-    const skb = bytes <= this.smallBytes || bytes > PAGE_SIZE - SKB_SHARED_INFO_BYTES || (gfp & (__GFP_DIRECT_RECLAIM | GFP_DMA)) !== 0
+    const small = (flags & SKB_ALLOC_NAPI) !== 0 && this.quarters.length > 0 && bytes <= QUARTER_BYTES - SKB_SHARED_INFO_BYTES;
+    const skb = small ? this.cutQuarter(gfp) : bytes <= this.smallBytes || bytes > PAGE_SIZE - SKB_SHARED_INFO_BYTES || (gfp & (__GFP_DIRECT_RECLAIM | GFP_DMA)) !== 0
       ? this.allocSkbOnNode(bytes, gfp, flags, NUMA_NO_NODE)
       : this.cutFromPage(skbDataAlign(bytes) + SKB_SHARED_INFO_BYTES, gfp, (flags & SKB_ALLOC_NAPI) !== 0);
     if (skb === null) return null;
@@ -194,10 +198,27 @@ export class SkbBirths implements SkbAlloc {
     return skb;
   }
 
+  /** @kernel page_frag_alloc_1k */
+  private cutQuarter(gfp: number): SkBuff | null {
+    const quarters = this.quarters[this.context.cpu]!;
+    const page = quarters.cut(this.reserveGfp(gfp));
+    if (page === null) return null;
+    if (this.structsFail()) {
+      this.frags.pageFragFree(page);
+      return null;
+    }
+    return this.aroundPage(this.cache.takeNapiSkb(), page, quarters.offset, QUARTER_BYTES);
+  }
+
+  /** While the system swaps through a socket, received packets may dig into the reserves. @kernel sk_memalloc_socks */
+  private reserveGfp(gfp: number): number {
+    return this.memallocSocks > 0 ? gfp | __GFP_MEMALLOC : gfp;
+  }
+
   private cutFromPage(bytes: number, gfp: number, inNapi: boolean): SkBuff | null {
     const { cpu } = this.context;
     const cache = (inHardirq(this.context) ? this.hardirqFrags : this.softirqFrags)[cpu]!;
-    const offset = this.frags.pageFragAllocAlign(cache, bytes, this.memallocSocks > 0 ? gfp | __GFP_MEMALLOC : gfp, 1);
+    const offset = this.frags.pageFragAllocAlign(cache, bytes, this.reserveGfp(gfp), 1);
     if (offset < 0) return null;
     const page = cache.page!;
     if (this.structsFail()) {

@@ -41,10 +41,15 @@ export class SkbBoundary implements SkbBounds {
   }
 
   skbPull(skb: SkBuff, bytes: number): boolean {
-    if (bytes > skb.len - skb.dataLen) return false;
+    if (bytes > skb.len - skb.dataLen) return this.pullTooFar(skb, bytes);
     skb.data += bytes;
     skb.len -= bytes;
     return true;
+  }
+
+  private pullTooFar(skb: SkBuff, bytes: number): boolean {
+    if (bytes <= skb.len) this.reports.report("skb-pull-past-head", "bug", skbName(skb), skbOwner(skb), `skb_pull of ${bytes} bytes, ${skbHeadlen(skb)} of them in the head: pskb_pull moves them there`);
+    return false;
   }
 
   skbAddRxFrag(skb: SkBuff, netmem: Netmem, offset: number, sizeBytes: number, truesizeBytes: number): void {
@@ -63,7 +68,7 @@ export class SkbBoundary implements SkbBounds {
     frag.offset = offset;
     frag.sizeBytes = sizeBytes;
     if (netmem.isNetIov) skb.unreadable = true;
-    else if (pageIsPfmemalloc(netmem)) skb.pfmemalloc = true;
+    else if (pageIsPfmemalloc(netmem.head)) skb.pfmemalloc = true;
   }
 
   ethTypeTrans(skb: SkBuff): number {

@@ -12,8 +12,7 @@ export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: S
   result.deltaTruesize = 0;
   const { len } = from;
   const fromCloned = skbCloned(from);
-  if (skbCloned(to) || to.ppRecycle !== from.ppRecycle || to.unreadable !== from.unreadable) return false;
-  if (clonedRule === "refused" && from.ppRecycle && fromCloned) return false;
+  if (skbCloned(to) || !maySharePages(to, from, fromCloned, clonedRule) || to.unreadable !== from.unreadable) return false;
   if (len <= skbTailroom(to) && !from.unreadable) {
     if (len > 0) {
       const at = to.tail;
@@ -50,4 +49,13 @@ export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: S
   to.dataLen += len;
   result.deltaTruesize = delta;
   return true;
+}
+
+/** Whether frags of both may be in one packet, whose one bit says how they are released. */
+function maySharePages(to: SkBuff, from: SkBuff, fromCloned: boolean, clonedRule: ClonedCoalesce): boolean {
+  switch (clonedRule) {
+    case "into-plain": return to.ppRecycle === (from.ppRecycle && !fromCloned);
+    case "refused": return to.ppRecycle === from.ppRecycle && !(from.ppRecycle && fromCloned);
+    default: return to.ppRecycle === from.ppRecycle;
+  }
 }

@@ -1,53 +1,72 @@
 import { NET_RX_SOFTIRQ, type Kernel } from "@netmem/kernel/api";
 import type { SkBuff } from "./api/index.ts";
+import type { SkbDates } from "./rules.ts";
+
+/** @kernel struct skb_defer_node (include/net/hotdata.h), softnet_data.defer_list */
+class DeferList {
+  first: SkBuff | null = null;
+  /** Since it was flushed. */
+  count = 0;
+}
 
 /**
  * Packets that were read on one CPU and wait to be freed on the one that built them, where their pages can go straight
  * back to the pool's cache. A quiet CPU keeps them: to somebody who counts pages that looks like a leak.
- * @kernel skb_attempt_defer_free, skb_defer_free_flush (net/core/skbuff.c, net/core/dev.c)
+ * @kernel skb_attempt_defer_free (net/core/skbuff.c), skb_defer_free_flush (net/core/dev.c)
  */
 export class DeferredFree {
   readonly #kernel: Kernel;
   readonly #max: number;
-  readonly #lists: (SkBuff | null)[] = [];
-  readonly #counts: number[] = [];
+  /** A list for each node of those who free, or one for all. */
+  readonly #perNode: boolean;
+  readonly #nodes: number;
+  /** By CPU, then node. */
+  readonly #lists: DeferList[] = [];
 
-  constructor(kernel: Kernel, max: number) {
+  constructor(kernel: Kernel, rules: Pick<SkbDates, "deferLists" | "skbDeferMax">) {
     this.#kernel = kernel;
-    this.#max = max;
-    for (let i = 0; i < kernel.nrCpus; i++) {
-      this.#lists.push(null);
-      this.#counts.push(0);
-    }
+    this.#max = rules.skbDeferMax;
+    this.#perNode = rules.deferLists === "node";
+    this.#nodes = this.#perNode ? Math.max(...kernel.cpuNodes) + 1 : 1;
+    for (let i = 0; i < kernel.nrCpus * this.#nodes; i++) this.#lists.push(new DeferList());
   }
 
   /** False: the caller frees it here. */
   add(skb: SkBuff): boolean {
+    const { context, softirqs } = this.#kernel;
     const cpu = skb.allocCpu;
-    if (cpu === this.#kernel.context.cpu || this.#counts[cpu]! >= this.#max) return false;
-    skb.next = this.#lists[cpu]!;
-    this.#lists[cpu] = skb;
-    const waiting = ++this.#counts[cpu]!;
-    // Half full: do not wait for traffic to wake that CPU.
-    if (waiting === this.#max >> 1) this.#kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
+    if (cpu === context.cpu) return false;
+    const list = this.#lists[cpu * this.#nodes + (this.#perNode ? context.node : 0)]!;
+    const before = list.count;
+    const full = this.#perNode ? before + 1 >= this.#max : before >= this.#max;
+    // Without a lock those that are turned away are counted, too.
+    if (this.#perNode || !full) list.count++;
+    if (full) return false;
+    skb.next = list.first;
+    list.first = skb;
+    // Beyond half: do not wait for traffic to wake that CPU.
+    if (before === this.#max >> 1) softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
     return true;
   }
 
   /** Called by the receive softirq of `cpu`. */
   flush(cpu: number, free: (skb: SkBuff) => void): void {
-    let skb = this.#lists[cpu]!;
-    if (skb === null) return;
-    this.#lists[cpu] = null;
-    this.#counts[cpu] = 0;
-    while (skb !== null) {
-      const next: SkBuff | null = skb.next;
-      skb.next = null;
-      free(skb);
-      skb = next!;
+    const end = (cpu + 1) * this.#nodes;
+    for (let i = cpu * this.#nodes; i < end; i++) {
+      const list = this.#lists[i]!;
+      if (list.first !== null) flushList(list, free);
     }
   }
+}
 
-  waiting(cpu: number): number {
-    return this.#counts[cpu]!;
+function flushList(list: DeferList, free: (skb: SkBuff) => void): void {
+  let skb = list.first;
+  list.first = null;
+  list.count = 0;
+  while (skb !== null) {
+    const next: SkBuff | null = skb.next;
+    skb.next = null;
+    free(skb);
+    skb = next;
   }
 }

@@ -1,4 +1,4 @@
-import { EEXIST, EINVAL, ENOENT, type ReportSink } from "@netmem/kernel/api";
+import type { ReportSink } from "@netmem/kernel/api";
 import { CORE_DROP_REASONS, SKB_DROP_REASON_SUBSYS_CORE, SKB_DROP_REASON_SUBSYS_NUM, SKB_DROP_REASON_SUBSYS_SHIFT, type SkbDropReasons } from "./api/index.ts";
 
 /** @kernel drop_reasons_by_subsys, drop_reasons_register_subsys (net/core/skbuff.c) */
@@ -11,18 +11,12 @@ export class DropReasonTable implements SkbDropReasons {
     for (let i = 1; i < SKB_DROP_REASON_SUBSYS_NUM; i++) this.#bySubsys.push(null);
   }
 
-  registerSubsys(subsys: number, reasons: readonly string[]): number {
-    if (!this.#mayBe(subsys, "registered")) return -EINVAL;
-    if (this.#bySubsys[subsys] !== null) return -EEXIST;
-    this.#bySubsys[subsys] = reasons;
-    return 0;
+  registerSubsys(subsys: number, reasons: readonly string[]): void {
+    if (this.#mayBe(subsys, "registered")) this.#bySubsys[subsys] = reasons;
   }
 
-  unregisterSubsys(subsys: number): number {
-    if (!this.#mayBe(subsys, "unregistered")) return -EINVAL;
-    if (this.#bySubsys[subsys] === null) return -ENOENT;
-    this.#bySubsys[subsys] = null;
-    return 0;
+  unregisterSubsys(subsys: number): void {
+    if (this.#mayBe(subsys, "unregistered")) this.#bySubsys[subsys] = null;
   }
 
   reasonName(reason: number): string {

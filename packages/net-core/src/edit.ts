@@ -31,7 +31,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
       for (let i = 0; i < info.nrFrags; i++) {
         const { netmem, offset, sizeBytes } = info.frags[i]!;
         this.skbFillNetmemDesc(copy, i, netmem!, offset, sizeBytes);
-        this.refs.ref(netmem!);
+        this.refs.ref(skb, netmem!);
       }
       copied.flags |= info.flags & SKBFL_SHARED_FRAG;
     }
@@ -65,8 +65,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     this.skbPut(copy, skb.len);
     const before = Math.min(headroom, skbHeadroom(skb));
     if (this.skbCopyBits(skb, -before, skbRegion(copy), copy.data - before, before + skb.len) < 0) {
-      this.lives.kfreeSkb(copy, SKB_DROP_REASON_NOT_SPECIFIED);
-      return null;
+      this.reports.report("skb-copy-unreadable", "bug", skbName(skb), skbOwner(skb), "copied out of a member of the frag list that the CPU cannot read");
     }
     this.lives.copyHeaderAndGso(copy, skb);
     return copy;

@@ -1,19 +1,17 @@
 import { ENOMEM, type ReportSink } from "@netmem/kernel/api";
-import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
+import { GFP_ATOMIC, __GFP_MEMALLOC, type PayloadMemory } from "@netmem/mm/api";
 import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import {
-  NET_SKB_PAD, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SMALL_HEAD_CACHE_SIZE, skbCloned, skbEndOffset, skbHeaderCloned, skbHeadroom, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbExpand, type SkbZerocopy,
+  NET_SKB_PAD, SKB_CONSUMED, skbCloned, skbEndOffset, skbHeaderCloned, skbHeadroom, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbExpand, type SkbZerocopy,
 } from "./api/index.ts";
 import { SkbBoundary } from "./bounds.ts";
 import type { FragRefs } from "./frag-refs.ts";
+import { copyFrag } from "./frags.ts";
 import type { SkbHeads } from "./heads.ts";
 import type { SkbLives } from "./lifetime.ts";
 import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
-
-/** Heads of this size a kernel knows by it when they are freed, so that none may get or lose it. @kernel SKB_SMALL_HEAD_HEADROOM */
-const SMALL_HEAD_END: number = SKB_SMALL_HEAD_CACHE_SIZE - SKB_SHARED_INFO_BYTES;
 
 export interface EditParts {
   readonly cache: StructCache;
@@ -34,6 +32,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
   protected readonly lives: SkbLives;
   private readonly heads: SkbHeads;
   private readonly expandKeepsRecycle: boolean;
+  protected readonly trimClearsUnreadable: boolean;
   /** Set once, when both are made. */
   protected zerocopy: SkbZerocopy | null = null;
 
@@ -45,6 +44,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     this.lives = parts.lives;
     this.heads = parts.heads;
     this.expandKeepsRecycle = parts.rules.expandKeepsRecycle;
+    this.trimClearsUnreadable = parts.rules.trimClearsUnreadable;
   }
 
   useZerocopy(zerocopy: SkbZerocopy): void {
@@ -57,12 +57,12 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
       this.reports.report("skb-bad-expand", "bug", skbName(skb), skbOwner(skb), `pskb_expand_head with ${skb.users} users, nhead ${nhead}, ntail ${ntail}`);
     }
     this.zerocopy!.skbZcopyDowngradeManaged(skb);
-    const object = this.heads.reserve(oldSize + nhead + ntail, gfp);
+    const object = this.heads.reserve(oldSize + nhead + ntail, skb.pfmemalloc ? gfp | __GFP_MEMALLOC : gfp);
     if (object === null) return -ENOMEM;
     this.payload.copy(object.region, object.base + nhead, skbRegion(skb), skb.head, skb.tail - skb.head);
     if (skbCloned(skb)) {
       if (this.zerocopy!.skbOrphanFrags(skb, gfp) < 0) {
-        this.heads.free(object);
+        this.heads.free(object, object.sizeBytes - SKB_SHARED_INFO_BYTES);
         return -ENOMEM;
       }
       this.leaveSharedData(skb);
@@ -101,7 +101,11 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     const errno = this.pskbExpandHead(skb, 0, 0, gfp);
     if (errno < 0) return errno;
     skb.truesize = truesize;
-    if (end !== SMALL_HEAD_END && skbEndOffset(skb) !== SMALL_HEAD_END) skb.end = skb.head + end;
+    const { smallEnd } = this.heads;
+    const now = skbEndOffset(skb);
+    if (now === end) return 0;
+    if (end !== smallEnd && now !== smallEnd) skb.end = skb.head + end;
+    else this.reports.report("skb-unclone-end", "warn", skbName(skb), skbOwner(skb), `its head ended at ${end} and ends at ${now}: by that a small head is known, and it stays`);
     return 0;
   }
 
@@ -128,13 +132,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     const info = this.cache.takeInfo();
     if (skbZcopy(skb) && old.uarg !== null) old.uarg.refcnt++;
     this.refs.refAll(skb);
-    for (let i = 0; i < old.nrFrags; i++) {
-      const from = old.frags[i]!;
-      const to = info.frags[i]!;
-      to.netmem = from.netmem;
-      to.offset = from.offset;
-      to.sizeBytes = from.sizeBytes;
-    }
+    for (let i = 0; i < old.nrFrags; i++) copyFrag(info.frags[i]!, old.frags[i]!);
     info.nrFrags = old.nrFrags;
     info.fragList = old.fragList;
     info.flags = old.flags;
@@ -147,7 +145,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     info.memId = old.memId;
     for (let frag = old.fragList; frag !== null; frag = frag.next) frag.users++;
     const recycle = skb.ppRecycle;
-    this.release.releaseData(skb, SKB_DROP_REASON_NOT_SPECIFIED, false);
+    this.release.releaseData(skb, SKB_CONSUMED, false);
     if (this.expandKeepsRecycle) skb.ppRecycle = recycle;
     skb.shinfo = info;
   }

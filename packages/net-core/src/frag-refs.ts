@@ -9,34 +9,44 @@ export class FragRefs {
   private readonly netmemReturn: NetmemReturn;
   /** The seed's proposal: where the last holder recycles, a net_iov's holders are counted in the pool's word. */
   private readonly countsNetIovs: boolean;
+  private readonly countsHolders: boolean;
 
-  constructor(pages: PageAllocator, netmemReturn: NetmemReturn, rules: Pick<NetCoreRules, "expandKeepsRecycle">) {
+  constructor(pages: PageAllocator, netmemReturn: NetmemReturn, rules: Pick<NetCoreRules, "expandKeepsRecycle" | "fragRefsCountHolders">) {
     this.pages = pages;
     this.netmemReturn = netmemReturn;
     this.countsNetIovs = rules.expandKeepsRecycle;
+    this.countsHolders = rules.fragRefsCountHolders;
   }
 
-  /** A plain reference, whoever owns the page; a net_iov has no such count. Shares. @kernel __skb_frag_ref, get_netmem */
-  ref(netmem: Netmem): void {
+  /** A plain reference, whoever owns the page; a net_iov has no such count. Shares. @kernel get_netmem */
+  get(netmem: Netmem): void {
     if (!netmem.isNetIov) this.pages.getPage(netmem);
     else if (this.countsNetIovs) netmem.ppRefCount++;
+  }
+
+  /** One more of a buffer in `skb`: plain, whoever owns it, but for the rule of April 2024. Shares. @kernel __skb_frag_ref */
+  ref(skb: SkBuff, netmem: Netmem): void {
+    if (this.countsHolders && skb.ppRecycle) this.refHolder(skb, netmem);
+    else this.get(netmem);
   }
 
   /** One of each frag. Shares. */
   refAll(skb: SkBuff): void {
     const info = skb.shinfo!;
-    for (let i = 0; i < info.nrFrags; i++) this.ref(info.frags[i]!.netmem!);
+    for (let i = 0; i < info.nrFrags; i++) this.ref(skb, info.frags[i]!.netmem!);
   }
 
-  /** One more holder of each frag that will go home by its owner; a page reference of those that have none. Shares. @kernel skb_pp_frag_ref (net/core/skbuff.c) */
+  /** One more holder of each frag that will go home by its owner. Shares. @kernel skb_pp_frag_ref (net/core/skbuff.c) */
   refRecycling(skb: SkBuff): void {
     const info = skb.shinfo!;
+    for (let i = 0; i < info.nrFrags; i++) this.refHolder(skb, info.frags[i]!.netmem!);
+  }
+
+  /** One more holder that its owner counts; a page reference if it has none. @kernel skb_page_ref, napi_pp_get_page */
+  private refHolder(skb: SkBuff, netmem: Netmem): void {
     const ways = this.netmemReturn;
-    if (ways.needsSkb) ways.enterSkb(info.memType, info.memId);
-    for (let i = 0; i < info.nrFrags; i++) {
-      const netmem = info.frags[i]!.netmem!;
-      if (!ways.tryRef(netmem)) this.ref(netmem);
-    }
+    if (ways.needsSkb) enter(ways, skb);
+    if (!ways.tryRef(netmem)) this.get(netmem);
   }
 
   /** One buffer of the skb's: to its owner if the skb recycles and there is one. Consumes. @kernel skb_page_unref */

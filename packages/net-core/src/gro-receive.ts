@@ -1,22 +1,33 @@
 import { E2BIG, ETOOMANYREFS } from "@netmem/kernel/api";
 import { ETH_P_IPV6, GRO_LEGACY_MAX_SIZE, MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbTruesize, skbZcopy, type SkBuff,
+  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbTruesize, skbZcopy, type SkBuff,
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
+import { advanceFrag } from "./frags.ts";
 
 const IPPROTO_TCP = 6;
 /** @kernel sizeof(struct hop_jumbo_hdr) */
 const HOP_JUMBO_HEADER_BYTES = 8;
 
-/** @kernel dev_gro_receive (net/core/gro.c) */
-export function groHold(skb: SkBuff, dataOffset: number): void {
+/** The struct may have been another packet's. @kernel dev_gro_receive, skb_gro_reset_offset (net/core/gro.c) */
+export function groStart(skb: SkBuff, dataOffset: number): void {
   const { gro } = skb;
+  const { fragList, gsoSize, gsoSegs, gsoType } = skb.shinfo!;
   gro.dataOffset = dataOffset;
-  gro.count = 1;
-  gro.last = skb;
+  gro.count = gsoSize === 0 ? 1 : gsoSegs;
+  gro.last = null;
   gro.sameFlow = false;
+  // Of those that are several segments already, TCP's, if who said so is trusted.
+  gro.flush = fragList !== null || (gsoSize !== 0 && (gsoType & (SKB_GSO_TCPV4 | SKB_GSO_DODGY)) !== SKB_GSO_TCPV4);
   gro.free = 0;
+  gro.proto = 0;
+  gro.encapsulated = false;
+}
+
+/** @kernel dev_gro_receive, at its label pick */
+export function groHold(skb: SkBuff): void {
+  skb.gro.last = skb;
   skb.shinfo!.gsoSize = skbGroLen(skb);
 }
 
@@ -32,7 +43,7 @@ export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, refusesZcopy:
     delta = chain(p, skb, edit);
     last = p;
   }
-  p.gro.count += Math.max(1, skb.gro.count);
+  p.gro.count += skb.gro.count;
   grow(p, len, delta);
   if (last !== p) grow(last, len, delta);
   skb.gro.sameFlow = true;
@@ -81,8 +92,7 @@ function chain(p: SkBuff, skb: SkBuff, edit: SkbEdits): number {
   if (gro.dataOffset > headlen) {
     const eat = gro.dataOffset - headlen;
     const first = skb.shinfo!.frags[0]!;
-    first.offset += eat;
-    first.sizeBytes -= eat;
+    advanceFrag(first, eat);
     skb.dataLen -= eat;
     skb.len -= eat;
   }

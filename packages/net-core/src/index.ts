@@ -1,2 +1,2 @@
 export { createNetCore, type NetCoreDeps } from "./net-core.ts";
-export { NET_CORE_RULES_6_18, type ClonedCoalesce, type NetCoreRules } from "./rules.ts";
+export { CLONED_COALESCES, DEFER_LISTS, NET_CORE_RULES_6_18, SKB_DATES_6_18, type ClonedCoalesce, type DeferLists, type NetCoreRules, type SkbDates } from "./rules.ts";

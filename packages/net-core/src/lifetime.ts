@@ -1,6 +1,6 @@
-import { inHardirq, type Softirqs } from "@netmem/kernel/api";
+import { inHardirq, inSoftirq, type Softirqs } from "@netmem/kernel/api";
 import {
-  NAPI_GRO_FREE_STOLEN_HEAD, SKBFL_DONT_ORPHAN, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, skbHeadroom, skbZcopy,
+  NAPI_GRO_FREE_STOLEN_HEAD, SKBFL_DONT_ORPHAN, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, skbHeadroom, skbName, skbOwner, skbZcopy,
   type SkBuff, type SkbLifetime, type SkbZerocopy,
 } from "./api/index.ts";
 import { SkbBirths, type BirthParts } from "./births.ts";
@@ -130,8 +130,12 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
   }
 
   napiConsumeSkb(skb: SkBuff, budget: number): void {
-    if (budget === 0) this.devConsumeSkbAny(skb);
-    else if (this.napiConsumeDefers && skb.allocCpu !== this.context.cpu && skb.users === 1 && !skb.free) {
+    if (budget === 0) {
+      this.devConsumeSkbAny(skb);
+      return;
+    }
+    if (!inSoftirq(this.context)) this.reportNotSoftirq(skb);
+    if (this.napiConsumeDefers && skb.allocCpu !== this.context.cpu && skb.users === 1 && !skb.free) {
       this.release.releaseHeadState(skb);
       this.skbAttemptDeferFree(skb);
     } else this.release.dropInSoftirq(skb, SKB_CONSUMED);
@@ -162,6 +166,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
       return;
     }
     const now = !this.defersFrees || skb.users !== 1 || (this.deferSkipsZcopy && skbZcopy(skb));
+    if (!now && skb.destructor !== null && skb.allocCpu !== this.context.cpu) this.reportDeferredDestructor(skb);
     if (!now && this.deferred.add(skb)) return;
     if (!this.undeferredInSoftirq) {
       this.consumeSkb(skb);
@@ -170,5 +175,13 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     this.softirqs.localBhDisable();
     this.release.dropInSoftirq(skb, SKB_CONSUMED);
     this.softirqs.localBhEnable();
+  }
+
+  private reportNotSoftirq(skb: SkBuff): void {
+    this.reports.report("skb-napi-consume-context", "warn", skbName(skb), skbOwner(skb), "napi_consume_skb with a budget outside softirq: this CPU's structs are not the caller's to touch");
+  }
+
+  private reportDeferredDestructor(skb: SkBuff): void {
+    this.reports.report("skb-defer-destructor", "warn", skbName(skb), skbOwner(skb), "deferred with its destructor: whoever is charged for it waits for another CPU");
   }
 }

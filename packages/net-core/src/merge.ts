@@ -3,7 +3,7 @@ import type { Coalesced, SegmentFeatures, SkBuff, SkbMerge, SkbZerocopy } from "
 import { tryCoalesce } from "./coalesce.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
-import { groHold, groReceive } from "./gro-receive.ts";
+import { groHold, groReceive, groStart } from "./gro-receive.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { Segmentation } from "./segment.ts";
 import { SkbShifts } from "./shift.ts";
@@ -44,7 +44,11 @@ export class SkbMerges implements SkbMerge {
     return groReceive(p, skb, this.#edit, this.#rules.groRefusesZcopy);
   }
 
-  groHold(skb: SkBuff, dataOffset: number): void {
-    groHold(skb, dataOffset);
+  groStart(skb: SkBuff, dataOffset: number): void {
+    groStart(skb, dataOffset);
+  }
+
+  groHold(skb: SkBuff): void {
+    groHold(skb);
   }
 }

@@ -29,7 +29,8 @@ export class MsgZerocopySocket implements ZerocopySocket, UbufOps {
   readonly #errors: { lo: number; hi: number; readonly copied: boolean }[] = [];
   /** Send calls so far. @kernel sk_zckey */
   #key = 0;
-  #waiting = 0;
+  /** Infos that wait for their bytes, and notifications that nobody has read: one becomes the other. @kernel sk_omem_alloc */
+  #charged = 0;
 
   constructor(optmemCalls: number) {
     this.#optmemCalls = optmemCalls;
@@ -47,8 +48,8 @@ export class MsgZerocopySocket implements ZerocopySocket, UbufOps {
         return uarg;
       }
     }
-    if (this.#waiting >= this.#optmemCalls) return null;
-    this.#waiting++;
+    if (this.#charged >= this.#optmemCalls) return null;
+    this.#charged++;
     const made = new MsgZerocopyInfo(this, this.#key, sizeBytes);
     this.#key = (this.#key + 1) % IDS;
     return made;
@@ -64,22 +65,26 @@ export class MsgZerocopySocket implements ZerocopySocket, UbufOps {
     const info = uarg as MsgZerocopyInfo;
     info.zerocopy &&= success;
     if (--info.refcnt > 0) return;
-    this.#waiting--;
-    // The only call was aborted: there is nothing to tell.
-    if (info.calls > 0) this.#notify(info.id, info.calls, !info.zerocopy);
+    // None: the only call was aborted, and there is nothing to tell.
+    if (info.calls === 0 || !this.#notify(info.id, info.calls, !info.zerocopy)) this.#charged--;
   }
 
   dequeueErr(): ZerocopyNotification | null {
     const error = this.#errors.shift();
     if (error === undefined) return null;
+    this.#charged--;
     return error;
   }
 
-  /** @kernel __msg_zerocopy_callback, skb_zerocopy_notify_extend */
-  #notify(lo: number, calls: number, copied: boolean): void {
+  /** True: it is one notification more. @kernel __msg_zerocopy_callback, skb_zerocopy_notify_extend */
+  #notify(lo: number, calls: number, copied: boolean): boolean {
     const tail = this.#errors.at(-1);
     const span = tail === undefined ? 0 : ((tail.hi - tail.lo + IDS) % IDS) + 1 + calls;
-    if (tail !== undefined && span < IDS && lo === (tail.hi + 1) % IDS) tail.hi = (tail.hi + calls) % IDS;
-    else this.#errors.push({ lo, hi: (lo + calls - 1) % IDS, copied });
+    if (tail !== undefined && span < IDS && lo === (tail.hi + 1) % IDS) {
+      tail.hi = (tail.hi + calls) % IDS;
+      return false;
+    }
+    this.#errors.push({ lo, hi: (lo + calls - 1) % IDS, copied });
+    return true;
   }
 }

@@ -46,9 +46,9 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const cache = new StructCache(context, nrCpus, rules);
   const refs = new FragRefs(pages, netmemReturn, rules);
   const dropReasons = new DropReasonTable(reports);
-  const release = new SkbRelease({ cache, refs, slab: mm.slab, context, rules, reasons: dropReasons, reports, probe: deps.probe });
-  const heads = new SkbHeads(mm.slab, rules.smallHeads);
-  const deferred = new DeferredFree(kernel, rules.skbDeferMax);
+  const heads = new SkbHeads(mm.slab, rules);
+  const release = new SkbRelease({ cache, refs, heads, context, rules, reasons: dropReasons, reports, probe: deps.probe });
+  const deferred = new DeferredFree(kernel, rules);
   const lives = new SkbLives({
     cache, release, heads, pages, frags: mm.frags, context, nrCpus, rules, failStructs: mm.faults.failFunction("skbuffAlloc"), reports,
     deferred, completions: new CompletionQueue(kernel, release), softirqs: kernel.softirqs,

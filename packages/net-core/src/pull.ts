@@ -1,9 +1,10 @@
 import { EFAULT, ENOMEM } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbIsGso, skbRegion, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
+  SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbIsGso, skbName, skbOwner, skbRegion, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
 } from "./api/index.ts";
 import { SkbExpansion } from "./expand.ts";
+import { advanceFrag, copyFrag } from "./frags.ts";
 import { zcopyClear } from "./zcopy-clear.ts";
 
 /** Room behind a packet whose head must grow anyhow. */
@@ -15,8 +16,9 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
     if (skb.unreadable) return false;
     const missing = skb.tail + delta - skb.end;
     if ((missing > 0 || skbCloned(skb)) && this.pskbExpandHead(skb, 0, missing > 0 ? missing + SPARE_TAIL : 0, GFP_ATOMIC) < 0) return false;
-    // A member of the frag list may be in memory that the CPU cannot read.
-    if (this.skbCopyBits(skb, skbHeadlen(skb), skbRegion(skb), skb.tail, delta) < 0) return false;
+    if (this.skbCopyBits(skb, skbHeadlen(skb), skbRegion(skb), skb.tail, delta) < 0) {
+      this.reports.report("skb-pull-tail", "bug", skbName(skb), skbOwner(skb), `${delta} bytes pulled into the head, of ${skb.dataLen} behind it, or out of a member of the frag list that the CPU cannot read`);
+    }
     if (skb.shinfo!.fragList !== null && !this.#eatFragList(skb, delta)) return false;
     this.#eatFrags(skb, delta);
     skb.tail += delta;
@@ -50,6 +52,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
       skb.dataLen -= skb.len - len;
       skb.len = len;
     } else setLinearLen(skb, len);
+    if (this.trimClearsUnreadable && skb.shinfo!.nrFrags === 0 && skb.shinfo!.fragList === null) skb.unreadable = false;
     if (skb.destructor === null) this.skbCondense(skb);
     return 0;
   }
@@ -86,7 +89,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
       info.nrFrags = keep;
       const list = info.fragList;
       info.fragList = null;
-      this.release.dropList(list, SKB_CONSUMED);
+      this.release.dropList(list, SKB_DROP_REASON_NOT_SPECIFIED);
       return 0;
     }
     return this.#trimFragList(skb, offset, len);
@@ -172,9 +175,8 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
         continue;
       }
       const to = info.frags[kept++]!;
-      to.netmem = frag.netmem;
-      to.offset = frag.offset + eat;
-      to.sizeBytes = frag.sizeBytes - eat;
+      copyFrag(to, frag);
+      advanceFrag(to, eat);
       eat = 0;
     }
     info.nrFrags = kept;

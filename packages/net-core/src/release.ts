@@ -1,8 +1,8 @@
 import { inHardirq, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
-import type { SlabAllocator } from "@netmem/mm/api";
 import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DATAREF_SHIFT, SKB_FCLONE_UNAVAILABLE, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
 import type { DropReasonTable } from "./drop-reasons.ts";
 import type { FragRefs } from "./frag-refs.ts";
+import type { SkbHeads } from "./heads.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
 import { zcopyClear } from "./zcopy-clear.ts";
@@ -14,7 +14,7 @@ const KFREE_SKB_BULK_SIZE = 16;
 export interface ReleaseParts {
   readonly cache: StructCache;
   readonly refs: FragRefs;
-  readonly slab: SlabAllocator;
+  readonly heads: SkbHeads;
   readonly context: ExecutionContext;
   readonly rules: NetCoreRules;
   readonly reasons: DropReasonTable;
@@ -26,7 +26,7 @@ export interface ReleaseParts {
 export class SkbRelease {
   private readonly cache: StructCache;
   private readonly refs: FragRefs;
-  private readonly slab: SlabAllocator;
+  private readonly heads: SkbHeads;
   private readonly context: ExecutionContext;
   private readonly clearsRecycle: boolean;
   private readonly reasons: DropReasonTable;
@@ -36,7 +36,7 @@ export class SkbRelease {
   constructor(parts: ReleaseParts) {
     this.cache = parts.cache;
     this.refs = parts.refs;
-    this.slab = parts.slab;
+    this.heads = parts.heads;
     this.context = parts.context;
     this.clearsRecycle = parts.rules.releaseClearsRecycle;
     this.reasons = parts.reasons;
@@ -149,7 +149,7 @@ export class SkbRelease {
   freeHead(skb: SkBuff, napiSafe: boolean): void {
     const { headPage, headSlab } = skb.shinfo!;
     if (headPage !== null) this.refs.unref(skb, headPage, napiSafe);
-    else this.slab.kfree(headSlab!);
+    else this.heads.free(headSlab!, skb.end - skb.head);
   }
 
   /** The struct alone: its head is somebody else's by now. @kernel kfree_skb_partial, napi_skb_free_stolen_head */

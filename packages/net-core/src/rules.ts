@@ -1,28 +1,43 @@
 /**
  * What coalescing does about fragments of a packet that others share, too.
  * - `page-ref`: a page reference each, whoever owns the page; up to 5.17, and a pool's page that several hold is then lost to it, or worse
- * - `refused`: such a packet is not coalesced if it recycles; from 5.18 (1effe8ca4e34)
+ * - `into-plain`: the same, where the one that takes them in does not recycle; refused where both do, or only that one; from 5.18 (1effe8ca4e34)
+ * - `refused`: such a packet is not coalesced if it recycles; from 6.3 (0646dc31ca88), and in stable trees of then
  * - `pp-ref`: their owners count one more holder each; from 6.8
  */
-export type ClonedCoalesce = "page-ref" | "refused" | "pp-ref";
+export type ClonedCoalesce = "page-ref" | "into-plain" | "refused" | "pp-ref";
+export const CLONED_COALESCES: readonly ClonedCoalesce[] = ["page-ref", "into-plain", "refused", "pp-ref"];
+
+/**
+ * Where packets wait that another CPU is to free.
+ * - `cpu`: one list a CPU, that takes as many as `skbDeferMax`; up to 6.17
+ * - `node`: one for each memory node of those who free, that takes one less, and counts what it refuses until it is flushed; from 6.18 (844c9db7f7f5, 5628f3fe3b16)
+ */
+export type DeferLists = "cpu" | "node";
+export const DEFER_LISTS: readonly DeferLists[] = ["cpu", "node"];
 
 /** The dated behaviours of the skb layer, resolved once; see the presets of the machine. */
-export interface NetCoreRules {
+export interface SkbDates {
   /** From 5.14: an skb that lets go of shared data loses its recycle bit, so that exactly one skb is responsible. */
   readonly releaseClearsRecycle: boolean;
-  /** The seed's proposal needs every holder to look at the page: an expanded clone keeps its bit. */
-  readonly expandKeepsRecycle: boolean;
   /** From 6.3 (bf9f1baa279f): small heads come from a cache of their own. */
   readonly smallHeads: boolean;
+  /** From 6.3 on for a while: a head is given to that cache if it ends where a small one does, whatever it is; later kernels ask the object. */
+  readonly smallHeadsByEnd: boolean;
   /** From 6.14 (14ad6ed30a10): what drivers ask for is cut from a slab up to a small head's size; before, up to 1024 bytes. */
   readonly allocatesSmallHeads: boolean;
+  /** From 6.1 (dbae2b062824) to 6.13: what a poll asks for below 1024 bytes is a quarter of a page. */
+  readonly napiCutsQuarters: boolean;
   /** From 5.19: packets read on another CPU are freed on the one that built them. */
   readonly defersFrees: boolean;
+  readonly deferLists: DeferLists;
+  /** Packets that may wait on one CPU's list: 64, from 6.19 128. @kernel net.core.skb_defer_max */
+  readonly skbDeferMax: number;
   /** From 6.4 (9c94bbf9a87b): a pool's page stays the pool's when its frame becomes an skb; before, it leaves. */
   readonly framesRecycle: boolean;
-  /** Packets that may wait on one CPU's list. @kernel net.core.skb_defer_max */
-  readonly skbDeferMax: number;
   readonly clonedCoalesce: ClonedCoalesce;
+  /** In April and May 2024 (a580ea994fd3, reverted by 173e7622ccb3): a further reference of a recycling skb's frag is one more holder that its owner counts. */
+  readonly fragRefsCountHolders: boolean;
   /** Structs that a CPU keeps, that it gets at a time, and that it gives back at a time: 64, 16, 32; from 6.19 128, 32, 32. @kernel NAPI_SKB_CACHE_SIZE, NAPI_SKB_CACHE_BULK, NAPI_SKB_CACHE_FREE */
   readonly napiSkbCacheSize: number;
   readonly napiSkbCacheBulk: number;
@@ -35,23 +50,37 @@ export interface NetCoreRules {
   readonly undeferredInSoftirq: boolean;
   /** From 2026 ("net: gro: don't merge zcopy skbs"), in stable trees from 6.1 on: GRO merges no packet of somebody else's memory. */
   readonly groRefusesZcopy: boolean;
+  /** From May 2026: a packet of which only the head is left after a trim is readable again. */
+  readonly trimClearsUnreadable: boolean;
+}
+
+/** Those, and what a design of the machine asks of the layer. */
+export interface NetCoreRules extends SkbDates {
+  /** The seed's proposal needs every holder to look at the page: an expanded clone keeps its bit. */
+  readonly expandKeepsRecycle: boolean;
 }
 
 /** The kernel of the default preset; what came later is off. */
-export const NET_CORE_RULES_6_18: NetCoreRules = {
+export const SKB_DATES_6_18: SkbDates = {
   releaseClearsRecycle: true,
-  expandKeepsRecycle: false,
   smallHeads: true,
+  smallHeadsByEnd: true,
   allocatesSmallHeads: true,
+  napiCutsQuarters: false,
   defersFrees: true,
-  framesRecycle: true,
+  deferLists: "node",
   skbDeferMax: 64,
+  framesRecycle: true,
   clonedCoalesce: "pp-ref",
+  fragRefsCountHolders: false,
   napiSkbCacheSize: 64,
   napiSkbCacheBulk: 16,
   napiSkbCacheFrees: 32,
   napiConsumeDefers: false,
-  undeferredInSoftirq: true,
   deferSkipsZcopy: false,
+  undeferredInSoftirq: true,
   groRefusesZcopy: false,
+  trimClearsUnreadable: false,
 };
+
+export const NET_CORE_RULES_6_18: NetCoreRules = { ...SKB_DATES_6_18, expandKeepsRecycle: false };

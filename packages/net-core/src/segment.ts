@@ -20,18 +20,27 @@ export interface SegmentParts {
 }
 
 /** Where the next byte of payload is: packet, frag of it, and how many bytes of the whole lie before that frag. */
-interface Cursor {
-  owner: SkBuff;
+class Cursor {
+  owner: SkBuff | null = null;
   /** −1: the head of a member of the frag list. */
-  frag: number;
-  pos: number;
+  frag = 0;
+  pos = 0;
   /** The member that comes next. */
-  list: SkBuff | null;
+  list: SkBuff | null = null;
+
+  start(head: SkBuff): void {
+    this.owner = head;
+    this.frag = 0;
+    this.pos = skbHeadlen(head);
+    this.list = head.shinfo!.fragList;
+  }
 }
 
 /** @kernel skb_segment (net/core/skbuff.c) */
 export class Segmentation {
   readonly #parts: SegmentParts;
+  /** One packet is segmented at a time. */
+  readonly #cursor: Cursor = new Cursor();
 
   constructor(parts: SegmentParts) {
     this.#parts = parts;
@@ -41,15 +50,20 @@ export class Segmentation {
     const { edit, release, zerocopy } = this.#parts;
     if (head.macHeader < 0) return -EINVAL;
     const doffset = head.data - head.macHeader;
-    const info = head.shinfo!;
     const sg = features.sg && !hasCopiedMember(head);
     edit.skbPush(head, doffset);
-    const { mss, partialSegs } = segmentBytes(head, doffset, sg && features.gso);
+    const partialSegs = sg && features.gso ? segmentsEach(head, doffset) : 0;
+    const { gsoSize } = head.shinfo!;
+    const mss = partialSegs > 0 ? gsoSize * partialSegs : gsoSize;
     if (zerocopy.skbOrphanFrags(head, GFP_ATOMIC) < 0) return -ENOMEM;
-    const cursor: Cursor = { owner: head, frag: 0, pos: skbHeadlen(head), list: info.fragList };
+    const cursor = this.#cursor;
+    cursor.start(head);
     let first: SkBuff | null = null;
     let last: SkBuff | null = null;
-    for (let offset = doffset; offset < head.len;) {
+    let offset = doffset;
+    // A packet without payload is one segment: its headers.
+    do {
+      if (mss === GSO_BY_FRAGS && cursor.list === null) this.#panic(head, "its segments are the members of its frag list, and it has none, or has bytes beyond them");
       const len = mss === GSO_BY_FRAGS ? cursor.list!.len : Math.min(mss, head.len - offset);
       const segment = this.#next(head, cursor, offset, len, doffset, sg);
       if (typeof segment === "number") {
@@ -60,26 +74,22 @@ export class Segmentation {
       else last.next = segment;
       last = segment;
       offset += len;
-    }
-    this.#finish(head, first!, last!, partialSegs, doffset);
+    } while (offset < head.len);
+    this.#finish(head, first!, last, partialSegs, doffset);
     return first!;
   }
 
   #next(head: SkBuff, cursor: Cursor, offset: number, len: number, doffset: number, sg: boolean): SkBuff | number {
-    const { lives, edit, payload, release, zerocopy } = this.#parts;
+    const { lives, edit, payload, zerocopy } = this.#parts;
     const headroom = skbHeadroom(head);
     const linear = skbHeadlen(head) - offset;
     const member = cursor.list;
     const memberHead = member === null ? 0 : skbHeadlen(member);
-    const asClone = linear <= 0 && cursor.frag >= cursor.owner.shinfo!.nrFrags && memberHead > 0 && (memberHead === len || sg);
+    const asClone = linear <= 0 && cursor.frag >= cursor.owner!.shinfo!.nrFrags && memberHead > 0 && (memberHead === len || sg);
     const hsize = asClone ? 0 : Math.max(0, linear > len || !sg ? len : linear);
     const segment = asClone ? this.#cloneOf(cursor, offset, len, doffset + headroom)
       : lives.allocSkbOnNode(hsize + doffset + headroom, GFP_ATOMIC, lives.rxFlag(head), NUMA_NO_NODE);
     if (segment === null) return -ENOMEM;
-    const fail = (errno: number): number => {
-      release.drop(segment, SKB_DROP_REASON_NOT_SPECIFIED);
-      return errno;
-    };
     if (asClone) edit.skbPush(segment, doffset);
     else {
       edit.skbReserve(segment, headroom);
@@ -91,7 +101,7 @@ export class Segmentation {
     if (!sg) {
       const at = segment.tail;
       edit.skbPut(segment, len);
-      return edit.skbCopyBits(head, offset, skbRegion(segment), at, len) < 0 ? fail(-ENOMEM) : segment;
+      return edit.skbCopyBits(head, offset, skbRegion(segment), at, len) < 0 ? this.#fail(segment, -ENOMEM) : segment;
     }
     if (hsize > 0) {
       const at = segment.tail;
@@ -99,13 +109,18 @@ export class Segmentation {
       edit.skbCopyBits(head, offset, skbRegion(segment), at, hsize);
     }
     segment.shinfo!.flags |= head.shinfo!.flags & SKBFL_SHARED_FRAG;
-    if (zerocopy.skbZerocopyClone(segment, cursor.owner, GFP_ATOMIC) < 0) return fail(-ENOMEM);
+    if (zerocopy.skbZerocopyClone(segment, cursor.owner!, GFP_ATOMIC) < 0) return this.#fail(segment, -ENOMEM);
     const errno = this.#addFrags(segment, cursor, offset, len);
-    if (errno < 0) return fail(errno);
+    if (errno < 0) return this.#fail(segment, errno);
     segment.dataLen = len - hsize;
     segment.len += segment.dataLen;
     segment.truesize += segment.dataLen;
     return segment;
+  }
+
+  #fail(segment: SkBuff, errno: number): number {
+    this.#parts.release.drop(segment, SKB_DROP_REASON_NOT_SPECIFIED);
+    return errno;
   }
 
   /** Payload begins with a member's head: its clone is the segment, cut to `len`, with a private head for the headers. The cursor goes behind it. */
@@ -132,12 +147,12 @@ export class Segmentation {
       return null;
     }
     const before = skbEndOffset(clone);
-    const { truesize } = clone;
     if (edit.skbCowHead(clone, room) < 0) {
       release.drop(clone, SKB_DROP_REASON_NOT_SPECIFIED);
       return null;
     }
-    clone.truesize = truesize + skbEndOffset(clone) - before;
+    // Charged twice, here and by the expansion: so does the kernel since 4.10 (158f323b9868).
+    clone.truesize += skbEndOffset(clone) - before;
     release.releaseHeadState(clone);
     return clone;
   }
@@ -146,7 +161,7 @@ export class Segmentation {
     const { edit, refs, zerocopy } = this.#parts;
     const info = segment.shinfo!;
     while (cursor.pos < offset + len) {
-      if (cursor.frag >= cursor.owner.shinfo!.nrFrags) {
+      if (cursor.frag >= cursor.owner!.shinfo!.nrFrags) {
         const member = cursor.list!;
         if (zerocopy.skbOrphanFrags(member, GFP_ATOMIC) < 0 || zerocopy.skbZerocopyClone(segment, member, GFP_ATOMIC) < 0) return -ENOMEM;
         if (member.len === 0) this.#panic(member, "it is empty");
@@ -156,14 +171,14 @@ export class Segmentation {
         cursor.list = member.next;
       }
       if (info.nrFrags >= MAX_SKB_FRAGS) return -EINVAL;
-      const { owner } = cursor;
+      const owner = cursor.owner!;
       const frag = cursor.frag < 0 ? null : owner.shinfo!.frags[cursor.frag]!;
       const { headPage } = owner.shinfo!;
       const netmem = frag === null ? headPage! : frag.netmem!;
       const size = frag === null ? skbHeadlen(owner) : frag.sizeBytes;
       const skip = Math.max(0, offset - cursor.pos);
       const end = Math.min(size, offset + len - cursor.pos);
-      refs.ref(netmem);
+      refs.ref(segment, netmem);
       edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - headPage!.base : frag.offset) + skip, end - skip);
       // The next segment begins in this one.
       if (cursor.pos + size > offset + len) break;
@@ -209,17 +224,16 @@ function hasCopiedMember(head: SkBuff): boolean {
   return false;
 }
 
-/** How much payload each gets: a segment's; or several segments', where the device does the rest, and the frag list falls into equal parts. */
-function segmentBytes(head: SkBuff, doffset: number, deviceSegments: boolean): { readonly mss: number; readonly partialSegs: number } {
+/** How many segments each may be, where the device does the rest and the frag list falls into equal parts; 0: each is one. */
+function segmentsEach(head: SkBuff, doffset: number): number {
   const { gsoSize, fragList } = head.shinfo!;
-  const whole = { mss: gsoSize, partialSegs: 0 };
-  if (!deviceSegments || gsoSize === GSO_BY_FRAGS || fragList === null) return whole;
+  if (gsoSize === GSO_BY_FRAGS || fragList === null) return 0;
   let len = head.len - doffset;
   for (let member: SkBuff | null = fragList; member !== null; member = member.next) {
-    if ((member.len !== fragList.len && member.next !== null) || (skbHeadlen(member) > 0 && !skbHeadFrag(member))) return whole;
+    if ((member.len !== fragList.len && member.next !== null) || (skbHeadlen(member) > 0 && !skbHeadFrag(member))) return 0;
     len -= member.len;
   }
-  if (len !== fragList.len) return whole;
+  if (len !== fragList.len) return 0;
   const segs = Math.floor(Math.min(len, GSO_BY_FRAGS - 1) / gsoSize);
-  return segs > 1 ? { mss: gsoSize * segs, partialSegs: segs } : whole;
+  return segs > 1 ? segs : 0;
 }

@@ -4,6 +4,7 @@ import { MAX_SKB_FRAGS, type NetmemFrag } from "@netmem/xdp/api";
 import { SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, skbHeadlen, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbZerocopy } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
+import { advanceFrag, copyFrag } from "./frags.ts";
 
 /** Moves bytes between packets of one connection; a frag that is cut in two gets one more page reference. */
 export class SkbShifts {
@@ -51,13 +52,14 @@ export class SkbShifts {
       if (next === MAX_SKB_FRAGS) return 0;
       const frag = from.frags[i]!;
       const part = Math.min(left, frag.sizeBytes);
-      copyFrag(to.frags[next++]!, frag, part);
+      const target = to.frags[next++]!;
+      copyFrag(target, frag);
+      target.sizeBytes = part;
       left -= part;
       if (part === frag.sizeBytes) i++;
       else {
-        this.#refs.ref(frag.netmem!);
-        frag.offset += part;
-        frag.sizeBytes -= part;
+        this.#refs.ref(skb, frag.netmem!);
+        advanceFrag(frag, part);
       }
     }
     if (left > 0) this.#reports.report("skb-shift-too-far", "bug", skbName(skb), skbOwner(skb), `skb_shift of ${bytes} bytes, of which ${left} are in no frag`);
@@ -67,7 +69,7 @@ export class SkbShifts {
     }
     to.nrFrags = next;
     let kept = 0;
-    for (; i < from.nrFrags; i++) copyFrag(from.frags[kept++]!, from.frags[i]!, from.frags[i]!.sizeBytes);
+    for (; i < from.nrFrags; i++) copyFrag(from.frags[kept++]!, from.frags[i]!);
     from.nrFrags = kept;
     return moved(tgt, skb, bytes);
   }
@@ -75,8 +77,7 @@ export class SkbShifts {
   #shiftWithinFrag(tgt: SkBuff, skb: SkBuff, bytes: number): number {
     if (!this.#ownHeads(tgt, skb)) return 0;
     const frag = skb.shinfo!.frags[0]!;
-    frag.sizeBytes -= bytes;
-    frag.offset += bytes;
+    advanceFrag(frag, bytes);
     tgt.shinfo!.frags[tgt.shinfo!.nrFrags - 1]!.sizeBytes += bytes;
     return moved(tgt, skb, bytes);
   }
@@ -93,7 +94,7 @@ export class SkbShifts {
     const at = skb1.tail;
     this.#edit.skbPut(skb1, headlen - len);
     this.#edit.skbCopyBits(skb, len, skbRegion(skb1), at, headlen - len);
-    for (let i = 0; i < from.nrFrags; i++) copyFrag(to.frags[i]!, from.frags[i]!, from.frags[i]!.sizeBytes);
+    for (let i = 0; i < from.nrFrags; i++) copyFrag(to.frags[i]!, from.frags[i]!);
     to.nrFrags = from.nrFrags;
     from.nrFrags = 0;
     skb1.dataLen = skb.dataLen;
@@ -119,13 +120,11 @@ export class SkbShifts {
       const { sizeBytes } = frag;
       if (pos + sizeBytes > len) {
         const target = to.frags[moving++]!;
-        copyFrag(target, frag, sizeBytes);
+        copyFrag(target, frag);
         if (pos < len) {
-          this.#refs.ref(frag.netmem!);
-          const stays = len - pos;
-          target.offset += stays;
-          target.sizeBytes -= stays;
-          frag.sizeBytes = stays;
+          this.#refs.ref(skb, frag.netmem!);
+          advanceFrag(target, len - pos);
+          frag.sizeBytes = len - pos;
           from.nrFrags++;
         }
       } else from.nrFrags++;
@@ -141,12 +140,6 @@ function continues(skb: SkBuff, frag: NetmemFrag): boolean {
   if (nrFrags === 0) return false;
   const last = frags[nrFrags - 1]!;
   return last.netmem === frag.netmem && last.offset + last.sizeBytes === frag.offset;
-}
-
-function copyFrag(to: NetmemFrag, from: NetmemFrag, sizeBytes: number): void {
-  to.netmem = from.netmem;
-  to.offset = from.offset;
-  to.sizeBytes = sizeBytes;
 }
 
 /** @kernel skb_len_add */

@@ -1,4 +1,4 @@
-import type { ExecutionContext } from "@netmem/kernel/api";
+import { UsageError, type ExecutionContext } from "@netmem/kernel/api";
 import { SKB_FCLONE_CLONE, SKB_FCLONE_ORIG, SKB_FCLONE_UNAVAILABLE, SkBuff, SkbSharedInfo, type SkbStats } from "./api/index.ts";
 import type { NetCoreRules } from "./rules.ts";
 
@@ -45,6 +45,10 @@ export class StructCache implements SkbStats {
   private readonly napiFrees: number;
 
   constructor(context: ExecutionContext, nrCpus: number, rules: Pick<NetCoreRules, "napiSkbCacheSize" | "napiSkbCacheBulk" | "napiSkbCacheFrees">) {
+    const { napiSkbCacheSize, napiSkbCacheBulk, napiSkbCacheFrees } = rules;
+    for (const [name, n] of [["napiSkbCacheBulk", napiSkbCacheBulk], ["napiSkbCacheFrees", napiSkbCacheFrees]] as const) {
+      if (!Number.isInteger(n) || n < 1 || n > napiSkbCacheSize) throw new UsageError("net-core", name, n, `give 1 to napiSkbCacheSize, which is ${napiSkbCacheSize}`);
+    }
     this.context = context;
     this.napiSize = rules.napiSkbCacheSize;
     this.napiBulk = rules.napiSkbCacheBulk;

@@ -6,6 +6,7 @@ import {
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
+import { fragBytes } from "./frags.ts";
 import { MsgZerocopySocket } from "./msg-zerocopy.ts";
 import { zcopyClear, zcopyInit } from "./zcopy-clear.ts";
 
@@ -125,7 +126,7 @@ export class SkbUserMemory implements SkbZerocopy {
       if (linear > 0) {
         const page = from.shinfo!.headPage!;
         edit.skbFillNetmemDesc(to, 0, page, from.data - page.base, linear);
-        refs.ref(page);
+        refs.get(page);
         left -= linear;
       }
     }
@@ -143,7 +144,7 @@ export class SkbUserMemory implements SkbZerocopy {
       const { netmem, offset, sizeBytes } = info.frags[i]!;
       const part = Math.min(sizeBytes, left);
       edit.skbFillNetmemDesc(to, next++, netmem!, offset, part);
-      refs.ref(netmem!);
+      refs.ref(to, netmem!);
       left -= part;
     }
     to.shinfo!.nrFrags = next;
@@ -193,7 +194,7 @@ export class SkbUserMemory implements SkbZerocopy {
     }
     if (info.nrFrags >= MAX_SKB_FRAGS) return false;
     this.skbZcopyDowngradeManaged(skb);
-    refs.ref(page);
+    refs.get(page);
     this.#parts.edit.skbFillNetmemDesc(skb, info.nrFrags, page, offset, sizeBytes);
     return true;
   }
@@ -240,12 +241,4 @@ export class SkbUserMemory implements SkbZerocopy {
     if (!skbCloned(skb) || (flags & SKBFL_DONT_ORPHAN) !== 0) return;
     this.#parts.reports.report("zcopy-set-cloned", "bug", skbName(skb), skbOwner(skb), "memory of somebody's, which clones may not keep, is attached to shared data");
   }
-}
-
-/** Of the frags, without the frag list. @kernel __skb_pagelen */
-function fragBytes(skb: SkBuff): number {
-  const info = skb.shinfo!;
-  let bytes = 0;
-  for (let i = 0; i < info.nrFrags; i++) bytes += info.frags[i]!.sizeBytes;
-  return bytes;
 }

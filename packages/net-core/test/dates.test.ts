@@ -37,9 +37,10 @@ describe("what came after 6.18 is off, and can be had", () => {
     const rig = new NetRig({ groRefusesZcopy });
     const p = rig.skb();
     p.dev = rig.dev;
-    rig.net.merge.groHold(p, 40);
+    rig.net.merge.groStart(p, 40);
+    rig.net.merge.groHold(p);
     const skb = userPacket(rig, []);
-    skb.gro.dataOffset = 40;
+    rig.net.merge.groStart(skb, 40);
     expect(rig.net.merge.skbGroReceive(p, skb)).toBe(answer);
   });
 

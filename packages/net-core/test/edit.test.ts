@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EFAULT, ENOMEM, KernelPanic } from "@netmem/kernel/api";
-import { GFP_ATOMIC, NET_IOV_DMABUF, PAGE_SIZE, type PayloadRegion } from "@netmem/mm/api";
+import { GFP_ATOMIC, PAGE_SIZE, type PayloadRegion } from "@netmem/mm/api";
 import { skbRegion, type SkBuff } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
@@ -85,17 +85,6 @@ test("an skb that was cloned but is alone again is expanded as its own: frags mo
   expect(rig.freePages()).toBe(512);
 });
 
-test("skb-mm row 68: an unreadable skb's linear part can be read, beyond it is -EFAULT", () => {
-  const rig = new NetRig();
-  const area = rig.mm.createNetIovArea("device", NET_IOV_DMABUF, 1, false);
-  const skb = rig.skb(60);
-  rig.net.edit.skbAddRxFrag(skb, area.niovs[0]!, 0, 100, PAGE_SIZE);
-  const target = rig.mm.payload.addRegion("user", 4096, true);
-  expect(skb.unreadable).toBe(true);
-  expect(rig.net.edit.skbCopyBits(skb, 0, target, 0, 60)).toBe(0);
-  expect(rig.net.edit.skbCopyBits(skb, 0, target, 0, 61)).toBe(-EFAULT);
-});
-
 test("headers before data are reached by a negative offset, but not beyond the head", () => {
   const rig = new NetRig();
   const { skb, bytes } = patterned(rig, 60, []);
@@ -124,4 +113,14 @@ test("putting beyond the end, behind frags, or an eighteenth frag stops the mach
   const { skb } = patterned(rig, 10, Array.from({ length: 17 }, () => 10));
   expect(() => rig.net.edit.skbPut(skb, 1)).toThrow(KernelPanic);
   expect(() => rig.net.edit.skbAddRxFrag(skb, rig.page(), 0, 1, PAGE_SIZE)).toThrow(KernelPanic);
+});
+
+test("pulling more than the head has, or more than there is behind it, stops the machine; more than the packet has is refused", () => {
+  const rig = new NetRig();
+  const skb = rig.skb(60);
+  rig.net.edit.skbAddRxFrag(skb, rig.page(), 0, 40, PAGE_SIZE);
+  expect([rig.net.edit.skbPull(skb, 101), rig.net.edit.pskbMayPull(skb, 101), skb.len]).toEqual([false, false, 100]);
+  expect(() => rig.net.edit.skbPull(skb, 61)).toThrow(KernelPanic);
+  expect(() => rig.net.edit.pskbPullTail(skb, 41)).toThrow(KernelPanic);
+  expect(rig.kinds()).toEqual(["skb-pull-past-head", "skb-pull-tail"]);
 });

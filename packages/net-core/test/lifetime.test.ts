@@ -1,44 +1,13 @@
 import { expect, test } from "vitest";
-import { KernelPanic } from "@netmem/kernel/api";
+import { KernelPanic, NET_RX_SOFTIRQ } from "@netmem/kernel/api";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
-import { SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, skbCloned, skbHeadFrag, skbHeaderCloned, skbHeadroom, skbShared, skbTailroom } from "../src/api/index.ts";
+import { SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, skbHeadFrag, skbHeadroom, skbTailroom, type SkBuff } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
-test("skb-mm row 37: a fresh skb has users 1, dataref 1, and neither cloned nor recycling", () => {
+test("an skb over a page has the figures of a real kernel: the buffer without shared info, plus 256 and 320 bytes", () => {
   const rig = new NetRig();
   const skb = rig.net.lifetime.napiBuildSkb(rig.page(), PAGE_SIZE)!;
-  expect([skb.users, skb.shinfo!.dataref, skb.cloned, skb.ppRecycle, skbHeadFrag(skb)]).toEqual([1, 1, false, false, true]);
-  expect(skb.end - skb.head).toBe(PAGE_SIZE - 320);
-  // The figures of a real kernel: buffer without shared info, plus 256 and 320 bytes.
-  expect(skb.truesize).toBe(PAGE_SIZE + 256);
-});
-
-test("skb-mm row 42: header_release, then clone: dataref 0x10002, the header is the clone's, the data is not", () => {
-  const rig = new NetRig();
-  const skb = rig.skb();
-  rig.net.edit.skbHeaderRelease(skb);
-  const clone = rig.net.lifetime.skbClone(skb, GFP_ATOMIC)!;
-  expect(skb.shinfo!.dataref).toBe(0x10002);
-  expect([skbHeaderCloned(clone), skbCloned(clone)]).toEqual([false, true]);
-});
-
-test("skb-mm row 43: freeing the payload-only original first leaves dataref 1 and the data alive", () => {
-  const rig = new NetRig();
-  const skb = rig.skb();
-  const page = skb.shinfo!.headPage!;
-  rig.net.edit.skbHeaderRelease(skb);
-  const clone = rig.net.lifetime.skbClone(skb, GFP_ATOMIC)!;
-  rig.net.lifetime.consumeSkb(skb);
-  expect([clone.shinfo!.dataref, page.refcount]).toEqual([1, 1]);
-  rig.net.lifetime.consumeSkb(clone);
-  expect(page.refcount).toBe(0);
-});
-
-test("skb-mm row 49: expanding an skb with two users stops the machine", () => {
-  const rig = new NetRig();
-  const skb = rig.net.lifetime.skbGet(rig.skb());
-  expect(skbShared(skb)).toBe(true);
-  expect(() => rig.net.edit.pskbExpandHead(skb, 0, 0, GFP_ATOMIC)).toThrow(KernelPanic);
+  expect([skbHeadFrag(skb), skb.end - skb.head, skb.truesize]).toEqual([true, PAGE_SIZE - 320, PAGE_SIZE + 256]);
 });
 
 test("every user must let go before the last frees; the reason of the last is the one traced", () => {
@@ -89,31 +58,85 @@ test("no memory for a slab head: null, and nothing is lost", () => {
   expect(rig.net.lifetime.stats.live).toBe(0);
 });
 
-test("a packet read on another CPU waits for the CPU that built it; at half of the limit that CPU is woken", () => {
-  const rig = new NetRig({ skbDeferMax: 8 });
+test.each([
+  ["cpu", 8, 5, [0, 0, 0, 0, 5]], ["node", 8, 5, [0, 0, 0, 0, 5]], ["cpu", 1, 1, [1]], ["node", 2, 2, [0, 1]],
+] as const)("one list a %s, of %i at most: a packet read on another CPU waits for the CPU that built it, which is woken when one comes that finds half of so many", (deferLists, skbDeferMax, n, freed) => {
+  const rig = new NetRig({ deferLists, skbDeferMax });
+  const seen: number[] = [];
+  for (const skb of Array.from({ length: n }, () => rig.skb())) {
+    rig.softirq(1, () => rig.net.lifetime.skbAttemptDeferFree(skb));
+    rig.kernel.scheduler.runFor(0);
+    seen.push(rig.freed.length);
+  }
+  expect(seen).toEqual(freed);
+});
+
+test.each([["cpu", [0, 0, 1, 2]], ["node", [0, 1, 2, 3]]] as const)("one list a %s: a full one frees here; without a lock one place less, and those turned away count until it is flushed", (deferLists, freed) => {
+  const rig = new NetRig({ deferLists, skbDeferMax: 2 });
   const skbs = Array.from({ length: 4 }, () => rig.skb());
+  const seen: number[] = [];
   rig.softirq(1, () => {
-    for (const skb of skbs.slice(0, 3)) rig.net.lifetime.skbAttemptDeferFree(skb);
+    for (const skb of skbs) {
+      rig.net.lifetime.skbAttemptDeferFree(skb);
+      seen.push(rig.freed.length);
+    }
   });
-  expect(rig.freed.length).toBe(0);
-  rig.softirq(1, () => rig.net.lifetime.skbAttemptDeferFree(skbs[3]!));
+  expect(seen).toEqual(freed);
+});
+
+test.each([["cpu", 4], ["node", 0]] as const)("one list a %s, of six: two packets each from CPUs of two nodes are half of one list, and less of two, so that %i are freed at once", (deferLists, freed) => {
+  const rig = new NetRig({ deferLists, skbDeferMax: 6 }, 0, [0, 0, 1]);
+  const skbs = Array.from({ length: 4 }, () => rig.skb());
+  for (const cpu of [1, 2]) rig.softirq(cpu, () => {
+    for (const skb of skbs.splice(0, 2)) rig.net.lifetime.skbAttemptDeferFree(skb);
+  });
+  rig.kernel.scheduler.runFor(0);
+  expect(rig.freed.length).toBe(freed);
+  rig.kernel.softirqs.raiseSoftirq(0, NET_RX_SOFTIRQ);
   rig.kernel.scheduler.runFor(0);
   expect(rig.freed.length).toBe(4);
 });
 
-test("a full list, the same CPU, a second user or an older kernel: freed here and now", () => {
-  const full = new NetRig({ skbDeferMax: 2 });
-  const skbs = Array.from({ length: 3 }, () => full.skb());
-  full.softirq(1, () => {
-    for (const skb of skbs) full.net.lifetime.skbAttemptDeferFree(skb);
-    expect(full.freed.length).toBe(1);
+test("what waits goes home last in, first out, by the CPU that built it", () => {
+  const rig = new NetRig();
+  const skbs = [10, 20, 30].map((bytes) => rig.skb(bytes));
+  rig.softirq(1, () => {
+    for (const skb of skbs) rig.net.lifetime.skbAttemptDeferFree(skb);
   });
+  expect(rig.freed).toEqual([]);
+  rig.kernel.softirqs.raiseSoftirq(0, NET_RX_SOFTIRQ);
+  rig.kernel.scheduler.runFor(0);
+  expect(rig.freed).toEqual([30, 20, 10].map((bytes) => `${bytes} ${SKB_CONSUMED}`));
+});
+
+test("the same CPU, a second user or an older kernel: freed here and now", () => {
   const here = new NetRig();
   here.net.lifetime.skbAttemptDeferFree(here.skb());
+  const held = here.net.lifetime.skbGet(here.skb());
+  here.softirq(1, () => here.net.lifetime.skbAttemptDeferFree(held));
   const old = new NetRig({ defersFrees: false });
   const skb = old.skb();
   old.softirq(1, () => old.net.lifetime.skbAttemptDeferFree(skb));
-  expect([here.freed.length, old.freed.length]).toEqual([1, 1]);
+  expect([here.freed.length, held.users, old.freed.length]).toEqual([1, 1, 1]);
+});
+
+test("a packet that is deferred with its destructor is a report; freed on its own CPU it is none", () => {
+  const rig = new NetRig();
+  const make = (): SkBuff => Object.assign(rig.skb(), { destructor: { destruct: () => undefined } });
+  const [here, there] = [make(), make()];
+  rig.net.lifetime.skbAttemptDeferFree(here);
+  expect(rig.kinds()).toEqual([]);
+  rig.softirq(1, () => rig.net.lifetime.skbAttemptDeferFree(there));
+  expect(rig.kinds()).toEqual(["skb-defer-destructor"]);
+});
+
+test("napi_consume_skb with a budget outside softirq is a report; without one it may come from anywhere", () => {
+  const rig = new NetRig();
+  rig.net.lifetime.napiConsumeSkb(rig.skb(), 0);
+  rig.softirq(0, () => rig.net.lifetime.napiConsumeSkb(rig.skb(), 64));
+  expect(rig.kinds()).toEqual([]);
+  rig.net.lifetime.napiConsumeSkb(rig.skb(), 64);
+  expect([rig.kinds(), rig.freed.length]).toEqual([["skb-napi-consume-context"], 3]);
 });
 
 test("a freed skb cannot be cloned or held: both are reports that name it, with its history when traced", () => {

@@ -7,6 +7,8 @@ import type { NetDevice, Xdp } from "@netmem/xdp/api";
 import { NET_CORE_RULES_6_18, createNetCore, type NetCoreRules } from "../src/index.ts";
 import type { NetCore, SkBuff } from "../src/api/index.ts";
 
+const TWO_NODES = [{ zones: [{ name: "Normal", pages: 256 }] }, { zones: [{ name: "Normal", pages: 256 }] }] as const;
+
 /** net-core over real lower layers, without any page_pool: it never learns that there is one. */
 export class NetRig {
   readonly kernel: Kernel;
@@ -17,9 +19,9 @@ export class NetRig {
   /** `len reason` of each packet freed. */
   readonly freed: string[] = [];
 
-  constructor(rules: Partial<NetCoreRules> = {}, packetCostNs: number = 0) {
-    this.kernel = createKernel({ nrCpus: 2, seed: 1, reports: "collect" });
-    this.mm = createMm(this.kernel, { nrPages: 512, extraBytes: 2 * 1024 * 1024 });
+  constructor(rules: Partial<NetCoreRules> = {}, packetCostNs: number = 0, cpuNodes: readonly number[] = [0, 0]) {
+    this.kernel = createKernel({ nrCpus: cpuNodes.length, cpuNodes, seed: 1, reports: "collect" });
+    this.mm = createMm(this.kernel, { ...(cpuNodes.includes(1) ? { nodes: TWO_NODES } : { nrPages: 512 }), extraBytes: 2 * 1024 * 1024 });
     this.xdp = createXdp(this.kernel, this.mm, XDP_OPTIONS_6_18);
     this.net = createNetCore({
       kernel: this.kernel, mm: this.mm, xdp: this.xdp,
@@ -38,6 +40,11 @@ export class NetRig {
     this.net.edit.skbReserve(skb, 64);
     this.net.edit.skbPut(skb, bytes);
     return skb;
+  }
+
+  hardirq(cpu: number, work: () => void): void {
+    this.kernel.irqs.raise(this.kernel.irqs.requestIrq("rig", cpu, work));
+    this.kernel.scheduler.runFor(0);
   }
 
   softirq(cpu: number, work: () => void): void {

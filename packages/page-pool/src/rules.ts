@@ -1,5 +1,9 @@
 import type { SharedRelease } from "./api/index.ts";
 
+/** Who finds out that a put is its consumer's own: nobody; whoever frees an skb; the pool. */
+export type NapiLocal = "nobody" | "skb-free" | "pool";
+export const NAPI_LOCALS: readonly NapiLocal[] = ["nobody", "skb-free", "pool"];
+
 /** What a pool does differently from kernel to kernel. */
 export interface PagePoolDates {
   /** From 5.13 pages come in bulks of 64; before, one at a time. */
@@ -11,7 +15,7 @@ export interface PagePoolDates {
    * so or it is not. `skb-free` (6.4 to 6.9): a freed skb's pages are asked about, and only a NAPI counts. `pool` (from 6.10): every put
    * that was not told, and `cpuid` counts as well.
    */
-  readonly napiLocal: "nobody" | "skb-free" | "pool";
+  readonly napiLocal: NapiLocal;
   /** Up to 6.9 a caller's word that it is the consumer counts in softirq only. */
   readonly directNeedsSoftirq: boolean;
   /** From 5.15 (53e0961da1c7). */

@@ -55,6 +55,8 @@ export interface SlabAllocator {
   readonly cacheAlloc: (cache: KmemCache, gfp: number, nid: number) => SlabObject | null;
   /** Fills `out[0 … n)`, all or nothing: n or 0; they are the caller's. @kernel kmem_cache_alloc_bulk (mm/slub.c) */
   readonly cacheAllocBulk: (cache: KmemCache, gfp: number, n: number, out: (SlabObject | null)[]) => number;
+  /** Consumes; of another cache than `cache` it is report `slab-wrong-cache`, and goes back to its own. @kernel kmem_cache_free, cache_from_obj (mm/slub.c) */
+  readonly cacheFree: (cache: KmemCache, object: SlabObject) => void;
   readonly objectsInUse: () => number;
   /** Gives slabs without live objects back to the page allocator; answers how many pages. @kernel kmem_cache_shrink */
   readonly shrink: () => number;

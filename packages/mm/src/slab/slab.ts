@@ -109,6 +109,17 @@ export class BucketSlab implements SlabAllocator, SlabPages {
     }
   }
 
+  cacheFree(cache: KmemCache, object: SlabObject): void {
+    const slab = this.slabAt[object.slab.pfn - this.firstPfn]!;
+    if (slab === null || slab.cache !== cache) this.reportWrongCache(cache, object, slab);
+    this.kfree(object);
+  }
+
+  private reportWrongCache(cache: KmemCache, object: SlabObject, slab: Slab | null): void {
+    const own = slab === null ? "kmalloc" : slab.cache.name;
+    this.parts.reports.report("slab-wrong-cache", "warn", `${own} object of ${object.sizeBytes} bytes at 0x${object.base.toString(16)}`, own, `freed to ${cache.name}`);
+  }
+
   objectsInUse(): number {
     return this.caches.reduce((sum, cache) => sum + cache.objectsInUse(), this.largeInUse);
   }

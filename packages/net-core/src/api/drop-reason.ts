@@ -29,10 +29,10 @@ export const SKB_DROP_REASON_SUBSYS_NUM = 3;
 
 /** Reasons of subsystems. Process context. */
 export interface SkbDropReasons {
-  /** Names of a subsystem's reasons, by number from 0: 0; -EINVAL with report `drop-reason-subsys` (the core's, or none there is), -EEXIST. @kernel drop_reasons_register_subsys (net/core/skbuff.c) */
-  readonly registerSubsys: (subsys: number, reasons: readonly string[]) => number;
-  /** 0; -EINVAL as above, -ENOENT. @kernel drop_reasons_unregister_subsys */
-  readonly unregisterSubsys: (subsys: number) => number;
+  /** Names of a subsystem's reasons, by number from 0, in place of those it had. The core's, or a subsystem that there is not: report `drop-reason-subsys`, and nothing is done. @kernel drop_reasons_register_subsys (net/core/skbuff.c) */
+  readonly registerSubsys: (subsys: number, reasons: readonly string[]) => void;
+  /** Its reasons have no names from now on; report as above. @kernel drop_reasons_unregister_subsys */
+  readonly unregisterSubsys: (subsys: number) => void;
   /** For people; `reason 131073` if nobody has registered it. */
   readonly reasonName: (reason: number) => string;
 }

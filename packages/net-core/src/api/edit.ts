@@ -9,7 +9,7 @@ export interface SkbBounds {
   readonly skbPut: (skb: SkBuff, bytes: number) => void;
   /** `bytes` more in front of the data of the caller's skb; before the head is report `skb-under-panic`, a BUG. @kernel skb_push */
   readonly skbPush: (skb: SkBuff, bytes: number) => void;
-  /** `bytes` less at the front of the caller's skb; false, and nothing done, if the packet is shorter. @kernel skb_pull_inline */
+  /** `bytes` less at the front of the caller's skb; false, and nothing done, if the packet is shorter. More than its head has is report `skb-pull-past-head`, a BUG. @kernel skb_pull_inline */
   readonly skbPull: (skb: SkBuff, bytes: number) => boolean;
   /** Adds a frag; `truesizeBytes` is its buffer's size. Keeps the caller's reference. @kernel skb_add_rx_frag_netmem */
   readonly skbAddRxFrag: (skb: SkBuff, netmem: Netmem, offset: number, sizeBytes: number, truesizeBytes: number) => void;
@@ -38,7 +38,7 @@ export interface SkbExpand {
   readonly pskbExpandHead: (skb: SkBuff, nhead: number, ntail: number, gfp: number) => number;
   /** A private head, if the data is shared; the skb stays the caller's. 0 or -ENOMEM. @kernel skb_unclone */
   readonly skbUnclone: (skb: SkBuff, gfp: number) => number;
-  /** The same, its truesize as before, and its end if it may. The skb stays the caller's. @kernel skb_unclone_keeptruesize */
+  /** The same, its truesize as before, and its end, unless one of the two is a small head's: report `skb-unclone-end`. The skb stays the caller's. @kernel skb_unclone_keeptruesize */
   readonly skbUncloneKeeptruesize: (skb: SkBuff, gfp: number) => number;
   /** A private head with at least `headroom` bytes in front; the skb stays the caller's. 0 or -ENOMEM. @kernel skb_cow */
   readonly skbCow: (skb: SkBuff, headroom: number) => number;
@@ -50,7 +50,7 @@ export interface SkbExpand {
 export interface SkbPullTrim {
   /**
    * The first `delta` bytes behind the head move into it; frags that are used up are freed, to their owners if the skb recycles. False: unreadable,
-   * or no memory. `truesize` stays. The skb stays the caller's. @kernel __pskb_pull_tail
+   * or no memory. More bytes than there are, or out of a member of the frag list that the CPU cannot read: report `skb-pull-tail`, a BUG. `truesize` stays. The skb stays the caller's. @kernel __pskb_pull_tail
    */
   readonly pskbPullTail: (skb: SkBuff, delta: number) => boolean;
   /** At least `bytes` in the head, if the packet has as many. The skb stays the caller's. @kernel pskb_may_pull */
@@ -61,11 +61,11 @@ export interface SkbPullTrim {
   readonly pskbTrim: (skb: SkBuff, len: number) => number;
   /** Everything into the head, if there is room for it and nobody shares it; `truesize` is then that of the head alone. The skb stays the caller's. @kernel skb_condense */
   readonly skbCondense: (skb: SkBuff) => void;
-  /** All of the packet in its head, its fragments freed; the skb stays the caller's. 0, -ENOMEM or -EFAULT: its bytes are then as they were, in a larger head perhaps. @kernel skb_linearize */
+  /** All of the packet in its head, its fragments freed; the skb stays the caller's. 0, -ENOMEM, or -EFAULT: unreadable. Its bytes are then as they were. @kernel skb_linearize */
   readonly skbLinearize: (skb: SkBuff) => number;
 }
 
-/** Copies. They are the caller's, do not recycle, and belong to no socket. Null: no memory, or bytes that the CPU cannot read. */
+/** Copies. They are the caller's, do not recycle, and belong to no socket. Null: no memory, or the CPU cannot read the packet. Of a member of the frag list that it cannot read, a full copy is report `skb-copy-unreadable`, a BUG. */
 export interface SkbCopies {
   /** All of it, in one piece. The original stays the caller's. @kernel skb_copy */
   readonly skbCopy: (skb: SkBuff, gfp: number) => SkBuff | null;

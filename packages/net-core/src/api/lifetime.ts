@@ -59,7 +59,7 @@ export interface SkbFree {
   readonly consumeSkb: (skb: SkBuff) => void;
   /** Those chained through `next`; the structs of those that end go back sixteen at a time. Consumes. @kernel kfree_skb_list_reason */
   readonly kfreeSkbList: (first: SkBuff | null, reason: number) => void;
-  /** Sent: from a driver's poll, whose CPU keeps the struct; with `budget` 0, from anywhere. Consumes. @kernel napi_consume_skb */
+  /** Sent: from a driver's poll, whose CPU keeps the struct (elsewhere it is report `skb-napi-consume-context`); with `budget` 0, from anywhere. Consumes. @kernel napi_consume_skb */
   readonly napiConsumeSkb: (skb: SkBuff, budget: number) => void;
   /** Any context: in hardirq the last user's packet waits for the transmit softirq. Consumes. @kernel dev_kfree_skb_any_reason (net/core/dev.c) */
   readonly devKfreeSkbAny: (skb: SkBuff, reason: number) => void;
@@ -71,7 +71,7 @@ export interface SkbFree {
   readonly napiSkbFinishMerged: (skb: SkBuff) => void;
   /**
    * Lets the CPU that built the packet free it, at its next receive softirq; here and now under older kernels, on
-   * that same CPU, or when too many wait. Consumes. @kernel skb_attempt_defer_free
+   * that same CPU, or when too many wait. One that has its destructor still is report `skb-defer-destructor`. Consumes. @kernel skb_attempt_defer_free
    */
   readonly skbAttemptDeferFree: (skb: SkBuff) => void;
 }

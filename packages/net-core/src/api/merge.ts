@@ -20,7 +20,7 @@ export interface SegmentFeatures {
 export interface SkbMerge {
   /**
    * `from`'s bytes at the end of `to`: true, and the caller disposes of `from` by `kfreeSkbPartial`; `result` says how. False: both are as they were. In this order
-   * it refuses a `to` whose data is shared; different recycle bits; one of them unreadable; from 5.18 to 6.7 shared data of a recycling `from`; (copies, if the bytes fit behind `to`'s tail); a frag list; somebody
+   * it refuses a `to` whose data is shared; different recycle bits; from 5.18 to 6.7 shared data of a recycling `from`, at first only if `to` recycles, too; one of them unreadable; (copies, if the bytes fit behind `to`'s tail); a frag list; somebody
    * else's memory; more frags than fit; a head that cannot become a frag.
    * Of those the owners count one more holder each since 6.8. Consumes what `from` gives up.
    * @kernel skb_try_coalesce (net/core/skbuff.c)
@@ -32,7 +32,7 @@ export interface SkbMerge {
   readonly skbShift: (tgt: SkBuff, skb: SkBuff, bytes: number) => number;
   /**
    * A packet of several segments, its data behind its headers, as those: packets of `gsoSize` bytes, or a member of its frag list each, with the headers in front of each,
-   * chained through `next`; the caller's. The original stays the caller's, its headers pushed. -EINVAL (no MAC header, or more frags than fit), -ENOMEM: none. Softirq. @kernel skb_segment
+   * chained through `next`; the caller's. The original stays the caller's, its headers pushed. -EINVAL (no MAC header, or more frags than fit), -ENOMEM: none. What the kernel BUGs on or crashes at is report `skb-segment-member`. Softirq. @kernel skb_segment
    */
   readonly skbSegment: (skb: SkBuff, features: SegmentFeatures) => SkBuff | number;
   /**
@@ -41,6 +41,8 @@ export interface SkbMerge {
    * In the poll. @kernel skb_gro_receive (net/core/gro.c)
    */
   readonly skbGroReceive: (p: SkBuff, skb: SkBuff) => number;
-  /** The packet that others are to be merged with, from here on. Keeps. @kernel dev_gro_receive, where it holds a packet */
-  readonly groHold: (skb: SkBuff, dataOffset: number) => void;
+  /** What GRO knows of a packet that has come in: nothing, but that its first `dataOffset` bytes are headers. It stays the caller's. @kernel dev_gro_receive, skb_gro_reset_offset (net/core/gro.c) */
+  readonly groStart: (skb: SkBuff, dataOffset: number) => void;
+  /** The packet that others are to be merged with, after `groStart`; until it is passed on, GRO has it. Keeps. @kernel dev_gro_receive, where it holds a packet */
+  readonly groHold: (skb: SkBuff) => void;
 }

@@ -192,7 +192,7 @@ export class SkBuff {
   destructor: SkbDestructor | null;
   /** Why it was dropped, while it waits for the softirq that frees it. */
   reason: number;
-  /** What GRO knows of it while it holds it. */
+  /** What GRO knows of it, from `groStart` on; before, it is another packet's. */
   readonly gro: NapiGroCb;
   /** Free slot marker: an skb in the cache of structs. */
   free: boolean;

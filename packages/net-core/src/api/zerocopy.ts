@@ -49,7 +49,7 @@ export interface ZerocopyNotification {
 export interface ZerocopySocket {
   /**
    * A ubuf_info for one send call of `sizeBytes`, or the one given if that can take the call in: it is this socket's latest, and stays below 2^19 bytes.
-   * The caller's, one reference; null: too much waits already. Process context. @kernel msg_zerocopy_realloc
+   * The caller's, one reference; null: too many wait, or have not been read. Process context. @kernel msg_zerocopy_realloc
    */
   readonly msgZerocopyRealloc: (sizeBytes: number, uarg: UbufInfo | null) => UbufInfo | null;
   /** The call came to nothing: its reference is dropped, and it is not counted. Consumes. @kernel msg_zerocopy_put_abort */
@@ -97,6 +97,6 @@ export interface SkbZerocopy {
   readonly skbZerocopy: (to: SkBuff, from: SkBuff, lenBytes: number, hlenBytes: number) => number;
   /** Up to `maxBytes` of pages appended as frags, a reference each; bytes taken, or -EMSGSIZE (no room), -EIO (a slab's page, report `splice-slab-page`). The skb stays the caller's. @kernel skb_splice_from_iter */
   readonly skbSpliceFromIter: (skb: SkBuff, iter: SpliceIter, maxBytes: number) => number;
-  /** A socket's side of MSG_ZEROCOPY. `optmemCalls`: what may wait; each call takes 1. */
+  /** A socket's side of MSG_ZEROCOPY. `optmemCalls`: ubuf_infos and unread notifications that there may be together. @kernel net.core.optmem_max */
   readonly openZerocopySocket: (optmemCalls: number) => ZerocopySocket;
 }

@@ -1,7 +1,8 @@
 import type { Kernel } from "@netmem/kernel/api";
-import { PRESETS, type Preset, type PresetName } from "@netmem/machine";
+import type { MachineOptions, Preset, PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE, type Netmem, type Page, type PayloadRegion } from "@netmem/mm/api";
 import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, skbRegion, type NetCore, type SkBuff, type UbufInfo } from "@netmem/net-core/api";
+import type { SkbDates } from "@netmem/net-core";
 import { Rig, type RigPool } from "../rig.ts";
 
 /** A user's buffer in packets: who was told, and how often. */
@@ -26,10 +27,10 @@ export class SkbBench {
   readonly #scratch: PayloadRegion;
   #next = 1;
 
-  constructor(preset: PresetName) {
-    this.preset = PRESETS[preset];
-    this.rig = new Rig({ preset, nrPages: 2048 });
+  constructor(preset: PresetName, skb: Partial<SkbDates> = {}, nodes: MachineOptions = { nrPages: 2048 }) {
+    this.rig = new Rig({ preset, ...nodes, dates: { skb } });
     const { machine } = this.rig;
+    this.preset = machine.preset;
     this.net = machine.net;
     this.kernel = machine.kernel;
     this.#scratch = machine.mm.payload.addRegion("scratch", 32 * PAGE_SIZE, true);

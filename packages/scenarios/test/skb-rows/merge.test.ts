@@ -36,7 +36,7 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
   const row = (n: number, title: string): string => `skb-mm row ${n} [${preset}]: ${title}`;
   const newBench = (): SkbBench => new SkbBench(preset);
   const { recycles, preset: rules } = newBench();
-  const { clonedCoalesce } = rules;
+  const { clonedCoalesce } = rules.skb;
 
   test(row(58, recycles ? "coalescing is refused when only one of the two recycles, even if the bytes would fit behind the other's tail" : "nothing recycles, and what fits behind the tail is copied there"), () => {
     const bench = newBench();
@@ -46,7 +46,7 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     else expect(coalesce(bench, to, from)).toEqual({ stolen: false, deltaTruesize: 0 });
   });
 
-  test(row(59, { "page-ref": "a shared packet's frags get a page reference each, whoever owns them, up to 5.17", refused: "a shared packet that recycles is not coalesced, from 5.18 on", "pp-ref": "of a shared packet that recycles each pool frag has one holder more, an ordinary one a page reference" }[clonedCoalesce]), () => {
+  test(row(59, { "page-ref": "a shared packet's frags get a page reference each, whoever owns them, up to 5.17", "into-plain": "no preset has this", refused: "a shared packet that recycles is not coalesced, from 5.18 on", "pp-ref": "of a shared packet that recycles each pool frag has one holder more, an ordinary one a page reference" }[clonedCoalesce]), () => {
     const bench = newBench();
     const pool = bench.rig.createPool();
     const to = target(bench, 1, pool);
@@ -65,6 +65,27 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     // Freed in this order the counted one comes home; with a page reference the pool loses it at the first put.
     bench.free(other, to);
     expect([plain.refcount, pool.pool.ringCount(), bench.kinds()]).toEqual([0, counted ? 2 : recycles ? 1 : 0, []]);
+  });
+
+  test(row(59, "into-plain, from 5.18 to 6.2: shared data of a recycling packet goes into one that does not, with a page reference each; the kernel that came then refuses"), () => {
+    for (const [rule, mixed, both] of [["into-plain", true, false], ["refused", false, false], ["page-ref", false, true]] as const) {
+      const bench = new SkbBench(preset, { clonedCoalesce: rule });
+      const pool = bench.rig.createPool();
+      const make = (): readonly [SkBuff, SkBuff] => {
+        const from = fragsOnly(bench, 1, pool);
+        return [from, bench.rig.clone(from)];
+      };
+      const [a, alsoA] = make();
+      const [b, alsoB] = make();
+      const frag = a.shinfo!.frags[0]!.netmem!;
+      // Without recycling there is nothing to mix.
+      expect([coalesce(bench, target(bench, 1), a) !== null, coalesce(bench, target(bench, 1, pool), b) !== null]).toEqual(recycles ? [mixed, both] : [true, true]);
+      if (recycles && mixed) expect(refs(frag)).toBe("2/1");
+      bench.free(alsoA, alsoB);
+      // And one's own, into a packet that recycles no less, never mixes.
+      expect(coalesce(bench, target(bench, 1), fragsOnly(bench, 1, pool)) === null).toBe(recycles);
+      expect(coalesce(bench, target(bench, 1, pool), fragsOnly(bench, 1)) === null).toBe(recycles);
+    }
   });
 
   test(row(60, "a shared packet with bytes in its head is not coalesced: its head is somebody else's, too"), () => {
@@ -142,9 +163,10 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
   test(row(64, recycles ? "GRO: with different recycle bits -ETOOMANYREFS, and nothing is merged" : "GRO: nothing recycles, so nothing differs"), () => {
     const bench = newBench();
     const p = bench.skb(100);
-    bench.net.merge.groHold(p, 40);
+    bench.net.merge.groStart(p, 40);
+    bench.net.merge.groHold(p);
     const skb = bench.pooled(bench.rig.createPool(), 100);
-    skb.gro.dataOffset = 40;
+    bench.net.merge.groStart(skb, 40);
     expect(bench.net.merge.skbGroReceive(p, skb)).toBe(recycles ? -ETOOMANYREFS : 0);
     expect(p.len).toBe(recycles ? 100 : 160);
   });
@@ -154,12 +176,13 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     const pool = bench.rig.createPool();
     const [p, skb] = [bench.pooled(pool, 100), bench.pooled(pool, 140)];
     bench.addPoolFrag(skb, pool, { bytes: 50 });
-    bench.net.merge.groHold(p, 40);
+    bench.net.merge.groStart(p, 40);
+    bench.net.merge.groHold(p);
     const bytes = [...bench.bytes(p), ...bench.bytes(skb).slice(40)];
     const { truesize } = skb;
     const { headPage } = skb.shinfo!;
     const charged = p.truesize;
-    skb.gro.dataOffset = 40;
+    bench.net.merge.groStart(skb, 40);
     expect(bench.net.merge.skbGroReceive(p, skb)).toBe(0);
     expect([skb.gro.free, p.shinfo!.nrFrags, p.gro.count, bench.bytes(p), p.truesize - charged]).toEqual([NAPI_GRO_FREE_STOLEN_HEAD, 2, 2, bytes, truesize - SKB_STRUCT_BYTES]);
     const before = refs(headPage!);
@@ -175,9 +198,10 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     const p = bench.pooled(pool, 100);
     const skb = bench.pooled(pool, 30);
     for (const bytes of [200, 300]) bench.addPoolFrag(skb, pool, { bytes });
-    bench.net.merge.groHold(p, 40);
+    bench.net.merge.groStart(p, 40);
+    bench.net.merge.groHold(p);
     const bytes = [...bench.bytes(p), ...bench.bytes(skb).slice(40)];
-    skb.gro.dataOffset = 40;
+    bench.net.merge.groStart(skb, 40);
     const charged = p.truesize;
     expect([bench.net.merge.skbGroReceive(p, skb), skb.gro.free, skb.shinfo!.nrFrags, skb.len, skb.truesize]).toEqual([0, NAPI_GRO_FREE, 0, 30, skbTruesize(skb.end - skb.head)]);
     expect([bench.bytes(p), p.truesize - charged]).toEqual([bytes, 2 * PAGE_SIZE]);
@@ -190,7 +214,8 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
   test("GRO: what cannot be merged is chained, headers off, and later packets go to the last of the chain; all of it is freed as one", () => {
     const bench = newBench();
     const p = bench.skb(100, "slab");
-    bench.net.merge.groHold(p, 40);
+    bench.net.merge.groStart(p, 40);
+    bench.net.merge.groHold(p);
     let bytes = bench.bytes(p);
     const packets = [bench.skb(140, "slab"), bench.skb(140, "slab"), bench.skb(90)];
     // One with its headers partly in a frag.
@@ -199,7 +224,7 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     for (let i = 0; i < MAX_SKB_FRAGS - 1; i++) bench.addFrag(mixed, { netmem: bench.page(), bytes: 10 });
     for (const skb of [...packets, mixed]) {
       bytes = [...bytes, ...bench.bytes(skb).slice(40)];
-      skb.gro.dataOffset = 40;
+      bench.net.merge.groStart(skb, 40);
       const charged = p.truesize + skb.truesize;
       expect(bench.net.merge.skbGroReceive(p, skb)).toBe(0);
       if (skb.gro.free === 0) expect([p.truesize, skb.nohdr, skb.shinfo!.dataref]).toEqual([charged, true, 0x10001]);
@@ -216,8 +241,9 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     const [p, skb, tgt] = [bench.skb(100), bench.skb(0, "slab"), bench.skb(0, "slab")];
     for (const bytes of [3000, 100]) bench.addFrag(skb, { netmem: bench.page(), bytes }, 512);
     expect(bench.net.merge.skbShift(tgt, skb, 3000)).toBe(3000);
-    bench.net.merge.groHold(p, 0);
-    skb.gro.dataOffset = 0;
+    bench.net.merge.groStart(p, 0);
+    bench.net.merge.groHold(p);
+    bench.net.merge.groStart(skb, 0);
     const bytes = [...bench.bytes(p), ...bench.bytes(skb)];
     const charged = p.truesize;
     expect([bench.net.merge.skbGroReceive(p, skb), skb.gro.free, p.shinfo!.nrFrags, p.shinfo!.fragList, p.truesize - charged]).toEqual([0, NAPI_GRO_FREE, 1, null, 2 * 512 - 3000]);
@@ -232,8 +258,9 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
     const user = bench.userBuffer();
     const { skb, pages } = bench.userPacket(user, 1, true);
     const p = bench.skb(100);
-    bench.net.merge.groHold(p, 40);
-    skb.gro.dataOffset = 40;
+    bench.net.merge.groStart(p, 40);
+    bench.net.merge.groHold(p);
+    bench.net.merge.groStart(skb, 40);
     expect(bench.net.merge.skbGroReceive(p, skb)).toBe(0);
     bench.softirq(() => bench.net.lifetime.napiSkbFinishMerged(skb));
     bench.free(p);
@@ -247,7 +274,8 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
       const p = bench.skb(100);
       p.data = p.head + headroom;
       p.protocol = protocol;
-      bench.net.merge.groHold(p, 40);
+      bench.net.merge.groStart(p, 40);
+      bench.net.merge.groHold(p);
       p.len = size;
       const other = bench.skb(140);
       Object.assign(other.gro, { dataOffset: 40, flush: false, proto: 6, encapsulated: false }, skb);

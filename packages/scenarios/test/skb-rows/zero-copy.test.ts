@@ -5,6 +5,7 @@ import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_SHARED_FRAG, SKBFL_ZE
 import { PRESET_NAMES } from "@netmem/machine";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import { refs } from "../rig.ts";
+import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
 import { SkbBench } from "./bench.ts";
 
 const counts = (pages: readonly Page[]): number[] => pages.map(({ refcount }) => refcount);
@@ -245,14 +246,22 @@ describe("heads of one's own", () => {
   });
 
   test("uncloned with its truesize kept, an skb ends where it did, unless one of the two heads is a small one", () => {
-    for (const [size, keeps] of [[1500, true], [100, false]] as const) {
-      const a = lifetime.allocSkb(size, GFP_ATOMIC)!;
+    // A part of a page is no size of a slab's, so that the new head is larger, or a small one's.
+    for (const [bytes, end, kinds] of [[1080, 1080, []], [400, 400, []], [320, 320, []], [200, 320, ["skb-unclone-end"]]] as const) {
+      const a = lifetime.buildSkb(bench.page(), bytes + SKB_SHARED_INFO_BYTES)!;
       edit.skbPut(a, 50);
       const b = lifetime.skbClone(a, GFP_ATOMIC)!;
-      const [end, truesize] = [b.end - b.head, b.truesize];
-      expect([edit.skbUncloneKeeptruesize(b, GFP_ATOMIC), b.truesize, keeps ? b.end - b.head : end, b.shinfo!.dataref]).toEqual([0, truesize, end, 1]);
+      const { truesize } = b;
+      expect([edit.skbUncloneKeeptruesize(b, GFP_ATOMIC), b.truesize, b.end - b.head, b.shinfo!.dataref, bench.kinds()]).toEqual([0, truesize, end, 1, kinds]);
       bench.free(a, b);
     }
+  });
+
+  test("before small heads had a cache, every head ends where it did", () => {
+    const old = new SkbBench("6.1");
+    const a = old.net.lifetime.buildSkb(old.page(), 200 + SKB_SHARED_INFO_BYTES)!;
+    const b = old.net.lifetime.skbClone(a, GFP_ATOMIC)!;
+    expect([old.net.edit.skbUncloneKeeptruesize(b, GFP_ATOMIC), b.end - b.head, old.kinds()]).toEqual([0, 200, []]);
   });
 
   test("what somebody is charged for does not change when its head does", () => {
@@ -281,7 +290,7 @@ describe("heads of one's own", () => {
     const own = edit.skbUnshare(clone, GFP_ATOMIC)!;
     expect([own === clone, clone.free, bench.bytes(own)]).toEqual([false, true, bench.bytes(a)]);
     a.shinfo!.gsoType = 1 << 18;
-    expect([edit.skbCopy(a, GFP_ATOMIC), bench.kinds()]).toEqual([null, ["skb-copy-fraglist"]]);
+    expect([edit.skbCopy(a, GFP_ATOMIC), bench.kinds()]).toEqual([null, ["skb-unclone-end", "skb-copy-fraglist"]]);
     bench.free(a, own, ...copies);
     expect(lifetime.stats.live).toBe(0);
   });

@@ -1,0 +1,269 @@
+import { describe, expect, test } from "vitest";
+import { NET_RX_SOFTIRQ } from "@netmem/kernel/api";
+import { GFP_ATOMIC, PAGE_SIZE, __GFP_MEMALLOC, pageIsPfmemalloc, type Page } from "@netmem/mm/api";
+import {
+  NAPI_GRO_FREE_STOLEN_HEAD, SKB_ALLOC_RX, SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_SOCKET_RCVBUFF, skbHeadFrag, skbTruesize, type SkBuff,
+} from "../src/api/index.ts";
+import { NetRig } from "./rig.ts";
+
+describe("where structs come from, and go to", () => {
+  /** A struct that CPU 0 keeps, and the slab's first. */
+  function kept(rig: NetRig): readonly [SkBuff, SkBuff] {
+    const { lifetime } = rig.net;
+    const [mine, slabs] = [lifetime.allocSkb(10, GFP_ATOMIC)!, lifetime.allocSkb(10, GFP_ATOMIC)!];
+    lifetime.consumeSkb(slabs);
+    rig.softirq(0, () => lifetime.napiConsumeSkb(mine, 64));
+    return [mine, slabs];
+  }
+
+  test.each([
+    ["napi_build_skb", true], ["napi_alloc_skb, small", true], ["napi_alloc_skb", true], ["build_skb", false], ["alloc_skb", false], ["netdev_alloc_skb", false], ["slab_build_skb", false], ["__alloc_skb with NAPI, of another node", false],
+  ] as const)("%s: the CPU's own %j", (what, own) => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const [mine, slabs] = kept(rig);
+    const births: Readonly<Record<typeof what, () => SkBuff | null>> = {
+      napi_build_skb: () => lifetime.napiBuildSkb(rig.page(), PAGE_SIZE),
+      "napi_alloc_skb, small": () => lifetime.napiAllocSkb(rig.dev, 60),
+      napi_alloc_skb: () => lifetime.napiAllocSkb(rig.dev, 2000),
+      build_skb: () => lifetime.buildSkb(rig.page(), PAGE_SIZE),
+      alloc_skb: () => lifetime.allocSkb(60, GFP_ATOMIC),
+      netdev_alloc_skb: () => lifetime.netdevAllocSkb(null, 2000, GFP_ATOMIC),
+      slab_build_skb: () => lifetime.slabBuildSkb(rig.mm.slab.kmalloc(1024, GFP_ATOMIC)!),
+      "__alloc_skb with NAPI, of another node": () => lifetime.allocSkbOnNode(60, GFP_ATOMIC, 4, 1),
+    };
+    const twoNodes = what === "__alloc_skb with NAPI, of another node" ? new NetRig({}, 0, [0, 1]) : null;
+    if (twoNodes === null) {
+      rig.softirq(0, () => void expect(births[what]() === (own ? mine : slabs)).toBe(true));
+      return;
+    }
+    const [, theirs] = kept(twoNodes);
+    twoNodes.softirq(0, () => void expect(twoNodes.net.lifetime.allocSkbOnNode(60, GFP_ATOMIC, 4, 1)).toBe(theirs));
+  });
+
+  test.each([
+    ["consume_skb", false], ["kfree_skb_list", false], ["napi_consume_skb", true], ["a merged packet's", true], ["a coalesced packet's", false], ["deferred", true], ["freed in hardirq", true],
+  ] as const)("%s: to the CPU %j", (what, keeps) => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const skb = rig.skb();
+    const page = skb.shinfo!.headPage!;
+    if (what === "freed in hardirq") rig.hardirq(0, () => lifetime.devConsumeSkbAny(skb));
+    else if (what === "deferred") {
+      rig.softirq(1, () => lifetime.skbAttemptDeferFree(skb));
+      rig.kernel.softirqs.raiseSoftirq(0, NET_RX_SOFTIRQ);
+      rig.kernel.scheduler.runFor(0);
+    } else rig.softirq(0, () => {
+      if (what === "consume_skb") lifetime.consumeSkb(skb);
+      else if (what === "kfree_skb_list") lifetime.kfreeSkbList(skb, SKB_DROP_REASON_NO_SOCKET);
+      else if (what === "napi_consume_skb") lifetime.napiConsumeSkb(skb, 64);
+      else if (what === "a coalesced packet's") lifetime.kfreeSkbPartial(skb, true);
+      else {
+        skb.gro.free = NAPI_GRO_FREE_STOLEN_HEAD;
+        lifetime.napiSkbFinishMerged(skb);
+      }
+    });
+    if (what === "a merged packet's" || what === "a coalesced packet's") rig.mm.pages.putPage(page);
+    rig.softirq(0, () => void expect(lifetime.napiBuildSkb(rig.page(), PAGE_SIZE) === skb).toBe(keeps));
+  });
+
+  test("no CPU keeps the struct of a pair: both halves go back to the pair, and the next pair is this one", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const orig = lifetime.allocSkbFclone(60, GFP_ATOMIC)!;
+    const clone = lifetime.skbClone(orig, GFP_ATOMIC)!;
+    rig.softirq(0, () => {
+      lifetime.napiConsumeSkb(clone, 64);
+      lifetime.napiConsumeSkb(orig, 64);
+      const next = [lifetime.napiBuildSkb(rig.page(), PAGE_SIZE), lifetime.buildSkb(rig.page(), PAGE_SIZE)];
+      expect([next.includes(orig), next.includes(clone), lifetime.allocSkbFclone(60, GFP_ATOMIC) === orig]).toEqual([false, false, true]);
+    });
+  });
+
+  test("a packet whose head was stolen: its socket is told all the same", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    let told = 0;
+    for (const merged of [true, false]) {
+      const skb = Object.assign(rig.skb(), { destructor: { destruct: () => void told++ } });
+      skb.gro.free = NAPI_GRO_FREE_STOLEN_HEAD;
+      rig.softirq(0, () => {
+        if (merged) lifetime.napiSkbFinishMerged(skb);
+        else lifetime.kfreeSkbPartial(skb, true);
+      });
+    }
+    expect(told).toBe(2);
+  });
+});
+
+describe("how packets end", () => {
+  test("in hardirq they wait, and are freed last in, first out, each for its reason", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    rig.hardirq(0, () => {
+      lifetime.devKfreeSkbAny(rig.skb(10), SKB_DROP_REASON_NO_SOCKET);
+      lifetime.devKfreeSkbAny(rig.skb(20), SKB_DROP_REASON_SOCKET_RCVBUFF);
+      lifetime.devConsumeSkbAny(rig.skb(30));
+      expect(rig.freed).toEqual([]);
+    });
+    expect(rig.freed).toEqual([`30 ${SKB_CONSUMED}`, `20 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`, `10 ${SKB_DROP_REASON_NO_SOCKET}`]);
+  });
+
+  test("the members of a frag list end for the reason that the packet ends for", () => {
+    const rig = new NetRig();
+    const [skb, member] = [rig.skb(10), rig.skb(20)];
+    skb.shinfo!.fragList = member;
+    skb.len += member.len;
+    skb.dataLen += member.len;
+    rig.net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
+    expect(rig.freed).toEqual([`30 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`, `20 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`]);
+  });
+
+  test("share_check without a struct drops the share, and answers null", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const skb = lifetime.skbGet(rig.skb());
+    const structs = rig.mm.faults.failFunction("skbuffAlloc");
+    structs.arm({});
+    expect([lifetime.skbShareCheck(skb, GFP_ATOMIC), skb.users, skb.shinfo!.dataref]).toEqual([null, 1, 1]);
+    structs.disarm();
+    expect(lifetime.skbShareCheck(skb, GFP_ATOMIC)).toBe(skb);
+  });
+
+  test("unshare without memory drops the packet, and the other keeps the data", () => {
+    const rig = new NetRig();
+    const { lifetime, edit } = rig.net;
+    const skb = rig.skb();
+    const clone = lifetime.skbClone(skb, GFP_ATOMIC)!;
+    rig.mm.faults.failSlab.arm({});
+    expect([edit.skbUnshare(clone, GFP_ATOMIC), skb.shinfo!.dataref, rig.freed.length]).toEqual([null, 1, 1]);
+    rig.mm.faults.failSlab.disarm();
+  });
+
+  test.each([[16, 1], [17, 2], [33, 3], [1, 1]])("a list of %i structs goes back in %i bulks, sixteen at a time", (n, bulks) => {
+    const rig = new NetRig();
+    const skbs = Array.from({ length: n }, () => rig.skb());
+    for (const [i, skb] of skbs.entries()) skb.next = skbs[i + 1] ?? null;
+    rig.net.lifetime.kfreeSkbList(skbs[0]!, SKB_DROP_REASON_NO_SOCKET);
+    expect(rig.net.lifetime.stats.bulkFrees).toBe(bulks);
+  });
+});
+
+describe("memory of the reserves", () => {
+  /** A page that only those may have who free memory. */
+  function reservePage(rig: NetRig, order: number = 0): Page {
+    while (rig.mm.pages.allocPages(GFP_ATOMIC, order, -1) !== null);
+    const page = rig.mm.pages.allocPages(GFP_ATOMIC | __GFP_MEMALLOC, order, -1)!;
+    expect(pageIsPfmemalloc(page)).toBe(true);
+    return page;
+  }
+
+  test("a head or a frag of them marks the packet, and so its clones; the tail of a block is asked by its head", () => {
+    const rig = new NetRig();
+    const { lifetime, edit } = rig.net;
+    const structs = [lifetime.buildSkb(rig.page(), PAGE_SIZE)!, lifetime.buildSkb(rig.page(), PAGE_SIZE)!];
+    expect(structs.map(({ pfmemalloc }) => pfmemalloc)).toEqual([false, false]);
+    const plain = structs[0]!;
+    const page = reservePage(rig);
+    const skb = lifetime.buildSkb(page, PAGE_SIZE)!;
+    expect([skb.pfmemalloc, lifetime.skbClone(skb, GFP_ATOMIC)!.pfmemalloc]).toEqual([true, true]);
+    edit.skbAddRxFrag(plain, reservePage(rig), 0, 10, PAGE_SIZE);
+    expect(plain.pfmemalloc).toBe(true);
+  });
+
+  test("of a block's later pages the head says it", () => {
+    const rig = new NetRig();
+    const skb = rig.skb();
+    const head = reservePage(rig, 1);
+    const tail = rig.mm.pages.pages[head.pfn - rig.mm.pages.pages[0]!.pfn + 1]!;
+    tail.head = head;
+    rig.net.edit.skbAddRxFrag(skb, tail, 0, 10, PAGE_SIZE);
+    expect(skb.pfmemalloc).toBe(true);
+  });
+
+  test("a slab head of the second try says so, one of the first does not, though its slab came of the reserves; built over an object it never does", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    lifetime.skSetMemalloc();
+    expect(lifetime.allocSkbOnNode(100, GFP_ATOMIC, SKB_ALLOC_RX, -1)!.pfmemalloc).toBe(false);
+    const { failSlab } = rig.mm.faults;
+    failSlab.arm({ nth: 1 });
+    const skb = lifetime.allocSkbOnNode(100, GFP_ATOMIC, SKB_ALLOC_RX, -1)!;
+    failSlab.disarm();
+    expect(skb.pfmemalloc).toBe(true);
+    // Not received: it may not.
+    failSlab.arm({ nth: 1 });
+    expect(lifetime.allocSkbOnNode(100, GFP_ATOMIC, 0, -1)).toBeNull();
+    failSlab.disarm();
+    lifetime.skClearMemalloc();
+    failSlab.arm({ nth: 1 });
+    expect(lifetime.allocSkbOnNode(100, GFP_ATOMIC, SKB_ALLOC_RX, -1)).toBeNull();
+    failSlab.disarm();
+    while (rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1) !== null);
+    const object = rig.mm.slab.kmalloc(4096, GFP_ATOMIC | __GFP_MEMALLOC)!;
+    expect([object.pfmemalloc, lifetime.slabBuildSkb(object)!.pfmemalloc]).toEqual([true, false]);
+  });
+
+  test("the head of a packet of the reserves may grow out of them", () => {
+    const rig = new NetRig();
+    const { lifetime, edit } = rig.net;
+    const plain = rig.skb();
+    while (rig.mm.slab.kmalloc(8192, GFP_ATOMIC) !== null);
+    while (rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1) !== null);
+    const skb = lifetime.buildSkb(rig.mm.pages.allocPages(GFP_ATOMIC | __GFP_MEMALLOC, 0, -1)!, PAGE_SIZE)!;
+    expect([edit.pskbExpandHead(plain, 0, 100, GFP_ATOMIC), edit.pskbExpandHead(skb, 0, 100, GFP_ATOMIC), skb.pfmemalloc]).toEqual([-12, 0, true]);
+  });
+});
+
+describe("heads that are cut from pages", () => {
+  test("from 6.1 to 6.13 a poll's small heads are quarters of a page, charged a KiB and a struct; the page is free when all four are", () => {
+    const rig = new NetRig({ napiCutsQuarters: true, allocatesSmallHeads: false });
+    const { lifetime } = rig.net;
+    const before = rig.freePages();
+    const skbs: SkBuff[] = [];
+    rig.softirq(0, () => {
+      for (let i = 0; i < 8; i++) skbs.push(lifetime.napiAllocSkb(rig.dev, 100)!);
+    });
+    const pages = skbs.map(({ shinfo }) => shinfo!.headPage!);
+    expect(new Set(pages).size).toBe(2);
+    expect(skbs.map(({ head }, i) => head - pages[i]!.base)).toEqual([3072, 2048, 1024, 0, 3072, 2048, 1024, 0]);
+    expect(skbs.every((skb) => skbHeadFrag(skb) && skb.truesize === 1280 && skb.truesize === skbTruesize(1024 - 320) && skb.data - skb.head === 64)).toBe(true);
+    expect([pages[0]!.refcount, pages[4]!.refcount]).toEqual([4, 4]);
+    for (const skb of skbs) lifetime.consumeSkb(skb);
+    expect([pages[0]!.refcount, rig.freePages()]).toEqual([0, before]);
+  });
+
+  test.each([[true, 640, true], [true, 641, true], [false, 640, false], [false, 641, true]])("quarters %j: a poll's head of %i bytes is a page's %j; another driver's is a slab's up to 640", (napiCutsQuarters, bytes, fromPage) => {
+    const rig = new NetRig({ napiCutsQuarters, allocatesSmallHeads: false });
+    const { lifetime } = rig.net;
+    rig.softirq(0, () => {
+      const skb = lifetime.napiAllocSkb(rig.dev, bytes)!;
+      expect([skbHeadFrag(skb), skb.end - skb.head]).toEqual([fromPage, bytes === 640 ? 704 : 704 + (fromPage ? 64 : 0)]);
+      expect(skbHeadFrag(lifetime.netdevAllocSkb(rig.dev, bytes, GFP_ATOMIC)!)).toBe(bytes > 640);
+    });
+  });
+
+  test("without a struct a quarter is given back, without memory there is none", () => {
+    const rig = new NetRig({ napiCutsQuarters: true, allocatesSmallHeads: false });
+    const { lifetime } = rig.net;
+    rig.softirq(0, () => {
+      const page = lifetime.napiAllocSkb(rig.dev, 100)!.shinfo!.headPage!;
+      const structs = rig.mm.faults.failFunction("skbuffAlloc");
+      structs.arm({});
+      expect([lifetime.napiAllocSkb(rig.dev, 100), page.refcount]).toEqual([null, 3]);
+      structs.disarm();
+    });
+    const starved = new NetRig({ napiCutsQuarters: true, allocatesSmallHeads: false });
+    starved.mm.faults.failPageAlloc.arm({});
+    starved.softirq(0, () => void expect(starved.net.lifetime.napiAllocSkb(starved.dev, 100)).toBeNull());
+  });
+
+  test.each([[true, ["slab-wrong-cache"]], [false, []]] as const)("smallHeadsByEnd %j: a head that ends where a small one does, but is none, is given to the wrong cache, and back to its own", (smallHeadsByEnd, kinds) => {
+    const rig = new NetRig({ smallHeadsByEnd });
+    const cache = rig.mm.slab.createCache("mine", 640, 64);
+    const skb = rig.net.lifetime.slabBuildSkb(rig.mm.slab.cacheAlloc(cache, GFP_ATOMIC, -1)!)!;
+    rig.net.lifetime.consumeSkb(rig.net.lifetime.allocSkb(100, GFP_ATOMIC)!);
+    rig.net.lifetime.consumeSkb(skb);
+    expect([rig.kinds(), cache.objectsInUse()]).toEqual([kinds, 0]);
+  });
+});

@@ -1,0 +1,110 @@
+import { describe, expect, test } from "vitest";
+import { GFP_ATOMIC, PAGE_SIZE, type Page } from "@netmem/mm/api";
+import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, SKBFL_ZEROCOPY_FRAG, skbZcopy, type SkBuff, type UbufInfo } from "../src/api/index.ts";
+import { NetRig } from "./rig.ts";
+
+interface UserPacket {
+  readonly skb: SkBuff;
+  readonly uarg: UbufInfo;
+  readonly page: Page;
+  /** `success` of each completion. */
+  readonly told: readonly boolean[];
+}
+
+/** 40 bytes in the head, 1000 in a page of a user's. */
+function userPacket(rig: NetRig, flags: number = SKBFL_DONT_ORPHAN): UserPacket {
+  const skb = rig.skb(40);
+  const page = rig.page();
+  rig.mm.pages.getPage(page);
+  rig.net.edit.skbAddRxFrag(skb, page, 0, 1000, PAGE_SIZE);
+  const told: boolean[] = [];
+  const uarg = rig.net.zerocopy.createUbufInfo({ complete: (_skb, info, success) => {
+    info.refcnt--;
+    told.push(success);
+  } }, SKBFL_ZEROCOPY_FRAG | flags);
+  rig.net.zerocopy.skbZcopySet(skb, uarg, true);
+  skb.macHeader = skb.data;
+  return { skb, uarg, page, told };
+}
+
+describe("whoever points into a user's memory says so, or has a copy", () => {
+  test("the second half of a split does, with its flags", () => {
+    const rig = new NetRig();
+    const { skb, uarg } = userPacket(rig);
+    skb.shinfo!.flags |= SKBFL_PURE_ZEROCOPY | SKBFL_SHARED_FRAG;
+    const skb1 = rig.net.lifetime.allocSkb(100, GFP_ATOMIC)!;
+    rig.net.merge.skbSplit(skb, skb1, 500);
+    expect([skb1.shinfo!.uarg === uarg, uarg.refcnt, skb1.shinfo!.flags]).toEqual([true, 2, skb.shinfo!.flags]);
+  });
+
+  test.each([[SKBFL_DONT_ORPHAN, 0, []], [0, 1, [false]]] as const)("segments do, if they may (%i): else the frags are copied first", (flags, _copied, told) => {
+    const rig = new NetRig();
+    const user = userPacket(rig, flags);
+    rig.net.edit.skbPull(user.skb, 40);
+    user.skb.shinfo!.gsoSize = 400;
+    const first = rig.net.merge.skbSegment(user.skb, { sg: true, gso: false }) as SkBuff;
+    const segments = [first, first.next!, first.next!.next!];
+    expect([user.told, segments.map((segment) => segment.shinfo!.uarg === user.uarg), user.uarg.refcnt]).toEqual([told, segments.map(() => flags !== 0), flags === 0 ? 0 : 4]);
+    expect(segments.map((segment) => segment.shinfo!.frags[0]!.netmem === user.page)).toEqual(segments.map(() => flags !== 0));
+  });
+
+  test.each([[SKBFL_DONT_ORPHAN, true, []], [0, false, [false]]] as const)("so does what skb_zerocopy makes (%i: %j)", (flags, keeps, told) => {
+    const rig = new NetRig();
+    const user = userPacket(rig, flags);
+    const to = rig.net.lifetime.allocSkb(40, GFP_ATOMIC)!;
+    expect(rig.net.zerocopy.skbZerocopy(to, user.skb, 1040, 40)).toBe(0);
+    expect([user.told, to.shinfo!.uarg === user.uarg, to.shinfo!.frags[0]!.netmem === user.page]).toEqual([told, keeps, keeps]);
+  });
+
+  test("so does a copy of the head alone", () => {
+    const rig = new NetRig();
+    const { skb, uarg } = userPacket(rig);
+    expect([rig.net.edit.pskbCopy(skb, 0, GFP_ATOMIC)!.shinfo!.uarg === uarg, uarg.refcnt]).toEqual([true, 2]);
+  });
+
+  test("a packet that has been pulled into its head altogether has none of it: its owner is told that it was copied, once", () => {
+    const rig = new NetRig();
+    const { skb, told } = userPacket(rig);
+    expect([rig.net.edit.pskbPullTail(skb, 900), told, skbZcopy(skb)]).toEqual([true, [], true]);
+    expect([rig.net.edit.pskbPullTail(skb, 100), told, skbZcopy(skb)]).toEqual([true, [false], false]);
+    rig.net.lifetime.consumeSkb(skb);
+    expect(told).toEqual([false]);
+  });
+
+  test("a split ends the management of frags: each half has references of its own", () => {
+    const rig = new NetRig();
+    const { skb, page } = userPacket(rig);
+    rig.mm.pages.putPage(page);
+    skb.shinfo!.flags |= SKBFL_MANAGED_FRAG_REFS;
+    const skb1 = rig.net.lifetime.allocSkb(100, GFP_ATOMIC)!;
+    rig.net.merge.skbSplit(skb, skb1, 500);
+    expect(page.refcount).toBe(3);
+    for (const one of [skb, skb1]) rig.net.lifetime.consumeSkb(one);
+    expect(page.refcount).toBe(1);
+  });
+});
+
+describe("MSG_ZEROCOPY", () => {
+  test("a notification is charged for until it is read, or has become part of another", () => {
+    const rig = new NetRig();
+    const { zerocopy } = rig.net;
+    const socket = zerocopy.openZerocopySocket(2);
+    const [a, b] = [socket.msgZerocopyRealloc(1, null)!, socket.msgZerocopyRealloc(1, null)!];
+    expect(socket.msgZerocopyRealloc(1, null)).toBeNull();
+    zerocopy.netZcopyPut(a);
+    expect(socket.msgZerocopyRealloc(1, null)).toBeNull();
+    // Joined with the first.
+    zerocopy.netZcopyPut(b);
+    const c = socket.msgZerocopyRealloc(1, null)!;
+    expect([c === null, socket.msgZerocopyRealloc(1, null)]).toEqual([false, null]);
+    expect([socket.dequeueErr(), socket.dequeueErr()]).toEqual([{ lo: 0, hi: 1, copied: false }, null]);
+    expect(socket.msgZerocopyRealloc(1, null)).not.toBeNull();
+  });
+
+  test("a call that came to nothing is charged for no longer", () => {
+    const rig = new NetRig();
+    const socket = rig.net.zerocopy.openZerocopySocket(1);
+    socket.msgZerocopyPutAbort(socket.msgZerocopyRealloc(1, null)!, true);
+    expect([socket.dequeueErr(), socket.msgZerocopyRealloc(1, null) === null]).toEqual([null, false]);
+  });
+});
