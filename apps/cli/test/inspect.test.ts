@@ -29,10 +29,17 @@ async function inspected(args: readonly string[]): Promise<InspectDocument> {
 
 const SMALL = testFrame(60, 1);
 const JUMBO = testFrame(9014, 2);
+const LATER = testFrame(1514, 3);
 
 /** Without a file between. */
 function after(operations: string, design: PresetName = "6.18", frame: Uint8Array = JUMBO): InspectedDesign {
-  return inspect([SMALL, frame].map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 })), operations === "" ? [] : parseOperations(operations), { design, readerCpu: 1 });
+  const [small, received, later] = [SMALL, frame, LATER].map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 }));
+  return inspect([small!, received!], operations === "" ? [] : parseOperations(operations), { design, readerCpu: 1 }, [later!]);
+}
+
+/** What the last operation did, in words. */
+function effectsOf({ operations }: InspectedDesign): string[] {
+  return operations.at(-1)!.effects.map(({ text }) => text);
 }
 
 /** Order → end of each piece of memory. */
@@ -153,7 +160,7 @@ describe("where pages go, under each design", () => {
   });
 
   test("freed by the device's poll: into the cache from 6.8, into the ring before; and the same poll posts them again", () => {
-    const cached = PRESET_NAMES.map((design) => after("free-in-poll", design).operations[0]!.effects.some((line) => line.includes("into the cache")));
+    const cached = PRESET_NAMES.map((design) => effectsOf(after("free-in-poll", design)).some((line) => line.includes("into the cache")));
     expect(cached).toEqual([false, false, false, false, true, true]);
   });
 
@@ -168,7 +175,7 @@ describe("where pages go, under each design", () => {
   test("several that were deferred are freed at once, and nothing is claimed of who did what; one alone has its reasons", () => {
     const many = after("clone,expand,defer-free:A,defer-free:B").homecomings[0]!;
     expect([many.order, many.memory[1]!.steps]).toEqual([["A+B"], [{ freed: "A+B", what: "freed with the others that were deferred: recycled, in the ring of page_pool 3" }]]);
-    expect(after("clone,expand,defer-free:A,flush").operations.at(-1)!.effects).toContain("p2, p3: pp_ref_count is 1, the last holder, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1");
+    expect(effectsOf(after("clone,expand,defer-free:A,flush"))).toContain("p2, p3: pp_ref_count is 1, the last holder, and it finds 2 page references, not 1: the page leaves page_pool 3, unmapped; refcount 2 → 1");
   });
 
   test.each<PresetName>(["v3-2021", "5.14", "6.1"])("%s sees no leak: a page whose pool is not told is lost to it, said so, exit 1", async (design) => {
@@ -178,14 +185,14 @@ describe("where pages go, under each design", () => {
   });
 
   test("stock recycles nothing: its pages left when their skb was built, and what is posted again is from the page allocator", async () => {
-    expect(after("free-in-poll", "stock").operations[0]!.effects).toEqual(["A is gone", "p1, p2, p3: the last reference: free", "p1, p2, p3: refcount 0 → 1, posted to the device again"]);
+    expect(effectsOf(after("free-in-poll", "stock"))).toEqual(["A is gone", "p1, p2, p3: the last reference: free", "p1, p2, p3: refcount 0 → 1, is page_pool 1's, posted to the device again"]);
     const { out } = await cli(["inspect", "mixed.pcap", "--design", "stock"], folder);
     expect(out).toMatch(/p1 {3}page pfn 0x\w+ {3}no pool's: left when its skb was built {3}refcount 1 {3,}A head/);
   });
 
   test("the poll may come as often as it is asked for", () => {
     const run = after("get,get,free-in-poll,free-in-poll,free-in-poll");
-    expect(run.operations.map(({ effects }) => effects[0])).toEqual(["A: users 1 → 2", "A: users 2 → 3", "A: users 3 → 2", "A: users 2 → 1", "A is gone"]);
+    expect(run.operations.map(({ effects }) => effects[0]!.text)).toEqual(["A: users 1 → 2", "A: users 2 → 3", "A: users 3 → 2", "A: users 2 → 1", "A is gone"]);
   });
 
   test("what differs from the design is in the heading and in the document", async () => {
@@ -231,6 +238,17 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["segment=5000", ["B is a segment of A", "C is a segment of A", "p2: refcount 1 → 3", "p3: refcount 1 → 2"]],
   ["copy,trim=200,copy:A,trim=40,coalesce:B.C", ["B: len 200 → 240, tail 472 → 512", "C is gone", "s2: the last reference: free"]],
   ["pskb-copy,pull:A=3504,pull:B=3504,free:A,pskb-copy,shift:B.C=10", ["B: len 5 496 → 5 506, data_len 5 496 → 5 506, truesize 9 848 → 9 858, frags 2 → 3", "C: len 5 496 → 5 486, data_len 5 496 → 5 486, truesize 6 392 → 6 382", "p2: refcount 2 → 3"]],
+  ["receive", ["B is received"]],
+  ["receive,coalesce:A.B", ["A: len 9 000 → 10 500, data_len 5 496 → 6 996, truesize 12 544 → 16 640, frags 2 → 3", "B is gone"]],
+  ["receive,gro:A.B=40", ["A: len 9 000 → 10 460, data_len 5 496 → 6 956, truesize 12 544 → 16 640, frags 2 → 3", "B is gone"]],
+  // A slab's head is no page, and cannot become a frag.
+  ["unclone,receive,cow:B=400,gro:A.B=40,free", ["A is gone", "B is gone", "p1, p2, p3: recycled, in the ring of page_pool 3", "s1: free"]],
+  ["receive,cow:B=400,gro:A.B=40", ["A: len 9 000 → 10 460, data_len 5 496 → 6 956, truesize 12 544 → 20 992, frag list none → B", "B: len 1 500 → 1 460, data 400 → 440, payload-only 0 → 1, nohdr off → on, is in the frag list of A"]],
+  ["zerocopy", ["B is over the pages of A", "p1, p2, p3: refcount 1 → 2"]],
+  ["splice=100", ["A: len 9 000 → 9 100, data_len 5 496 → 5 596, truesize 12 544 → 12 644, frags 2 → 3"]],
+  ["user=200", ["A: len 9 000 → 9 200, data_len 5 496 → 5 696, truesize 12 544 → 12 744, frags 2 → 3, user references none → 1"]],
+  ["user=200,clone,free,free", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3", "p4: refcount 2 → 1: the user's alone", "the user is told that his memory is his again"]],
+  ["user=200,orphan", ["A: frags 3 → 2, user references 1 → none", "p2, p3: recycled, in the ring of page_pool 3", "p4: refcount 2 → 1, the user's alone", "the user is told that his memory is his again, and that it was copied"]],
   ["free", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3"]],
   ["clone,free-original", ["B: dataref 2 → 1", "A is gone"]],
   ["clone,copy,free-clone", ["A: dataref 2 → 1", "B is gone"]],
@@ -240,9 +258,20 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["defer-free,flush", ["A is gone", "p1, p2, p3: pp_ref_count is 1, the last holder, and the one page reference is the pool's: into the ring of page_pool 3"]],
 ];
 
+/** Operations of which the kernel refuses the last, and how; under 6.18 unless said otherwise. */
+const REFUSALS: readonly (readonly [string, string, PresetName?])[] = [
+  ["clone,coalesce:A.B", "answers false: others share the data of the one that is to grow"], ["pull=9001", "answers false"], ["copy,shift:A.B=1", "answers 0, nothing has moved"],
+  ["copy,coalesce:A.B", "answers false: one recycles its pages, and the other does not"], ["receive,copy:B,cow:C=3000,coalesce:A.C", "answers false: the head that would become a frag is a slab's", "stock"],
+  ["receive,clone:B,coalesce:A.B", "answers false: the head that would become a frag is somebody else's, too"], ["receive,clone:B,coalesce:A.B", "answers false: pages that recycle and are shared are not mixed by this kernel", "6.1"],
+  ["copy,copy,user:B=10,coalesce:B.C", "answers false: a user's memory is in one of the two"], ["receive,cow:B=400,coalesce:A.B", "answers false: the head that would become a frag is a slab's"],
+  ["receive,cow:B=400,gro:A.B=40,copy,coalesce:A.C", "answers false: one recycles its pages, and the other does not"],
+  ["copy,receive,gro:C.B=40", "answers -ETOOMANYREFS: one recycles its pages, and the other does not"], ["user=10,user=20", "is for one user's memory, and there is some already"],
+  [`receive,copy:A,pskb-copy:A,${Array.from({ length: 15 }, () => "splice:D=10").join()},coalesce:C.D`, "answers false: together they have more than 17 frags"],
+];
+
 describe("operations", () => {
   test.each(CASES)("%s", (operations, effects) => {
-    expect([...after(operations).operations.at(-1)!.effects].toSorted()).toEqual([...effects].toSorted());
+    expect(effectsOf(after(operations)).toSorted()).toEqual([...effects].toSorted());
   });
 
   test("each is tried above, and each names the kernel's function", () => {
@@ -251,15 +280,56 @@ describe("operations", () => {
     expect(OPERATIONS.filter(({ kernel }) => !/^[a-z_]+$/.test(kernel))).toEqual([]);
   });
 
+  test.each(REFUSALS.map(([operations, refused, design = "6.18"]) => [operations, refused, design] as const))("%s: refused, %s; and it changes nothing", (operations, refused, design) => {
+    const last = after(operations, design).operations.at(-1)!;
+    expect([last.refused, last.notDone, last.effects]).toEqual([refused, undefined, []]);
+  });
+
   test.each([
-    ["clone,coalesce:A.B", "answers false"], ["clone,header-release", "is for data that nobody shares"], ["header-release,header-release", "was done before"], ["pull=9001", "answers false"],
-    ["clone,split=10", "is for data that nobody shares"], ["push=20,segment=1400", "needs a MAC header in front of the data"],
-    ["split=9000", "is for fewer than the packet's 9000 bytes"], ["segment=0", "would make no end of packets, more than the 100 that can be drawn"], ["clone,get,coalesce:A.B", "is for packets with one holder each"], ["copy,shift:A.B=1", "answers 0, nothing has moved"],
-    ["segment=89", "would make 102 packets, more than the 100 that can be drawn"],
-  ])("%s: refused, %s; and it changes nothing", (operations, refused) => {
+    ["clone,header-release", "others share its data, and would lose it"], ["header-release,header-release", "it was done before, and would count twice"], ["clone,split=10", "others share its data, and would lose it"],
+    ["push=20,segment=1400", "it needs a MAC header in front of the data, and room for it"], ["split=9000", "there are 9000 bytes, and none behind 9000"], ["segment=0", "it would make no end of packets, more than the 100 that are drawn"],
+    ["segment=89", "it would make 102 packets, more than the 100 that are drawn"], ["clone,get,coalesce:A.B", "others hold one of the two"], ["receive,receive", "the capture has no further packet"],
+    ["clone,receive,gro:A.C=40", "GRO gets packets that nobody else has, and others have A"], ["receive,gro:A.B=1500", "B has 1 500 bytes, all of them headers then"], ["clone,splice=10", "others share its data, and would lose it"],
+    ["splice=5000", "it takes 1 to 4096 bytes, one page"], ["receive,cow:B=400,gro:A.B=40,splice:A=10", "its bytes would come before those of its frag list"],
+  ])("%s: not done, %s; and it changes nothing", (operations, notDone) => {
     const last = after(operations).operations.at(-1)!;
-    expect(last.refused).toBe(refused);
-    expect(last.effects).toEqual([]);
+    expect([last.notDone, last.refused, last.effects]).toEqual([notDone, undefined, []]);
+  });
+
+  test("a kernel without deferral says what it does instead", async () => {
+    expect(after("defer-free", "5.14").operations[0]!.note).toBe("this kernel does not defer: it is freed here and now, by consume_skb");
+    const { out } = await cli(["inspect", "mixed.pcap", "--design", "5.14", "--after", "clone,defer-free,flush"], folder);
+    expect(out).toContain("2  defer-free  this kernel does not defer: it is freed here and now, by consume_skb\n");
+    expect(out).toContain("3  flush       this kernel does not defer: its receive softirqs have nothing to free\n");
+    expect(after("defer-free").operations[0]!.note).toBeUndefined();
+  });
+
+  test("the document has each change as a field, and the same in words", () => {
+    const { operations } = after("clone,expand,free-original");
+    expect(operations[1]!.effects).toEqual([
+      { of: ["A"], changes: [{ what: "dataref", from: 2, to: 1 }], text: "A: dataref 2 → 1" },
+      { of: ["B"], changes: [{ what: "head", from: "p1", to: "s1" }, { what: "dataref", from: 2, to: 1 }, { what: "pp_recycle", from: true, to: false }, { what: "cloned", from: true, to: false }], text: "B: head p1 → s1, dataref 2 → 1, pp_recycle on → off, cloned on → off" },
+      { of: ["p2", "p3"], changes: [{ what: "refcount", from: 1, to: 2 }], text: "p2, p3: refcount 1 → 2" },
+    ]);
+    expect(operations[2]!.effects.map(({ of, changes }) => [of, changes])).toEqual([
+      [["A"], [{ what: "exists", from: true, to: false }]],
+      [["p1"], [{ what: "place", from: "held", to: "ring" }]],
+      [["p2", "p3"], [{ what: "refcount", from: 2, to: 1 }, { what: "page_pool", from: 3, to: null }]],
+    ]);
+  });
+
+  test("a packet in another's frag list is drawn as such, and goes when that goes", async () => {
+    const { out } = await cli(["inspect", "mixed.pcap", "--packet", "2", "--after", "receive,cow:B=400,gro:A.B=40"], folder);
+    expect(out).toContain("A, received: 10 460 bytes = 3 504 in the head + 5 496 in 2 frags + 1 460 in its frag list B, truesize");
+    expect(out).toContain("nohdr; in the frag list of A");
+    expect(after("receive,cow:B=400,gro:A.B=40").homecomings.map(({ order }) => order)).toEqual([["A"]]);
+  });
+
+  test("a user's page is his, whoever else has it", async () => {
+    const { out } = await cli(["inspect", "mixed.pcap", "--packet", "2", "--after", "user=200"], folder);
+    expect(out).toMatch(/p4 {3}page pfn 0x\w+ {3}the user's {12}refcount 2 {20}A frag 2, the user\n/);
+    expect(out).toContain("   p4  a user's page\n");
+    expect(out).toContain("frags in a user's memory, which has 1 reference");
   });
 
   test("what stops a kernel stops the machine: said with the operation, drawn as it lay then, exit 1", async () => {
@@ -277,8 +347,8 @@ describe("operations", () => {
 
 /** Whatever is asked for, there is an answer, and no page stays behind when nobody holds it. */
 test.each(PRESET_NAMES)("%s: operations at random: every page is home in the end, or a report says why not", (design) => {
-  const step = fc.tuple(fc.constantFrom(...OPERATIONS), fc.constantFrom("", ":A", ":B", ":C"), fc.nat(4000)).map(([{ name, on, pair, most }, letter, bytes]) =>
-    `${name}${on !== undefined || name === "flush" ? "" : pair === true && letter !== "" ? (letter === ":A" ? ":A.B" : ":B.A") : letter}${most === 0 ? "" : `=${bytes}`}`);
+  const step = fc.tuple(fc.constantFrom(...OPERATIONS), fc.constantFrom("", ":A", ":B", ":C"), fc.nat(4000)).map(([{ name, on, pair, most, global }, letter, bytes]) =>
+    `${name}${on !== undefined || global === true ? "" : pair === true && letter !== "" ? (letter === ":A" ? ":A.B" : ":B.A") : letter}${most === 0 ? "" : `=${bytes}`}`);
   let drawn = 0;
   fc.assert(fc.property(fc.array(step, { minLength: 1, maxLength: 8 }), (steps) => {
     // From the first that makes no sense on, nothing more is asked.
@@ -328,7 +398,7 @@ describe("bad input: one line, exit 2, nothing on stdout", () => {
     [["mixed.pcap", "--after", "clone,free:A,expand:A"], /^netmem: --after: operation 3, expand:A: A was given up before$/],
     [["mixed.pcap", "--after", "free-clone"], /^netmem: --after: operation 1, free-clone: nothing was cloned$/],
     [["mixed.pcap", "--after", "clone,free-original:A"], /^netmem: --after: operation 2, free-original:A: free-original says whom it frees; write free:A for another$/],
-    [["mixed.pcap", "--after", "flush:A"], /^netmem: --after: operation 1, flush:A: it is for all CPUs and no packet$/],
+    [["mixed.pcap", "--after", "flush:A"], /^netmem: --after: operation 1, flush:A: it is for no packet; write flush$/],
   ])("%j", async (args, line) => {
     const { code, out, err } = await cli(["inspect", ...args], folder);
     expect([code, out]).toEqual([2, ""]);

@@ -38,10 +38,9 @@ export class DeferredFree {
     if (cpu === context.cpu) return false;
     const list = this.#lists[cpu * this.#nodes + (this.#perNode ? context.node : 0)]!;
     const before = list.count;
-    const full = this.#perNode ? before + 1 >= this.#max : before >= this.#max;
-    // Without a lock those that are turned away are counted, too.
-    if (this.#perNode || !full) list.count++;
-    if (full) return false;
+    // Without a lock one place less.
+    if (before >= (this.#perNode ? this.#max - 1 : this.#max)) return false;
+    list.count++;
     skb.next = list.first;
     list.first = skb;
     // Beyond half: do not wait for traffic to wake that CPU.

@@ -11,7 +11,7 @@ export const CLONED_COALESCES: readonly ClonedCoalesce[] = ["page-ref", "into-pl
 /**
  * Where packets wait that another CPU is to free.
  * - `cpu`: one list a CPU, that takes as many as `skbDeferMax`; up to 6.17
- * - `node`: one for each memory node of those who free, that takes one less, and counts what it refuses until it is flushed; from 6.18 (844c9db7f7f5, 5628f3fe3b16)
+ * - `node`: one for each memory node of those who free, that takes one less; from 6.18 (844c9db7f7f5, 5628f3fe3b16)
  */
 export type DeferLists = "cpu" | "node";
 export const DEFER_LISTS: readonly DeferLists[] = ["cpu", "node"];

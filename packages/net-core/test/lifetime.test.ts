@@ -71,7 +71,7 @@ test.each([
   expect(seen).toEqual(freed);
 });
 
-test.each([["cpu", [0, 0, 1, 2]], ["node", [0, 1, 2, 3]]] as const)("one list a %s: a full one frees here; without a lock one place less, and those turned away count until it is flushed", (deferLists, freed) => {
+test.each([["cpu", [0, 0, 1, 2]], ["node", [0, 1, 2, 3]]] as const)("one list a %s: a full one frees here; a node's has one place less", (deferLists, freed) => {
   const rig = new NetRig({ deferLists, skbDeferMax: 2 });
   const skbs = Array.from({ length: 4 }, () => rig.skb());
   const seen: number[] = [];
@@ -107,6 +107,20 @@ test("what waits goes home last in, first out, by the CPU that built it", () => 
   rig.kernel.softirqs.raiseSoftirq(0, NET_RX_SOFTIRQ);
   rig.kernel.scheduler.runFor(0);
   expect(rig.freed).toEqual([30, 20, 10].map((bytes) => `${bytes} ${SKB_CONSUMED}`));
+});
+
+test("a list that was flushed has room again", () => {
+  const rig = new NetRig({ skbDeferMax: 8 });
+  for (let round = 0; round < 4; round++) {
+    const skbs = [rig.skb(), rig.skb(), rig.skb()];
+    rig.softirq(1, () => {
+      for (const skb of skbs) rig.net.lifetime.skbAttemptDeferFree(skb);
+    });
+    rig.kernel.softirqs.raiseSoftirq(0, NET_RX_SOFTIRQ);
+    // Not by CPU 1: all three wait.
+    expect(rig.freed.length).toBe(3 * round);
+    rig.kernel.scheduler.runFor(0);
+  }
 });
 
 test("the same CPU, a second user or an older kernel: freed here and now", () => {

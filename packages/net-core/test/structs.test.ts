@@ -17,14 +17,15 @@ describe("where structs come from, and go to", () => {
   }
 
   test.each([
-    ["napi_build_skb", true], ["napi_alloc_skb, small", true], ["napi_alloc_skb", true], ["build_skb", false], ["alloc_skb", false], ["netdev_alloc_skb", false], ["slab_build_skb", false], ["__alloc_skb with NAPI, of another node", false],
+    ["napi_build_skb", true], ["napi_alloc_skb, small", true], ["napi_alloc_skb, a quarter", true], ["napi_alloc_skb", true], ["build_skb", false], ["alloc_skb", false], ["netdev_alloc_skb", false], ["slab_build_skb", false], ["__alloc_skb with NAPI, of another node", false],
   ] as const)("%s: the CPU's own %j", (what, own) => {
-    const rig = new NetRig();
+    const rig = new NetRig({ napiCutsQuarters: what === "napi_alloc_skb, a quarter" });
     const { lifetime } = rig.net;
     const [mine, slabs] = kept(rig);
     const births: Readonly<Record<typeof what, () => SkBuff | null>> = {
       napi_build_skb: () => lifetime.napiBuildSkb(rig.page(), PAGE_SIZE),
       "napi_alloc_skb, small": () => lifetime.napiAllocSkb(rig.dev, 60),
+      "napi_alloc_skb, a quarter": () => lifetime.napiAllocSkb(rig.dev, 60),
       napi_alloc_skb: () => lifetime.napiAllocSkb(rig.dev, 2000),
       build_skb: () => lifetime.buildSkb(rig.page(), PAGE_SIZE),
       alloc_skb: () => lifetime.allocSkb(60, GFP_ATOMIC),
@@ -169,6 +170,17 @@ describe("memory of the reserves", () => {
     expect([skb.pfmemalloc, lifetime.skbClone(skb, GFP_ATOMIC)!.pfmemalloc]).toEqual([true, true]);
     edit.skbAddRxFrag(plain, reservePage(rig), 0, 10, PAGE_SIZE);
     expect(plain.pfmemalloc).toBe(true);
+  });
+
+  test("so does a frag of alloc_skb_with_frags", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const plain = lifetime.allocSkbWithFrags(60, 100, 0, GFP_ATOMIC) as SkBuff;
+    const head = lifetime.allocSkb(60, GFP_ATOMIC)!;
+    while (rig.mm.pages.allocPages(GFP_ATOMIC, 0, -1) !== null);
+    lifetime.consumeSkb(head);
+    const skb = lifetime.allocSkbWithFrags(60, 100, 0, GFP_ATOMIC | __GFP_MEMALLOC) as SkBuff;
+    expect([plain.pfmemalloc, skb.pfmemalloc, skb.shinfo!.frags[0]!.netmem!.isNetIov]).toEqual([false, true, false]);
   });
 
   test("of a block's later pages the head says it", () => {

@@ -48,12 +48,39 @@ describe("whoever points into a user's memory says so, or has a copy", () => {
     expect(segments.map((segment) => segment.shinfo!.frags[0]!.netmem === user.page)).toEqual(segments.map(() => flags !== 0));
   });
 
+  test.each([[SKBFL_DONT_ORPHAN, true, []], [0, false, [false]]] as const)("so do segments out of a member of the frag list (%i: %j)", (flags, keeps, told) => {
+    const rig = new NetRig();
+    const user = userPacket(rig, flags);
+    rig.net.edit.skbPull(user.skb, 40);
+    const skb = rig.skb(54 + 100);
+    skb.macHeader = skb.data;
+    rig.net.edit.skbPull(skb, 54);
+    Object.assign(skb.shinfo!, { gsoSize: 600, fragList: user.skb });
+    skb.len += 1000;
+    skb.dataLen += 1000;
+    const first = rig.net.merge.skbSegment(skb, { sg: true, gso: false }) as SkBuff;
+    expect([user.told, first.shinfo!.uarg === user.uarg, first.next!.shinfo!.uarg === user.uarg, first.next!.shinfo!.frags[0]!.netmem === user.page]).toEqual([told, keeps, keeps, keeps]);
+  });
+
+  test("a split's second half is as readable as the first was", () => {
+    const rig = new NetRig();
+    for (const unreadable of [false, true]) {
+      const { skb } = userPacket(rig);
+      skb.unreadable = unreadable;
+      const skb1 = rig.net.lifetime.allocSkb(100, GFP_ATOMIC)!;
+      rig.net.merge.skbSplit(skb, skb1, 500);
+      expect(skb1.unreadable).toBe(unreadable);
+    }
+  });
+
   test.each([[SKBFL_DONT_ORPHAN, true, []], [0, false, [false]]] as const)("so does what skb_zerocopy makes (%i: %j)", (flags, keeps, told) => {
     const rig = new NetRig();
     const user = userPacket(rig, flags);
     const to = rig.net.lifetime.allocSkb(40, GFP_ATOMIC)!;
     expect(rig.net.zerocopy.skbZerocopy(to, user.skb, 1040, 40)).toBe(0);
     expect([user.told, to.shinfo!.uarg === user.uarg, to.shinfo!.frags[0]!.netmem === user.page]).toEqual([told, keeps, keeps]);
+    // A slab's head, and each byte in frags.
+    expect(to.truesize).toBe(640 + 256 + 1000);
   });
 
   test("so does a copy of the head alone", () => {

@@ -69,7 +69,7 @@ function run(path: string, raw: RawOptions, { terminal, cwd }: CommandContext): 
   if (packet > frames.length) throw new CliError(`--packet ${packet}: ${path} holds ${counted(frames.length, "packet")}${frames.length === 0 ? "" : `; give 1 to ${frames.length}`}`);
   for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const received = frames.slice(0, packet);
-  const shown = designs.map((design) => inspect(received, operations, { design, readerCpu: raw.readerCpu, ...overrides(raw) }));
+  const shown = designs.map((design) => inspect(received, operations, { design, readerCpu: raw.readerCpu, ...overrides(raw) }, frames.slice(packet)));
   const document: InspectDocument = {
     command: "inspect",
     input: { path, packets: frames.length },

@@ -28,17 +28,18 @@ export function draw(run: InspectedDesign, color: boolean): string {
 
 function drawOperations({ operations }: InspectedDesign, colors: Colors): string[] {
   const width = Math.max(...operations.map(({ operation }) => operation.length));
-  return operations.flatMap(({ operation, kernel, refused, panic, effects }, i) => {
-    const said = [...(refused === undefined ? [] : [`refused: ${kernel} ${refused}`]), ...(panic === undefined ? [] : [panic]), ...effects];
+  return operations.flatMap(({ operation, kernel, refused, notDone, note, panic, effects }, i) => {
+    const said = [...(refused === undefined ? [] : [`refused: ${kernel} ${refused}`]), ...(notDone === undefined ? [] : [`not done: ${notDone}`]), ...(note === undefined ? [] : [note]), ...(panic === undefined ? [] : [panic]), ...effects.map(({ text }) => text)];
     const front = `${String(i + 1).padStart(3)}  ${colors.bold(operation.padEnd(width))}  `;
     return (said.length === 0 ? ["nothing changed"] : said).map((line, j) => `${j === 0 ? front : " ".repeat(width + 7)}${line}`);
   });
 }
 
 function drawSkb(skb: SkbShown, { memory }: Snapshot, colors: Colors): string[] {
-  const { head, frags, dataref } = skb;
+  const { head, frags, fragList, dataref } = skb;
   const linear = head.tail - head.data;
-  const title = `${colors.bold(skb.name)}, ${skb.from}: ${counted(skb.len, "byte")} = ${grouped(linear)} in the head${frags.length === 0 ? "" : ` + ${grouped(skb.dataLen)} in ${counted(frags.length, "frag")}`}, truesize ${grouped(skb.truesize)}`;
+  const inFrags = frags.reduce((sum, { bytes }) => sum + bytes, 0);
+  const title = `${colors.bold(skb.name)}, ${skb.from}: ${counted(skb.len, "byte")} = ${grouped(linear)} in the head${frags.length === 0 ? "" : ` + ${grouped(inFrags)} in ${counted(frags.length, "frag")}`}${fragList.length === 0 ? "" : ` + ${grouped(skb.dataLen - inFrags)} in its frag list ${fragList.join(", ")}`}, truesize ${grouped(skb.truesize)}`;
   const shares = skb.sharesDataWith.length === 0 ? "its own" : `shared with ${skb.sharesDataWith.join(", ")}`;
   const words = [
     `users ${skb.users}`,
@@ -46,7 +47,9 @@ function drawSkb(skb: SkbShown, { memory }: Snapshot, colors: Colors): string[] 
     skb.ppRecycle ? "pp_recycle: its pages go to their pools" : "no pp_recycle: its pages are put as anybody's",
     ...(skb.nohdr ? ["nohdr"] : []),
     ...(skb.unreadable ? ["unreadable"] : []),
+    ...(skb.userReferences === null ? [] : [`frags in a user's memory, which has ${counted(skb.userReferences, "reference")}`]),
     ...(skb.state === "deferred" ? ["given up, waits for the CPU that built it"] : []),
+    ...(skb.state === "listed" ? [`in the frag list of ${skb.listOf.join(", ")}`] : []),
   ];
   const lines = [title, `   ${words.join("; ")}`];
   lines.push(`   head in ${describe(find(memory, head.memory))}${head.offset === 0 ? "" : ` at ${grouped(head.offset)}`}${skb.macHeader === null ? "" : `; MAC header at data ${signed(skb.macHeader)}`}`);
@@ -83,10 +86,10 @@ function drawMemory({ memory, holderCount }: Snapshot, leftAtBirth: boolean): st
   const rows = memory.map((one) => [
     one.name,
     describe(one).slice(one.name.length + 1),
-    one.pool === null ? (one.kind === "slab" ? "the slab's" : leftAtBirth ? "no pool's: left when its skb was built" : "no pool's") : `page_pool ${one.pool.id} of ${one.pool.device}`,
+    one.pool === null ? (one.kind === "slab" ? "the slab's" : one.ofUser ? "the user's" : leftAtBirth ? "no pool's: left when its skb was built" : "no pool's") : `page_pool ${one.pool.id} of ${one.pool.device}`,
     one.refcount === null ? "" : `refcount ${one.refcount}`,
     one.ppRefCount === null ? "" : `${holderCount} ${one.ppRefCount}`,
-    one.holders.length === 0 ? placeWords(one) : one.holders.map(({ skbs, as }) => `${skbs.join("+")} ${as}`).join(", "),
+    one.holders.length === 0 ? placeWords(one) : [...one.holders.map(({ skbs, as }) => `${skbs.join("+")} ${as}`), ...(one.ofUser ? ["the user"] : [])].join(", "),
   ]);
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) => `   ${row.map((cell, column) => cell.padEnd(widths[column]!)).join("   ").trimEnd()}`);
@@ -112,6 +115,7 @@ function drawHomecomings(homecomings: readonly Homecoming[], { memory }: Snapsho
 function storyOf(fates: readonly Homecoming["memory"][number][], orders: readonly string[], { kind }: MemoryShown): string[] {
   if (fates.every(({ steps }) => steps.length === 0)) return [];
   if (kind === "slab") return ["back to its slab"];
+  if (fates.every(({ end }) => end === "user")) return ["a user's page"];
   const recycled = orders.filter((_, i) => fates[i]!.recycled);
   const verdict = recycled.length === 0 ? "not recycled" : recycled.length === orders.length ? "recycled" : `recycled only in the order ${recycled.join(" or ")}`;
   const told = fates.map(({ steps }) => steps.map(({ freed, what }) => `${freed}: ${what}`));

@@ -1,6 +1,6 @@
 import { KernelPanic } from "@netmem/kernel/api";
 import { placeWords, snapshotOf, type MemoryShown, type Place, type Snapshot } from "./snapshot.ts";
-import { isGone, type Stage } from "./stage.ts";
+import { fragListOf, isGone, type Stage } from "./stage.ts";
 
 /** What became of the memory when every packet was let go of, in one order. */
 export interface Homecoming {
@@ -65,7 +65,7 @@ function freesOf(stage: Stage, backwards: boolean): Free[] {
     named.holders--;
     stage.inProcess(() => lifetime.consumeSkb(named.skb));
   } }));
-  const deferred = stage.skbs.filter((named) => named.holders === 0 && !isGone(named));
+  const deferred = stage.skbs.filter((named) => named.holders === 0 && !isGone(named) && !stage.skbs.some((other) => !isGone(other) && fragListOf(other.skb).includes(named.skb)));
   if (deferred.length === 0) return frees;
   return [{ name: deferred.map(({ name }) => name).join("+"), ppRecycle: deferred[0]!.skb.ppRecycle, packets: deferred.length, free: () => stage.machine.flushDeferred() }, ...frees];
 }
@@ -84,6 +84,7 @@ export function changeOf(was: MemoryShown, is: MemoryShown, ppRecycle: boolean, 
     case "posted": return "posted to the device again";
     case "lost": return `${is.refcount === 0 ? "freed" : `refcount ${was.refcount} → ${is.refcount}`}, though ${pool} counts it as out, and nobody will give it back: lost`;
     case "held": return stillHeld(was, is, ppRecycle, holderCount);
+    case "user": return `refcount ${was.refcount} → ${is.refcount}: the user's alone`;
     case "withheld": return `freed, though ${pool} still had it mapped and marked: withheld`;
     case "free": return was.pool === null ? "the last reference: free" : `leaves ${pool}, and free: ${was.refcount === 1 ? "no room in the ring" : `${was.refcount} references`}`;
   }

@@ -1,8 +1,9 @@
-import { KernelPanic, errnoName } from "@netmem/kernel/api";
+import { KernelPanic } from "@netmem/kernel/api";
 import { GFP_KERNEL } from "@netmem/mm/api";
-import { skbCloned, skbHeadlen, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
+import { skbCloned } from "@netmem/net-core/api";
 import { CliError } from "../terminal.ts";
-import { isGone, type NamedSkb, type Stage } from "./stage.ts";
+import { DONE, SHARED, born, coalesce, done, give, gro, lend, receive, segment, splice, split, unshare, withoutDeferral, zerocopy, type Outcome } from "./actions.ts";
+import type { NamedSkb, Stage } from "./stage.ts";
 
 /** One step of `--after`, as written: what, on which packets, with which numbers. */
 export interface Operation {
@@ -27,16 +28,12 @@ interface OperationKind {
   readonly on?: "original" | "clone";
   /** It sees to its own context; all others run in the process that reads. */
   readonly ownContext?: true;
+  /** It is for no packet. */
+  readonly global?: true;
   readonly apply: (stage: Stage, on: NamedSkb, numbers: readonly number[], other: NamedSkb) => Outcome;
 }
 
-/** What came of it: done; or refused, and why; or the kernel stopped. */
-export type Outcome = { readonly refused?: string; readonly panic?: string };
-
-const DONE: Outcome = {};
-
 const LARGEST = 65_536;
-const MOST_SEGMENTS = 100;
 
 /** Of what `--after` knows. */
 export const OPERATIONS: readonly OperationKind[] = [
@@ -55,8 +52,8 @@ export const OPERATIONS: readonly OperationKind[] = [
   { name: "cow-head", kernel: "skb_cow_head", help: "the same for who writes headers only", least: 0, most: 1, apply: (stage, a, [headroom = 0]) => done(stage.machine.net.edit.skbCowHead(a.skb, headroom)) },
   { name: "header-release", kernel: "__skb_header_release", help: "promises to touch payload only", least: 0, most: 0, apply: (stage, a) => {
     // It sets dataref to that of one packet alone, whoever else there is.
-    if (skbCloned(a.skb)) return { refused: "is for data that nobody shares" };
-    if (a.skb.nohdr) return { refused: "was done before" };
+    if (skbCloned(a.skb)) return { notDone: SHARED };
+    if (a.skb.nohdr) return { notDone: "it was done before, and would count twice" };
     stage.machine.net.edit.skbHeaderRelease(a.skb);
     return DONE;
   } },
@@ -77,8 +74,13 @@ export const OPERATIONS: readonly OperationKind[] = [
   } },
   { name: "split", kernel: "skb_split", help: "what is behind BYTES goes to a new skb", least: 1, most: 1, apply: split },
   { name: "segment", kernel: "skb_segment", help: "into skbs of BYTES of payload each", least: 1, most: 1, apply: segment },
+  { name: "gro", kernel: "skb_gro_receive", help: "A.B: B's bytes behind its first BYTES, which are headers, to A", least: 1, most: 1, pair: true, ownContext: true, apply: gro },
   { name: "coalesce", kernel: "skb_try_coalesce", help: "A.B: B's bytes to the end of A", least: 0, most: 0, pair: true, apply: coalesce },
   { name: "shift", kernel: "skb_shift", help: "A.B: B's first BYTES to the end of A", least: 1, most: 1, pair: true, apply: (stage, a, [bytes], b) => (stage.machine.net.merge.skbShift(a.skb, b.skb, bytes!) > 0 ? DONE : { refused: "answers 0, nothing has moved" }) },
+  { name: "zerocopy", kernel: "skb_zerocopy", help: "another skb over the same pages, as for a netlink queue", least: 0, most: 0, apply: zerocopy },
+  { name: "splice", kernel: "skb_splice_from_iter", help: "BYTES of a page of the process's behind", least: 1, most: 1, apply: splice },
+  { name: "user", kernel: "skb_zcopy_set", help: "the same as MSG_ZEROCOPY does it: he is told when he has it back", least: 1, most: 1, apply: lend },
+  { name: "orphan", kernel: "skb_orphan_frags_rx", help: "copies what is a user's", least: 0, most: 0, apply: (stage, a) => done(stage.machine.net.zerocopy.skbOrphanFragsRx(a.skb, GFP_KERNEL)) },
   ...["", "-original", "-clone"].map((suffix): OperationKind => ({
     name: `free${suffix}`, kernel: "consume_skb", help: suffix === "" ? "by the process that reads" : `the same, of ${suffix === "-original" ? "A" : "the last clone"}`, least: 0, most: 0,
     ...(suffix === "" ? {} : { on: suffix === "-original" ? "original" : "clone" }),
@@ -86,16 +88,17 @@ export const OPERATIONS: readonly OperationKind[] = [
   })),
   { name: "free-in-poll", kernel: "consume_skb", help: "in the device's NAPI poll, which receives a further packet", least: 0, most: 0, ownContext: true, apply: (stage, a) => give(a, () => stage.inPoll(() => stage.machine.net.lifetime.consumeSkb(a.skb))) },
   { name: "free-in-irq", kernel: "dev_consume_skb_any", help: "in hardirq", least: 0, most: 0, ownContext: true, apply: (stage, a) => give(a, () => stage.inHardirq(() => stage.machine.net.lifetime.devConsumeSkbAny(a.skb))) },
-  { name: "defer-free", kernel: "skb_attempt_defer_free", help: "leaves it to the CPU that built it", least: 0, most: 0, ownContext: true, apply: (stage, a) => give(a, () => stage.inProcess(() => stage.machine.net.lifetime.skbAttemptDeferFree(a.skb))) },
-  { name: "flush", kernel: "skb_defer_free_flush", help: "a receive softirq on every CPU", least: 0, most: 0, ownContext: true, apply: (stage) => {
+  { name: "defer-free", kernel: "skb_attempt_defer_free", help: "leaves it to the CPU that built it", least: 0, most: 0, ownContext: true, apply: (stage, a) => ({ ...withoutDeferral(stage, "it is freed here and now, by consume_skb"), ...give(a, () => stage.inProcess(() => stage.machine.net.lifetime.skbAttemptDeferFree(a.skb))) }) },
+  { name: "flush", kernel: "skb_defer_free_flush", help: "a receive softirq on every CPU", least: 0, most: 0, ownContext: true, global: true, apply: (stage) => {
     stage.machine.flushDeferred();
-    return DONE;
+    return withoutDeferral(stage, "its receive softirqs have nothing to free");
   } },
+  { name: "receive", kernel: "napi_gro_receive", help: "the next packet of the capture", least: 0, most: 0, ownContext: true, global: true, apply: receive },
 ];
 
 /** How an operation is written. */
-export function usageOf({ name, least, most, pair, on }: OperationKind): string {
-  const target = on !== undefined || name === "flush" ? "" : pair === true ? "[:A.B]" : "[:A]";
+export function usageOf({ name, least, most, pair, on, global }: OperationKind): string {
+  const target = on !== undefined || global === true ? "" : pair === true ? "[:A.B]" : "[:A]";
   return `${name}${target}${least === 1 ? "=BYTES" : most === 2 ? "[=HEAD[+TAIL]]" : most === 1 ? "[=HEADROOM]" : ""}`;
 }
 
@@ -109,7 +112,7 @@ export function parseOperations(text: string): readonly Operation[] {
     if (match === null || kind === undefined) throw new CliError(`${where}: ${match === null ? "write name, name:A, name=bytes or name:A=bytes, names in small letters and packets in capitals, separated by commas" : `no such operation; choose from ${OPERATIONS.map(({ name }) => name).join(", ")}`}`);
     const targets = [match[2], match[3]].filter((letter) => letter !== undefined);
     if (kind.on !== undefined && targets.length > 0) throw new CliError(`${where}: ${kind.name} says whom it frees; write free:${targets[0]} for another`);
-    if (kind.name === "flush" && targets.length > 0) throw new CliError(`${where}: it is for all CPUs and no packet`);
+    if (kind.global === true && targets.length > 0) throw new CliError(`${where}: it is for no packet; write ${kind.name}`);
     if (kind.pair === undefined && targets.length > 1) throw new CliError(`${where}: it is for one packet`);
     if (kind.pair !== undefined && targets.length === 1) throw new CliError(`${where}: it is for two packets; write ${kind.name}:A.B`);
     return { text: step, kind, targets, numbers: numbersOf(match[4], kind, where) };
@@ -144,7 +147,7 @@ export function applyOperation(stage: Stage, operation: Operation, position: num
     if (kind.on === "clone") return stage.skbs.findLast(({ from }) => from.startsWith("a clone")) ?? newest;
     return kind.pair === true ? held.at(-2) : newest;
   };
-  if (kind.name === "flush") return kind.apply(stage, stage.skbs[0]!, numbers, stage.skbs[0]!);
+  if (kind.global === true) return kind.apply(stage, stage.skbs[0]!, numbers, stage.skbs[0]!);
   const on = pick();
   if (kind.on === "clone" && !on?.from.startsWith("a clone")) throw new CliError(`${where}: nothing was cloned`);
   const other = targets[1] === undefined ? newest : find(targets[1]);
@@ -157,71 +160,4 @@ export function applyOperation(stage: Stage, operation: Operation, position: num
     if (error instanceof KernelPanic) return { panic: error.message };
     throw error;
   }
-}
-
-/** A boolean or an errno. */
-function done(result: boolean | number): Outcome {
-  if (result === true || result === 0) return DONE;
-  return { refused: `answers ${typeof result === "number" ? errnoName(result) : "false"}` };
-}
-
-function born(stage: Stage, from: string, skb: SkBuff | null): Outcome {
-  if (skb === null) return { refused: "answers NULL" };
-  stage.name(skb, from);
-  return DONE;
-}
-
-function give(a: NamedSkb, free: () => void): Outcome {
-  a.holders--;
-  free();
-  // Whoever else holds it holds the struct.
-  if (a.holders > 0 && isGone(a)) throw new CliError(`${a.name} is gone, and ${a.holders} still hold it: this is a bug of the model`);
-  return DONE;
-}
-
-function unshare(stage: Stage, a: NamedSkb): Outcome {
-  const skb = stage.machine.net.edit.skbUnshare(a.skb, GFP_KERNEL);
-  if (skb === a.skb) return DONE;
-  a.holders--;
-  return born(stage, `a copy of ${a.name}`, skb);
-}
-
-function split(stage: Stage, a: NamedSkb, [bytes]: readonly number[]): Outcome {
-  // It moves what all who share the frags look at.
-  if (skbCloned(a.skb)) return { refused: "is for data that nobody shares" };
-  if (bytes! >= a.skb.len) return { refused: `is for fewer than the packet's ${a.skb.len} bytes` };
-  const rest = stage.machine.net.lifetime.allocSkb(Math.max(1, skbHeadlen(a.skb) - bytes!), GFP_KERNEL);
-  if (rest === null) return { refused: "has no memory for a second skb" };
-  stage.machine.net.merge.skbSplit(a.skb, rest, bytes!);
-  return born(stage, `the rest of ${a.name}`, rest);
-}
-
-function segment(stage: Stage, a: NamedSkb, [bytes]: readonly number[]): Outcome {
-  const info = a.skb.shinfo!;
-  const segments = Math.ceil(a.skb.len / bytes!);
-  if (segments > MOST_SEGMENTS) return { refused: `would make ${bytes === 0 ? "no end of" : segments} packets, more than the ${MOST_SEGMENTS} that can be drawn` };
-  const headers = a.skb.data - a.skb.macHeader;
-  if (a.skb.macHeader < 0 || headers < 0 || headers > skbHeadroom(a.skb)) return { refused: "needs a MAC header in front of the data" };
-  const { gsoSize } = info;
-  info.gsoSize = bytes!;
-  const first = stage.machine.net.merge.skbSegment(a.skb, { sg: true, gso: false });
-  info.gsoSize = gsoSize;
-  if (typeof first === "number") return done(first);
-  stage.machine.net.edit.skbPull(a.skb, headers);
-  for (let skb: SkBuff | null = first; skb !== null;) {
-    const { next }: { next: SkBuff | null } = skb;
-    skb.next = null;
-    stage.name(skb, `a segment of ${a.name}`);
-    skb = next;
-  }
-  return DONE;
-}
-
-function coalesce(stage: Stage, a: NamedSkb, _numbers: readonly number[], b: NamedSkb): Outcome {
-  const result = { stolen: false, deltaTruesize: 0 };
-  if (a.holders > 1 || b.holders > 1) return { refused: "is for packets with one holder each" };
-  if (!stage.machine.net.merge.skbTryCoalesce(a.skb, b.skb, result)) return { refused: "answers false" };
-  b.holders--;
-  stage.machine.net.lifetime.kfreeSkbPartial(b.skb, result.stolen);
-  return DONE;
 }

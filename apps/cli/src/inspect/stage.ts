@@ -1,7 +1,7 @@
 import { mvneta } from "@netmem/driver-mvneta";
 import { TASK_SLEEP } from "@netmem/kernel/api";
 import { createMachine, dmaKind, Wire, wireBytes, type Machine, type WireFrame } from "@netmem/machine";
-import { netmemCompoundHead, type Netmem, type SlabObject } from "@netmem/mm/api";
+import { GFP_KERNEL, NUMA_NO_NODE, netmemCompoundHead, type Netmem, type Page, type SlabObject } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
 import { CliError } from "../terminal.ts";
 import type { DesignOptions } from "./options.ts";
@@ -34,20 +34,29 @@ export class Stage {
   readonly #cpu: number;
   readonly #names = new Map<Memory, string>();
   readonly #frame: WireFrame;
+  /** Of the capture, behind A: those that `receive` has not had yet. */
+  readonly #later: WireFrame[];
   readonly #nic: ReturnType<Machine["attach"]>["nic"];
   /** Called where a poll has done what it was asked to, and has not refilled its ring yet. */
   look: (() => void) | null = null;
   /** Called in the poll for the next packet. */
   #received: ((skb: SkBuff) => void) | null = null;
 
-  /** Boots, and receives `frames`; the last of them is A, those before it are freed as they come. At most `polls` times it comes again. */
-  constructor(frames: readonly WireFrame[], options: DesignOptions, polls: number) {
+  /** Pages of the process's own, and what it was told of those it lent to packets: whether they were never copied. */
+  readonly userPages: Page[] = [];
+  readonly told: boolean[] = [];
+  /** Packets that GRO holds. */
+  readonly gro: Set<SkBuff> = new Set();
+
+  /** Boots, and receives `frames`; the last of them is A, those before it are freed as they come. At most `polls` times it comes again, or one of those `later`. */
+  constructor(frames: readonly WireFrame[], options: DesignOptions, polls: number, later: readonly WireFrame[]) {
     const { memory, device: reach } = dmaKind("iommu-strict");
     this.#frame = frames.at(-1)!;
+    this.#later = later.slice(0, polls);
     this.#cpu = options.readerCpu;
     this.machine = createMachine({
       nrPages: NR_PAGES,
-      extraBytes: wireBytes(frames) + polls * wireBytes([this.#frame]),
+      extraBytes: wireBytes(frames) + polls * wireBytes([this.#frame]) + wireBytes(this.#later),
       memory,
       preset: options.design,
       ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
@@ -105,6 +114,34 @@ export class Stage {
     return results[0]!;
   }
 
+  /** In process context, with softirqs off: what must not be interrupted by the pool's own poll. */
+  inSoftirq<T>(work: () => T): T {
+    const { softirqs } = this.machine.kernel;
+    return this.inProcess(() => {
+      softirqs.localBhDisable();
+      const result = work();
+      softirqs.localBhEnable();
+      return result;
+    });
+  }
+
+  /** The next packet of the capture, or null. */
+  receiveNext(): SkBuff | null {
+    const frame = this.#later.shift();
+    if (frame === undefined) return null;
+    const got: SkBuff[] = [];
+    this.#receive([frame], (skb) => void got.push(skb));
+    this.polled = true;
+    return got[0]!;
+  }
+
+  /** A page of the process's own, with the reference that it keeps; null without memory. */
+  userPage(): Page | null {
+    const page = this.machine.mm.pages.allocPages(GFP_KERNEL, 0, NUMA_NO_NODE);
+    if (page !== null) this.userPages.push(page);
+    return page;
+  }
+
   /** In hardirq, on the CPU that the device interrupts. */
   inHardirq(work: () => void): void {
     const { irqs, scheduler } = this.machine.kernel;
@@ -144,4 +181,11 @@ export function memoryOf(skb: SkBuff): Memory[] {
 /** Given up, or its struct given to another packet. */
 export function isGone({ skb, id }: NamedSkb): boolean {
   return skb.free || skb.id !== id;
+}
+
+/** The packets of its frag list. */
+export function fragListOf(skb: SkBuff): SkBuff[] {
+  const members: SkBuff[] = [];
+  for (let member = skb.shinfo!.fragList; member !== null; member = member.next) members.push(member);
+  return members;
 }
