@@ -28,9 +28,10 @@ describe("what came after 6.18 is off, and can be had", () => {
     rig.softirq(1, () => rig.net.lifetime.napiConsumeSkb(skb, 64));
     expect([told, rig.freed.length]).toEqual([1, napiConsumeDefers ? 0 : 1]);
     const shared = rig.skb();
+    shared.destructor = { destruct: () => void told++ };
     rig.net.lifetime.skbGet(shared);
     rig.softirq(1, () => rig.net.lifetime.napiConsumeSkb(shared, 64));
-    expect(shared.users).toBe(1);
+    expect([shared.users, told]).toEqual([1, 1]);
   });
 
   test.each([[false, 0], [true, -ETOOMANYREFS]] as const)("groRefusesZcopy %j: a packet of somebody else's memory is merged or not", (groRefusesZcopy, answer) => {

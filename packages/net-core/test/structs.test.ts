@@ -68,6 +68,18 @@ describe("where structs come from, and go to", () => {
     rig.softirq(0, () => void expect(lifetime.napiBuildSkb(rig.page(), PAGE_SIZE) === skb).toBe(keeps));
   });
 
+  test("a shared info that another packet had knows nothing of it", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const old = rig.skb();
+    const info = old.shinfo!;
+    Object.assign(info, { gsoSize: 1, gsoSegs: 2, gsoType: 3, metaLen: 4, flags: 32, memType: 5, memId: 6 });
+    lifetime.consumeSkb(old);
+    const skb = rig.skb();
+    expect(skb.shinfo).toBe(info);
+    expect([info.gsoSize, info.gsoSegs, info.gsoType, info.metaLen, info.flags, info.memType, info.memId, info.nrFrags, info.fragList, info.uarg, info.dataref]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, null, null, 1]);
+  });
+
   test("no CPU keeps the struct of a pair: both halves go back to the pair, and the next pair is this one", () => {
     const rig = new NetRig();
     const { lifetime } = rig.net;
@@ -203,6 +215,7 @@ describe("memory of the reserves", () => {
     const skb = lifetime.allocSkbOnNode(100, GFP_ATOMIC, SKB_ALLOC_RX, -1)!;
     failSlab.disarm();
     expect(skb.pfmemalloc).toBe(true);
+    expect(lifetime.allocSkbOnNode(100, GFP_ATOMIC, SKB_ALLOC_RX, -1)!.pfmemalloc).toBe(false);
     // Not received: it may not.
     failSlab.arm({ nth: 1 });
     expect(lifetime.allocSkbOnNode(100, GFP_ATOMIC, 0, -1)).toBeNull();

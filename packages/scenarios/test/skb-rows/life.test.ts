@@ -253,6 +253,12 @@ test("why a580ea994fd3 was reverted: a holder that the pool counts, taken for a 
   bench.net.edit.pskbExpandHead(b, 0, 0, GFP_KERNEL);
   expect([refs(frag), b.ppRecycle]).toEqual(["1/2", false]);
   bench.free(b);
+  // Of a packet that does not recycle it was a plain one then, too.
+  const plain = bench.skb(10, "slab");
+  const other = bench.rig.page(from);
+  bench.addFrag(plain, { netmem: other });
+  bench.net.edit.pskbExpandHead(bench.rig.clone(plain), 0, 0, GFP_KERNEL);
+  expect(refs(other)).toBe("2/1");
   // Free, with its signature, while A still has it and the pool counts on it.
   expect([refs(frag), bench.kinds()]).toEqual(["0/2", ["page_pool leak"]]);
 });
