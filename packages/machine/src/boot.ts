@@ -58,7 +58,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
     mm,
     xdp,
     systemPages: systemPools.map((pool) => pagePools.createFragSource(pool, memInfoOf(xdp.structs.createMemInfo(), pool))),
-    rules: { ...preset.skb, expandKeepsRecycle: preset.sharedRelease === "last-reference" },
+    rules: { ...preset.net, expandKeepsRecycle: preset.sharedRelease === "last-reference" },
     packetCostNs,
     probe: probes?.skb ?? null,
   });

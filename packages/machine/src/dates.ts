@@ -1,13 +1,13 @@
 import { UsageError } from "@netmem/kernel/api";
 import type { MmRules } from "@netmem/mm";
-import { CLONED_COALESCES, DEFER_LISTS, type SkbDates } from "@netmem/net-core";
+import { CLONED_COALESCES, DEFER_LISTS, type NetCoreDates } from "@netmem/net-core";
 import { NAPI_LOCALS, type PagePoolDates } from "@netmem/page-pool";
 import type { XdpDates } from "@netmem/xdp";
 import type { Preset } from "./presets.ts";
 
 /** By layer; each rule says from when it holds. */
 export interface DateOptions {
-  readonly skb?: Partial<SkbDates>;
+  readonly net?: Partial<NetCoreDates>;
   readonly mm?: Partial<MmRules>;
   readonly pagePool?: Partial<PagePoolDates>;
   readonly xdp?: Partial<XdpDates>;
@@ -16,7 +16,7 @@ export interface DateOptions {
 type Layer = keyof DateOptions;
 export type Dates = Pick<Preset, Layer>;
 
-const LAYERS: readonly string[] = ["skb", "mm", "pagePool", "xdp"];
+const LAYERS: readonly string[] = ["net", "mm", "pagePool", "xdp"];
 /** Of rules that are more than on or off. */
 const CHOICES: Readonly<Record<string, readonly unknown[]>> = { clonedCoalesce: CLONED_COALESCES, deferLists: DEFER_LISTS, napiLocal: NAPI_LOCALS };
 
@@ -24,7 +24,7 @@ const CHOICES: Readonly<Record<string, readonly unknown[]>> = { clonedCoalesce: 
 export function resolveDates(preset: Preset, dates: DateOptions): Dates {
   for (const layer of Object.keys(dates)) if (!LAYERS.includes(layer)) throw new UsageError("machine", "dates", layer, `choose ${LAYERS.join(", ")}`);
   return {
-    skb: dated("skb", preset.skb, dates.skb),
+    net: dated("net", preset.net, dates.net),
     mm: dated("mm", preset.mm, dates.mm),
     pagePool: dated("pagePool", preset.pagePool, dates.pagePool),
     xdp: dated("xdp", preset.xdp, dates.xdp),

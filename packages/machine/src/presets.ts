@@ -1,7 +1,7 @@
 import { MM_RULES_6_18, type MmRules } from "@netmem/mm";
 import { XDP_DATES_6_18, type XdpDates } from "@netmem/xdp";
 import { XDP_METALEN_MAX, XDP_METALEN_MAX_OLD, type ReturnPathName } from "@netmem/xdp/api";
-import { SKB_DATES_6_18, type SkbDates } from "@netmem/net-core";
+import { NET_CORE_DATES_6_18, type NetCoreDates } from "@netmem/net-core";
 import { PAGE_POOL_DATES_6_18, type PagePoolDates } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 
@@ -21,7 +21,7 @@ export interface Preset {
   /** 5.14 writes the pool pointer when the driver marks the page; from 5.15 the pool does when it allocates. */
   readonly stampsOwnerAtMark: boolean;
   /** Packets; each rule says from when it holds. */
-  readonly skb: SkbDates;
+  readonly net: NetCoreDates;
   /** Page allocator, fragments and DMA; each rule says from when it holds. */
   readonly mm: MmRules;
   /** page_pool; each rule says from when it holds. */
@@ -36,7 +36,7 @@ const STOCK: Preset = {
   recyclesSkbPages: false,
   signature: "v3",
   stampsOwnerAtMark: true,
-  skb: {
+  net: {
     releaseClearsRecycle: false,
     smallHeads: false,
     smallHeadsByEnd: false,
@@ -102,7 +102,7 @@ const V5_14: Preset = {
   ...V3_2021,
   returnPath: "pool-pointer",
   signature: "exact",
-  skb: { ...V3_2021.skb, releaseClearsRecycle: true },
+  net: { ...V3_2021.net, releaseClearsRecycle: true },
   pagePool: { ...V3_2021.pagePool, allocatesInBulk: true },
   xdp: { ...V3_2021.xdp, hasBroadcast: true, devmapRunsAtFlush: true },
 };
@@ -112,7 +112,7 @@ const V6_1: Preset = {
   signature: "masked",
   stampsOwnerAtMark: false,
   // The one of the stable trees since April 2023.
-  skb: { ...V5_14.skb, defersFrees: true, clonedCoalesce: "refused", napiCutsQuarters: true },
+  net: { ...V5_14.net, defersFrees: true, clonedCoalesce: "refused", napiCutsQuarters: true },
   pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
   xdp: { ...V5_14.xdp, hasMultiBuffer: true },
 };
@@ -120,7 +120,7 @@ const V6_1: Preset = {
 const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
-  skb: { ...V6_1.skb, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true },
+  net: { ...V6_1.net, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true },
   xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },
@@ -132,7 +132,7 @@ const V6_18: Preset = {
   recyclesSkbPages: true,
   signature: "masked",
   stampsOwnerAtMark: false,
-  skb: SKB_DATES_6_18,
+  net: NET_CORE_DATES_6_18,
   mm: MM_RULES_6_18,
   pagePool: PAGE_POOL_DATES_6_18,
   xdp: XDP_DATES_6_18,

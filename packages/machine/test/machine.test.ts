@@ -16,9 +16,9 @@ test("the default is the newest kernel; overrides replace just what they name", 
 
 test("a single rule of another kernel takes the place of the preset's, in any layer", () => {
   const preset = PRESETS["6.1"];
-  const dates = { skb: { skbDeferMax: 128 }, pagePool: { listsToUsers: true }, xdp: { asksFeatures: true }, mm: { fragsAscend: true } };
+  const dates = { net: { skbDeferMax: 128 }, pagePool: { listsToUsers: true }, xdp: { asksFeatures: true }, mm: { fragsAscend: true } };
   expect(createMachine({ preset: "6.1", dates }).preset).toEqual({
-    ...preset, skb: { ...preset.skb, skbDeferMax: 128 }, pagePool: { ...preset.pagePool, listsToUsers: true }, xdp: { ...preset.xdp, asksFeatures: true }, mm: { ...preset.mm, fragsAscend: true },
+    ...preset, net: { ...preset.net, skbDeferMax: 128 }, pagePool: { ...preset.pagePool, listsToUsers: true }, xdp: { ...preset.xdp, asksFeatures: true }, mm: { ...preset.mm, fragsAscend: true },
   });
 });
 
@@ -26,14 +26,14 @@ test.each<[object, RegExp]>([
   [{ preset: "4.4" }, /@netmem\/machine: preset = 4\.4: choose stock, v3-2021, 5\.14, 6\.1, 6\.8, 6\.18/],
   [{ returnPath: "carrier-pigeon" }, /@netmem\/machine: returnPath = carrier-pigeon: choose mem-info/],
   [{ sharedRelease: "never" }, /@netmem\/machine: sharedRelease = never: choose leave-pool/],
-  [{ dates: { skb: { defersTrees: true } } }, /@netmem\/machine: dates\.skb\.defersTrees = true: there is no such rule: choose releaseClearsRecycle/],
-  [{ dates: { skb: { clonedCoalesce: "sometimes" } } }, /dates\.skb\.clonedCoalesce = sometimes: choose page-ref, into-plain, refused, pp-ref/],
-  [{ dates: { skb: { deferLists: true } } }, /dates\.skb\.deferLists = true: choose cpu, node/],
-  [{ dates: { skb: { skbDeferMax: -1 } } }, /dates\.skb\.skbDeferMax = -1: give a whole number, 0 or more/],
-  [{ dates: { skb: { defersFrees: 1 } } }, /dates\.skb\.defersFrees = 1: give a boolean/],
-  [{ dates: { skb: { napiSkbCacheBulk: 0 } } }, /@netmem\/net-core: napiSkbCacheBulk = 0: give 1 to napiSkbCacheSize, which is 64/],
-  [{ dates: { skb: { napiSkbCacheFrees: 65 } } }, /@netmem\/net-core: napiSkbCacheFrees = 65: give 1 to/],
-  [{ dates: { stack: {} } }, /@netmem\/machine: dates = stack: choose skb, mm, pagePool, xdp/],
+  [{ dates: { net: { defersTrees: true } } }, /@netmem\/machine: dates\.net\.defersTrees = true: there is no such rule: choose releaseClearsRecycle/],
+  [{ dates: { net: { clonedCoalesce: "sometimes" } } }, /dates\.net\.clonedCoalesce = sometimes: choose page-ref, into-plain, refused, pp-ref/],
+  [{ dates: { net: { deferLists: true } } }, /dates\.net\.deferLists = true: choose cpu, node/],
+  [{ dates: { net: { skbDeferMax: -1 } } }, /dates\.net\.skbDeferMax = -1: give a whole number, 0 or more/],
+  [{ dates: { net: { defersFrees: 1 } } }, /dates\.net\.defersFrees = 1: give a boolean/],
+  [{ dates: { net: { napiSkbCacheBulk: 0 } } }, /@netmem\/net-core: napiSkbCacheBulk = 0: give 1 to napiSkbCacheSize, which is 64/],
+  [{ dates: { net: { napiSkbCacheFrees: 65 } } }, /@netmem\/net-core: napiSkbCacheFrees = 65: give 1 to/],
+  [{ dates: { stack: {} } }, /@netmem\/machine: dates = stack: choose net, mm, pagePool, xdp/],
   [{ nrCpus: 0 }, /@netmem\/kernel: nrCpus = 0/],
   [{ seed: -1 }, /@netmem\/kernel: seed = -1/],
   [{ nrPages: 0 }, /@netmem\/mm: nrPages = 0/],

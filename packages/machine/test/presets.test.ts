@@ -9,16 +9,16 @@ type Facts = Readonly<Record<string, unknown>>;
 /** Rule, its value before and after, and the release that changed it. */
 const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["returnPath", "mem-info", "pool-pointer", 514],
-  ["skb.releaseClearsRecycle", false, true, 514],
+  ["net.releaseClearsRecycle", false, true, 514],
   ["signature", "exact", "masked", 515],
   ["stampsOwnerAtMark", true, false, 515],
-  ["skb.defersFrees", false, true, 519],
-  ["skb.smallHeads", false, true, 603],
-  ["skb.smallHeadsByEnd", false, true, 603],
-  ["skb.framesRecycle", false, true, 604],
-  ["skb.undeferredInSoftirq", false, true, 610],
-  ["skb.allocatesSmallHeads", false, true, 614],
-  ["skb.deferLists", "cpu", "node", 618],
+  ["net.defersFrees", false, true, 519],
+  ["net.smallHeads", false, true, 603],
+  ["net.smallHeadsByEnd", false, true, 603],
+  ["net.framesRecycle", false, true, 604],
+  ["net.undeferredInSoftirq", false, true, 610],
+  ["net.allocatesSmallHeads", false, true, 614],
+  ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],
   ["xdp.hasMultiBuffer", false, true, 518],
@@ -73,17 +73,17 @@ test("fragments count as fast from 5.19 to 6.12, and netlink shows the NAPI of c
 });
 
 test("fragments that a shared packet and the one it is coalesced into hold: a page reference each up to 5.17, none up to 6.7, a holder more since", () => {
-  expect(Object.values(PRESETS).map(({ skb }) => skb.clonedCoalesce)).toEqual(["page-ref", "page-ref", "page-ref", "refused", "pp-ref", "pp-ref"]);
+  expect(Object.values(PRESETS).map(({ net }) => net.clonedCoalesce)).toEqual(["page-ref", "page-ref", "page-ref", "refused", "pp-ref", "pp-ref"]);
 });
 
 test("a poll's small heads are quarters of pages from 6.1 to 6.13", () => {
-  expect(Object.values(PRESETS).map(({ skb }) => skb.napiCutsQuarters)).toEqual([false, false, false, true, true, false]);
+  expect(Object.values(PRESETS).map(({ net }) => net.napiCutsQuarters)).toEqual([false, false, false, true, true, false]);
 });
 
 /** What came after 6.18, or was in no release for long. */
 const OFF: Readonly<Record<string, unknown>> = {
-  "skb.skbDeferMax": 64, "skb.napiSkbCacheSize": 64, "skb.napiSkbCacheBulk": 16, "skb.napiSkbCacheFrees": 32,
-  "skb.napiConsumeDefers": false, "skb.deferSkipsZcopy": false, "skb.groRefusesZcopy": false, "skb.trimClearsUnreadable": false, "skb.fragRefsCountHolders": false,
+  "net.skbDeferMax": 64, "net.napiSkbCacheSize": 64, "net.napiSkbCacheBulk": 16, "net.napiSkbCacheFrees": 32,
+  "net.napiConsumeDefers": false, "net.deferSkipsZcopy": false, "net.groRefusesZcopy": false, "net.trimClearsUnreadable": false, "net.fragRefsCountHolders": false,
 };
 
 test.each(Object.entries(OFF))("%s is %j in every preset", (rule, value) => {
@@ -95,7 +95,7 @@ test("the series alone lets skbs recycle; before, nothing does", () => {
 });
 
 test("every rule of every layer is in one of these tests", () => {
-  const covered = new Set([...CHANGES.map(([rule]) => rule), "pagePool.napiLocal", "pagePool.fragsCountAsFast", "pagePool.listsNapiOfCreation", "skb.clonedCoalesce", "skb.napiCutsQuarters", "recyclesSkbPages", ...Object.keys(OFF)]);
+  const covered = new Set([...CHANGES.map(([rule]) => rule), "pagePool.napiLocal", "pagePool.fragsCountAsFast", "pagePool.listsNapiOfCreation", "net.clonedCoalesce", "net.napiCutsQuarters", "recyclesSkbPages", ...Object.keys(OFF)]);
   const rules = Object.entries(PRESETS["6.18"]).flatMap(([name, value]) => (typeof value === "object" ? Object.keys(value as object).map((inner) => `${name}.${inner}`) : [name]));
   expect(rules.toSorted()).toEqual([...covered].toSorted());
 });

@@ -1,6 +1,6 @@
 import { NET_RX_SOFTIRQ, type Kernel } from "@netmem/kernel/api";
 import type { SkBuff } from "./api/index.ts";
-import type { SkbDates } from "./rules.ts";
+import type { NetCoreDates } from "./rules.ts";
 
 /** @kernel struct skb_defer_node (include/net/hotdata.h), softnet_data.defer_list */
 class DeferList {
@@ -23,7 +23,7 @@ export class DeferredFree {
   /** By CPU, then node. */
   readonly #lists: DeferList[] = [];
 
-  constructor(kernel: Kernel, rules: Pick<SkbDates, "deferLists" | "skbDeferMax">) {
+  constructor(kernel: Kernel, rules: Pick<NetCoreDates, "deferLists" | "skbDeferMax">) {
     this.#kernel = kernel;
     this.#max = rules.skbDeferMax;
     this.#perNode = rules.deferLists === "node";

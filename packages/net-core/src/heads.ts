@@ -1,7 +1,7 @@
 import { L1_CACHE_BYTES, NUMA_NO_NODE, __GFP_ACCOUNT, __GFP_DMA, __GFP_MEMALLOC, __GFP_NOMEMALLOC, __GFP_NOWARN, __GFP_RECLAIMABLE, type KmemCache, type SlabAllocator, type SlabObject } from "@netmem/mm/api";
 import { SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/xdp/api";
 import { SKB_SMALL_HEAD_CACHE_SIZE } from "./api/index.ts";
-import type { SkbDates } from "./rules.ts";
+import type { NetCoreDates } from "./rules.ts";
 
 /** Heads of this size a kernel knows by it when they are freed, so that none may get or lose it. @kernel SKB_SMALL_HEAD_HEADROOM */
 const SMALL_HEAD_END: number = SKB_SMALL_HEAD_CACHE_SIZE - SKB_SHARED_INFO_BYTES;
@@ -20,7 +20,7 @@ export class SkbHeads {
   /** The last one came of the second try, from memory that is kept for those who free some. */
   ofReserves: boolean = false;
 
-  constructor(slab: SlabAllocator, rules: Pick<SkbDates, "smallHeads" | "smallHeadsByEnd">) {
+  constructor(slab: SlabAllocator, rules: Pick<NetCoreDates, "smallHeads" | "smallHeadsByEnd">) {
     this.slab = slab;
     this.small = rules.smallHeads ? slab.createCache("skbuff_small_head", SKB_SMALL_HEAD_CACHE_SIZE, L1_CACHE_BYTES) : null;
     this.smallEnd = rules.smallHeads ? SMALL_HEAD_END : -1;

@@ -17,7 +17,7 @@ export type DeferLists = "cpu" | "node";
 export const DEFER_LISTS: readonly DeferLists[] = ["cpu", "node"];
 
 /** The dated behaviours of the skb layer, resolved once; see the presets of the machine. */
-export interface SkbDates {
+export interface NetCoreDates {
   /** From 5.14: an skb that lets go of shared data loses its recycle bit, so that exactly one skb is responsible. */
   readonly releaseClearsRecycle: boolean;
   /** From 6.3 (bf9f1baa279f): small heads come from a cache of their own. */
@@ -55,13 +55,13 @@ export interface SkbDates {
 }
 
 /** Those, and what a design of the machine asks of the layer. */
-export interface NetCoreRules extends SkbDates {
+export interface NetCoreRules extends NetCoreDates {
   /** The seed's proposal needs every holder to look at the page: an expanded clone keeps its bit. */
   readonly expandKeepsRecycle: boolean;
 }
 
 /** The kernel of the default preset; what came later is off. */
-export const SKB_DATES_6_18: SkbDates = {
+export const NET_CORE_DATES_6_18: NetCoreDates = {
   releaseClearsRecycle: true,
   smallHeads: true,
   smallHeadsByEnd: true,
@@ -83,4 +83,4 @@ export const SKB_DATES_6_18: SkbDates = {
   trimClearsUnreadable: false,
 };
 
-export const NET_CORE_RULES_6_18: NetCoreRules = { ...SKB_DATES_6_18, expandKeepsRecycle: false };
+export const NET_CORE_RULES_6_18: NetCoreRules = { ...NET_CORE_DATES_6_18, expandKeepsRecycle: false };

@@ -74,7 +74,7 @@ export class SkbWorld extends SkbBench {
 
   /** Before 5.14 an expanded clone keeps its bit, and gives back what it has a page reference to: the bug that 2cc3aeb5eccc mended. */
   get #mayLeaveSharedData(): boolean {
-    return !this.recycles || this.preset.skb.releaseClearsRecycle;
+    return !this.recycles || this.preset.net.releaseClearsRecycle;
   }
 
   create(kind: HeadKind, linear: number, frags: readonly FragKind[]): void {
@@ -496,7 +496,7 @@ export class SkbWorld extends SkbBench {
     expectSame("packets left", this.net.lifetime.stats.live, 0);
     this.#endSends();
     // A page of which the last quarter was cut is nobody's any more; before, one is kept on that CPU.
-    if (this.preset.skb.napiCutsQuarters && [...this.#quartered].at(-1)?.[1] === 4) this.softirq(() => this.free(this.net.lifetime.napiAllocSkb(rig.dev, 100)!), 1);
+    if (this.preset.net.napiCutsQuarters && [...this.#quartered].at(-1)?.[1] === 4) this.softirq(() => this.free(this.net.lifetime.napiAllocSkb(rig.dev, 100)!), 1);
     for (const from of this.#pools) rig.destroyPool(from);
     const pools = rig.machine.pagePools.pools();
     expectSame("pools that wait", this.#pools.filter(({ pool }) => pools.includes(pool)).length, 0);

@@ -84,7 +84,7 @@ export function segment(stage: Stage, a: NamedSkb, [bytes]: readonly number[]): 
 export function coalesce(stage: Stage, a: NamedSkb, _numbers: readonly number[], b: NamedSkb): Outcome {
   const result = { stolen: false, deltaTruesize: 0 };
   if (a.holders > 1 || b.holders > 1) return { notDone: "others hold one of the two" };
-  const why = whyNot(a.skb, b.skb, stage.machine.preset.skb.clonedCoalesce);
+  const why = whyNot(a.skb, b.skb, stage.machine.preset.net.clonedCoalesce);
   if (!stage.machine.net.merge.skbTryCoalesce(a.skb, b.skb, result)) return { refused: `answers false: ${why ?? "for a reason that is not known: this is a bug of the model"}` };
   b.holders--;
   stage.machine.net.lifetime.kfreeSkbPartial(b.skb, result.stolen);
@@ -180,5 +180,5 @@ function pageFor(stage: Stage, { skb }: NamedSkb, bytes: number): Page | string 
 
 /** Before 5.19. */
 export function withoutDeferral({ machine }: Stage, instead: string): Outcome {
-  return machine.preset.skb.defersFrees ? DONE : { note: `this kernel does not defer: ${instead}` };
+  return machine.preset.net.defersFrees ? DONE : { note: `this kernel does not defer: ${instead}` };
 }

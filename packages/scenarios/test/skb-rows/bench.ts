@@ -2,7 +2,7 @@ import type { Kernel } from "@netmem/kernel/api";
 import type { MachineOptions, Preset, PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE, type Netmem, type Page, type PayloadRegion } from "@netmem/mm/api";
 import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_FRAG, skbRegion, type NetCore, type SkBuff, type UbufInfo } from "@netmem/net-core/api";
-import type { SkbDates } from "@netmem/net-core";
+import type { NetCoreDates } from "@netmem/net-core";
 import { Rig, type RigPool } from "../rig.ts";
 
 /** A user's buffer in packets: who was told, and how often. */
@@ -27,8 +27,8 @@ export class SkbBench {
   readonly #scratch: PayloadRegion;
   #next = 1;
 
-  constructor(preset: PresetName, skb: Partial<SkbDates> = {}, nodes: MachineOptions = { nrPages: 2048 }) {
-    this.rig = new Rig({ preset, ...nodes, dates: { skb } });
+  constructor(preset: PresetName, net: Partial<NetCoreDates> = {}, nodes: MachineOptions = { nrPages: 2048 }) {
+    this.rig = new Rig({ preset, ...nodes, dates: { net } });
     const { machine } = this.rig;
     this.preset = machine.preset;
     this.net = machine.net;

@@ -13,7 +13,7 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
   const row = (n: number, title: string): string => `skb-mm row ${n} [${preset}]: ${title}`;
   const newBench = (): SkbBench => new SkbBench(preset);
   const { recycles } = newBench();
-  const clearsBit = newBench().preset.skb.releaseClearsRecycle;
+  const clearsBit = newBench().preset.net.releaseClearsRecycle;
   /** Page references and holders of a pool's page in a marked skb: without recycling it has left its pool. */
   const marked = (references: number, holders: number): string => (recycles ? `${references}/${holders}` : `${references}/0`);
 
@@ -238,7 +238,7 @@ describe.each(PRESET_NAMES)("%s: life and death", (preset) => {
     const user = bench.userBuffer();
     const skb = bench.softirq(() => bench.userPacket(user, 1).skb, 0);
     bench.softirq(() => bench.net.lifetime.skbAttemptDeferFree(skb), 1);
-    expect(user.told).toEqual(bench.preset.skb.defersFrees && !deferSkipsZcopy ? [] : [true]);
+    expect(user.told).toEqual(bench.preset.net.defersFrees && !deferSkipsZcopy ? [] : [true]);
     bench.rig.machine.flushDeferred();
     expect(user.told).toEqual([true]);
   });

@@ -36,7 +36,7 @@ describe.each(PRESET_NAMES)("%s: packets that become one", (preset) => {
   const row = (n: number, title: string): string => `skb-mm row ${n} [${preset}]: ${title}`;
   const newBench = (): SkbBench => new SkbBench(preset);
   const { recycles, preset: rules } = newBench();
-  const { clonedCoalesce } = rules.skb;
+  const { clonedCoalesce } = rules.net;
 
   test(row(58, recycles ? "coalescing is refused when only one of the two recycles, even if the bytes would fit behind the other's tail" : "nothing recycles, and what fits behind the tail is copied there"), () => {
     const bench = newBench();

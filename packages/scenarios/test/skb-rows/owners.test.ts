@@ -154,7 +154,7 @@ describe.each(PRESET_NAMES)("%s: pages of one skb that belong to different owner
       rig.machine.flushDeferred();
     }
     // The series left the bit to an expanded clone, too: both give back the net_iov, which has no count of its own, and the second is seen. 5.14 has one skb responsible.
-    expect([plain.refcount, bench.net.lifetime.stats.live, bench.kinds()]).toEqual([0, 0, recycles && !rules.skb.releaseClearsRecycle ? ["xdp-unknown-mem-id"] : []]);
+    expect([plain.refcount, bench.net.lifetime.stats.live, bench.kinds()]).toEqual([0, 0, recycles && !rules.net.releaseClearsRecycle ? ["xdp-unknown-mem-id"] : []]);
     rig.destroyPool(one);
     rig.destroyPool(two);
     const pools = rig.machine.pagePools.pools();

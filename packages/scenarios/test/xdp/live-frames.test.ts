@@ -212,6 +212,6 @@ test("a metadata length survives the way through the test run up to the skb", ()
   bench.run({ prog: bench.prog(() => XDP_PASS), meta: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8), repeat: 1 });
   const skb = bench.socket.dequeue()!;
   const at = skb.macHeader - 8;
-  expect([skb.shinfo!.metaLen, [...skbRegion(skb).bytes.subarray(at, at + 8)], PRESETS["6.18"].skb.framesRecycle]).toEqual([8, [1, 2, 3, 4, 5, 6, 7, 8], true]);
+  expect([skb.shinfo!.metaLen, [...skbRegion(skb).bytes.subarray(at, at + 8)], PRESETS["6.18"].net.framesRecycle]).toEqual([8, [1, 2, 3, 4, 5, 6, 7, 8], true]);
   bench.machine.net.lifetime.consumeSkb(skb);
 });

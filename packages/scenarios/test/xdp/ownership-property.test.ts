@@ -371,5 +371,5 @@ test("the oracle is no ornament: a frame completed twice, and one that is forgot
   world.machine.xdp.xdpReturn.xdpReturnFrame(frame);
   world.machine.xdp.xdpReturn.xdpReturnFrame(frame);
   if (!world.faults().includes("report xdp-frame-gone")) throw new Error("a frame returned twice was not found");
-  if (PRESETS["6.18"].skb.framesRecycle !== true) throw new Error("preset");
+  if (PRESETS["6.18"].net.framesRecycle !== true) throw new Error("preset");
 });

@@ -27,7 +27,7 @@ function write(bench: XdpBench): number[] {
 }
 
 describe.each(PRESET_NAMES)("%s", (preset) => {
-  const { skb: { framesRecycle }, pagePool: { hasSystemPools }, xdp: { hasMultiBuffer } } = PRESETS[preset];
+  const { net: { framesRecycle }, pagePool: { hasSystemPools }, xdp: { hasMultiBuffer } } = PRESETS[preset];
 
   test(`pp-xdp row 72: ${framesRecycle ? "an skb of a page_pool frame has the recycle bit" : "not so: before 6.4 a page_pool frame's page leaves its pool when it becomes an skb's"}; one of an ORDER0 frame has not`, () => {
     const bench = new XdpBench(preset);
