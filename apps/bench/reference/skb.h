@@ -90,9 +90,7 @@ static __attribute__((noinline)) struct skb *napi_build_skb(struct page *page, u
   skb->len = skb->data_len = 0;
   skb->truesize = size + SKB_STRUCT + SHARED_INFO;
   struct shared_info *info = skb->shinfo = take_info();
-  info->mem_type = info->mem_id = 0;
   info->head_page = page;
-  info->head_slab = NULL;
   skb->cloned = skb->nohdr = skb->pp_recycle = skb->unreadable = skb->redirected = false;
   skb->hdr_len = 0;
   skb->alloc_cpu = context.cpu;

@@ -237,7 +237,7 @@ const CASES: readonly (readonly [string, readonly string[]])[] = [
   ["split=4000", ["A: len 9 000 → 4 000, data_len 5 496 → 496, frags 2 → 1", "B is the rest of A", "p2: refcount 1 → 2"]],
   ["segment=5000", ["B is a segment of A", "C is a segment of A", "p2: refcount 1 → 3", "p3: refcount 1 → 2"]],
   ["copy,trim=200,copy:A,trim=40,coalesce:B.C", ["B: len 200 → 240, tail 472 → 512", "C is gone", "s2: the last reference: free"]],
-  ["pskb-copy,pull:A=3504,pull:B=3504,free:A,pskb-copy,shift:B.C=10", ["B: len 5 496 → 5 506, data_len 5 496 → 5 506, truesize 9 848 → 9 858, frags 2 → 3", "C: len 5 496 → 5 486, data_len 5 496 → 5 486, truesize 6 392 → 6 382", "p2: refcount 2 → 3"]],
+  ["pskb-copy,pull:A=3504,pull:B=3504,free:A,pskb-copy,shift:B.C=10", ["B: len 5 496 → 5 506, data_len 5 496 → 5 506, truesize 9 848 → 9 858, frags 2 → 3", "C: len 5 496 → 5 486, data_len 5 496 → 5 486, truesize 9 848 → 9 838", "p2: refcount 2 → 3"]],
   ["receive", ["B is received"]],
   ["receive,coalesce:A.B", ["A: len 9 000 → 10 500, data_len 5 496 → 6 996, truesize 12 544 → 16 640, frags 2 → 3", "B is gone"]],
   ["receive,gro:A.B=40", ["A: len 9 000 → 10 460, data_len 5 496 → 6 956, truesize 12 544 → 16 640, frags 2 → 3", "B is gone"]],

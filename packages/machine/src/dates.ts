@@ -1,6 +1,6 @@
 import { UsageError } from "@netmem/kernel/api";
 import type { MmRules } from "@netmem/mm";
-import { CLONED_COALESCES, DEFER_LISTS, type NetCoreDates } from "@netmem/net-core";
+import { CLONED_COALESCES, DEFER_LISTS, GRO_BIG_TCPS, type NetCoreDates } from "@netmem/net-core";
 import { NAPI_LOCALS, type PagePoolDates } from "@netmem/page-pool";
 import type { XdpDates } from "@netmem/xdp";
 import type { Preset } from "./presets.ts";
@@ -18,7 +18,7 @@ export type Dates = Pick<Preset, Layer>;
 
 const LAYERS: readonly string[] = ["net", "mm", "pagePool", "xdp"];
 /** Of rules that are more than on or off. */
-const CHOICES: Readonly<Record<string, readonly unknown[]>> = { clonedCoalesce: CLONED_COALESCES, deferLists: DEFER_LISTS, napiLocal: NAPI_LOCALS };
+const CHOICES: Readonly<Record<string, readonly unknown[]>> = { clonedCoalesce: CLONED_COALESCES, deferLists: DEFER_LISTS, groBigTcp: GRO_BIG_TCPS, napiLocal: NAPI_LOCALS };
 
 /** The preset's rules, and those that take the place of some. */
 export function resolveDates(preset: Preset, dates: DateOptions): Dates {

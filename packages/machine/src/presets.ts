@@ -55,6 +55,10 @@ const STOCK: Preset = {
     deferSkipsZcopy: false,
     undeferredInSoftirq: false,
     groRefusesZcopy: false,
+    groBigTcp: "none",
+    releaseKeepsReason: false,
+    listsFreeInBulk: false,
+    withFragsCountsBlocks: false,
     trimClearsUnreadable: false,
   },
   mm: {
@@ -112,7 +116,7 @@ const V6_1: Preset = {
   signature: "masked",
   stampsOwnerAtMark: false,
   // The one of the stable trees since April 2023.
-  net: { ...V5_14.net, defersFrees: true, clonedCoalesce: "refused", napiCutsQuarters: true },
+  net: { ...V5_14.net, defersFrees: true, clonedCoalesce: "refused", napiCutsQuarters: true, groBigTcp: "ipv6" },
   pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
   xdp: { ...V5_14.xdp, hasMultiBuffer: true },
 };
@@ -120,7 +124,7 @@ const V6_1: Preset = {
 const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
-  net: { ...V6_1.net, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true },
+  net: { ...V6_1.net, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true, groBigTcp: "any", releaseKeepsReason: true, listsFreeInBulk: true, withFragsCountsBlocks: true },
   xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },

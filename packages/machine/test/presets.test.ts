@@ -18,6 +18,9 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.framesRecycle", false, true, 604],
   ["net.undeferredInSoftirq", false, true, 610],
   ["net.allocatesSmallHeads", false, true, 614],
+  ["net.releaseKeepsReason", false, true, 602],
+  ["net.listsFreeInBulk", false, true, 603],
+  ["net.withFragsCountsBlocks", false, true, 606],
   ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],
@@ -76,6 +79,10 @@ test("fragments that a shared packet and the one it is coalesced into hold: a pa
   expect(Object.values(PRESETS).map(({ net }) => net.clonedCoalesce)).toEqual(["page-ref", "page-ref", "page-ref", "refused", "pp-ref", "pp-ref"]);
 });
 
+test("GRO makes packets of more than 64 KiB for IPv6 from 5.19 on, and for IPv4 from 6.3", () => {
+  expect(Object.values(PRESETS).map(({ net }) => net.groBigTcp)).toEqual(["none", "none", "none", "ipv6", "any", "any"]);
+});
+
 test("a poll's small heads are quarters of pages from 6.1 to 6.13", () => {
   expect(Object.values(PRESETS).map(({ net }) => net.napiCutsQuarters)).toEqual([false, false, false, true, true, false]);
 });
@@ -95,7 +102,7 @@ test("the series alone lets skbs recycle; before, nothing does", () => {
 });
 
 test("every rule of every layer is in one of these tests", () => {
-  const covered = new Set([...CHANGES.map(([rule]) => rule), "pagePool.napiLocal", "pagePool.fragsCountAsFast", "pagePool.listsNapiOfCreation", "net.clonedCoalesce", "net.napiCutsQuarters", "recyclesSkbPages", ...Object.keys(OFF)]);
+  const covered = new Set([...CHANGES.map(([rule]) => rule), "pagePool.napiLocal", "pagePool.fragsCountAsFast", "pagePool.listsNapiOfCreation", "net.clonedCoalesce", "net.napiCutsQuarters", "net.groBigTcp", "recyclesSkbPages", ...Object.keys(OFF)]);
   const rules = Object.entries(PRESETS["6.18"]).flatMap(([name, value]) => (typeof value === "object" ? Object.keys(value as object).map((inner) => `${name}.${inner}`) : [name]));
   expect(rules.toSorted()).toEqual([...covered].toSorted());
 });

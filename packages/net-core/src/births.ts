@@ -44,6 +44,7 @@ export class SkbBirths implements SkbAlloc {
   protected readonly reports: ReportSink;
   /** Up to this, what a driver asks for is cut from a slab, not from a page. */
   private readonly smallBytes: number;
+  private readonly countsBlocks: boolean;
   /** By CPU: of softirqs and processes, and of hardirqs. @kernel napi_alloc_cache.page, netdev_alloc_cache */
   private readonly softirqFrags: PageFragCache[] = [];
   private readonly hardirqFrags: PageFragCache[] = [];
@@ -62,6 +63,7 @@ export class SkbBirths implements SkbAlloc {
     this.failStructs = parts.failStructs;
     this.reports = parts.reports;
     this.smallBytes = (parts.rules.allocatesSmallHeads ? SKB_SMALL_HEAD_CACHE_SIZE : SMALL_HEAD_BYTES_OLD) - SKB_SHARED_INFO_BYTES;
+    this.countsBlocks = parts.rules.withFragsCountsBlocks;
     for (let cpu = 0; cpu < parts.nrCpus; cpu++) {
       this.softirqFrags.push(parts.frags.createCache());
       this.hardirqFrags.push(parts.frags.createCache());
@@ -124,7 +126,7 @@ export class SkbBirths implements SkbAlloc {
   }
 
   allocSkbWithFrags(headerBytes: number, dataBytes: number, maxOrder: number, gfp: number): SkBuff | number {
-    if (dataBytes > MAX_SKB_FRAGS * (PAGE_SIZE << maxOrder)) return -EMSGSIZE;
+    if (dataBytes > MAX_SKB_FRAGS * (PAGE_SIZE << (this.countsBlocks ? maxOrder : 0))) return -EMSGSIZE;
     const skb = this.allocSkb(headerBytes, gfp);
     if (skb === null) return -ENOBUFS;
     const info = skb.shinfo!;
@@ -133,7 +135,10 @@ export class SkbBirths implements SkbAlloc {
       while (order > 0 && ((left + PAGE_SIZE - 1) & -PAGE_SIZE) < PAGE_SIZE << order) order--;
       const page = info.nrFrags === MAX_SKB_FRAGS ? null : this.pages.allocPages(order > 0 ? (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_COMP | __GFP_NOWARN : gfp, order, NUMA_NO_NODE);
       if (page === null) {
-        if (order-- > 0 && info.nrFrags < MAX_SKB_FRAGS) continue;
+        if (order > 0 && info.nrFrags < MAX_SKB_FRAGS) {
+          order = this.countsBlocks ? order - 1 : 0;
+          continue;
+        }
         this.release.drop(skb, SKB_DROP_REASON_NOT_SPECIFIED);
         return -ENOBUFS;
       }
@@ -173,7 +178,6 @@ export class SkbBirths implements SkbAlloc {
   protected aroundPage(skb: SkBuff, page: Page, offset: number, fragSizeBytes: number): SkBuff {
     const info = this.around(skb, page.base + offset, fragSizeBytes, pageIsPfmemalloc(page.head));
     info.headPage = page;
-    info.headSlab = null;
     return skb;
   }
 
@@ -245,8 +249,6 @@ export class SkbBirths implements SkbAlloc {
     skb.data = base;
     skb.tail = base;
     skb.end = base + size;
-    info.memType = 0;
-    info.memId = 0;
     skb.len = 0;
     skb.dataLen = 0;
     skb.truesize = skbTruesize(size);

@@ -1,7 +1,8 @@
 import { EFAULT, type ReportSink } from "@netmem/kernel/api";
 import { pageIsPfmemalloc, type Netmem, type PayloadMemory, type PayloadRegion } from "@netmem/mm/api";
 import { ETH_HLEN, MAX_SKB_FRAGS } from "@netmem/xdp/api";
-import { SKB_DATAREF_SHIFT, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbBounds } from "./api/index.ts";
+import { SKB_DATAREF_SHIFT, skbCloned, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbBounds } from "./api/index.ts";
+import { mustLive } from "./must-live.ts";
 
 /** Bounds and bytes. */
 export class SkbBoundary implements SkbBounds {
@@ -53,6 +54,7 @@ export class SkbBoundary implements SkbBounds {
   }
 
   skbAddRxFrag(skb: SkBuff, netmem: Netmem, offset: number, sizeBytes: number, truesizeBytes: number): void {
+    mustLive(skb, this.reports);
     this.skbFillNetmemDesc(skb, skb.shinfo!.nrFrags, netmem, offset, sizeBytes);
     skb.len += sizeBytes;
     skb.dataLen += sizeBytes;
@@ -60,6 +62,7 @@ export class SkbBoundary implements SkbBounds {
   }
 
   skbFillNetmemDesc(skb: SkBuff, i: number, netmem: Netmem, offset: number, sizeBytes: number): void {
+    mustLive(skb, this.reports);
     const info = skb.shinfo!;
     if (i >= MAX_SKB_FRAGS) this.reports.report("skb-too-many-frags", "bug", skbName(skb), skbOwner(skb), `more than ${MAX_SKB_FRAGS} frags`);
     info.nrFrags = i + 1;
@@ -84,6 +87,8 @@ export class SkbBoundary implements SkbBounds {
   }
 
   skbHeaderRelease(skb: SkBuff): void {
+    mustLive(skb, this.reports);
+    if (skbCloned(skb)) this.reports.report("skb-header-release-shared", "warn", skbName(skb), skbOwner(skb), "others share its data, and are no longer counted: it is for the only one");
     skb.nohdr = true;
     skb.shinfo!.dataref = 1 + (1 << SKB_DATAREF_SHIFT);
   }
@@ -97,6 +102,7 @@ export class SkbBoundary implements SkbBounds {
   }
 
   private bits(skb: SkBuff, offset: number, other: PayloadRegion, otherOffset: number, bytes: number, store: boolean): number {
+    mustLive(skb, this.reports);
     if (offset < skb.head - skb.data || bytes < 0 || offset + bytes > skb.len) return -EFAULT;
     const headlen = skbHeadlen(skb);
     let done = 0;

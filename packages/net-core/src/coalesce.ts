@@ -4,6 +4,7 @@ import {
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
+import { appendFrag } from "./frags.ts";
 import type { ClonedCoalesce } from "./rules.ts";
 
 /** @kernel skb_try_coalesce (net/core/skbuff.c) */
@@ -37,10 +38,7 @@ export function tryCoalesce(to: SkBuff, from: SkBuff, result: Coalesced, edit: S
     if (frags > MAX_SKB_FRAGS) return false;
     delta = from.truesize - skbTruesize(skbEndOffset(from));
   }
-  for (let i = 0; i < fromInfo.nrFrags; i++) {
-    const { netmem, offset, sizeBytes } = fromInfo.frags[i]!;
-    edit.skbFillNetmemDesc(to, toInfo.nrFrags, netmem!, offset, sizeBytes);
-  }
+  for (let i = 0; i < fromInfo.nrFrags; i++) appendFrag(toInfo, fromInfo.frags[i]!);
   if (!fromCloned) fromInfo.nrFrags = 0;
   else if (clonedRule === "pp-ref" && from.ppRecycle) refs.refRecycling(from);
   else refs.refAll(from);

@@ -32,6 +32,11 @@ export class CompletionQueue {
     let skb = this.#lists[cpu]!;
     this.#lists[cpu] = null;
     while (skb !== null) {
+      if (skb.free) {
+        // Its `next` leads among the free structs.
+        this.#release.reportUseAfterFree(skb, "freed while it waited to be freed: those behind it are lost");
+        return;
+      }
       const next: SkBuff | null = skb.next;
       skb.next = null;
       if (skb.fclone === SKB_FCLONE_UNAVAILABLE) this.#release.dropInSoftirq(skb, skb.reason);

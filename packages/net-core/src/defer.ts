@@ -63,9 +63,11 @@ function flushList(list: DeferList, free: (skb: SkBuff) => void): void {
   list.first = null;
   list.count = 0;
   while (skb !== null) {
-    const next: SkBuff | null = skb.next;
-    skb.next = null;
+    const { next }: { next: SkBuff | null } = skb;
+    const gone = skb.free;
+    if (!gone) skb.next = null;
     free(skb);
-    skb = next;
+    // One that was freed meanwhile is reported, and its `next` leads among the free structs: those behind it are lost.
+    skb = gone ? null : next;
   }
 }

@@ -2,6 +2,8 @@ import { NUMA_NO_NODE } from "@netmem/mm/api";
 import {
   SKBFL_SHARED_FRAG, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_FRAGLIST, skbCloned, skbEndOffset, skbHeadlen, skbHeadroom, skbName, skbOwner, skbRegion, type SkBuff, type SkbEdit,
 } from "./api/index.ts";
+import { appendFrag } from "./frags.ts";
+import { mustLive } from "./must-live.ts";
 import { SkbPulls } from "./pull.ts";
 
 /** All that may be done to one packet; copies are the last of it. One class in parts: bounds, heads, pulling and trimming. */
@@ -15,6 +17,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
   }
 
   pskbCopy(skb: SkBuff, headroom: number, gfp: number): SkBuff | null {
+    mustLive(skb, this.reports);
     const headlen = skbHeadlen(skb);
     const copy = this.lives.allocSkbOnNode(headlen + headroom, gfp, this.lives.rxFlag(skb), NUMA_NO_NODE);
     if (copy === null) return null;
@@ -29,9 +32,8 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
         return null;
       }
       for (let i = 0; i < info.nrFrags; i++) {
-        const { netmem, offset, sizeBytes } = info.frags[i]!;
-        this.skbFillNetmemDesc(copy, i, netmem!, offset, sizeBytes);
-        this.refs.ref(skb, netmem!);
+        appendFrag(copied, info.frags[i]!);
+        this.refs.ref(skb, info.frags[i]!.netmem!);
       }
       copied.flags |= info.flags & SKBFL_SHARED_FRAG;
     }
@@ -40,11 +42,13 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     copy.truesize += skb.dataLen;
     copy.dataLen = skb.dataLen;
     copy.len = skb.len;
-    this.lives.copyHeaderAndGso(copy, skb);
+    // With other headroom than the original's the offsets of its headers are wrong, in the kernel, too.
+    this.lives.copyHeaderAndGso(copy, skb, copy.head - skb.head);
     return copy;
   }
 
   skbUnshare(skb: SkBuff, gfp: number): SkBuff | null {
+    mustLive(skb, this.reports);
     if (!skbCloned(skb)) return skb;
     const copy = this.skbCopy(skb, gfp);
     if (copy === null) this.lives.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
@@ -54,6 +58,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
 
   /** Head and packet, as much of the headroom as fits. */
   #copyInto(skb: SkBuff, headroom: number, sizeBytes: number, gfp: number): SkBuff | null {
+    mustLive(skb, this.reports);
     if (skb.unreadable) return null;
     if ((skb.shinfo!.gsoType & SKB_GSO_FRAGLIST) !== 0) {
       this.reports.report("skb-copy-fraglist", "warn", skbName(skb), skbOwner(skb), "a packet whose frag list is whole packets cannot become one piece");
@@ -67,7 +72,7 @@ export class SkbEdits extends SkbPulls implements SkbEdit {
     if (this.skbCopyBits(skb, -before, skbRegion(copy), copy.data - before, before + skb.len) < 0) {
       this.reports.report("skb-copy-unreadable", "bug", skbName(skb), skbOwner(skb), "copied out of a member of the frag list that the CPU cannot read");
     }
-    this.lives.copyHeaderAndGso(copy, skb);
+    this.lives.copyHeaderAndGso(copy, skb, copy.data - skb.data);
     return copy;
   }
 }

@@ -9,6 +9,7 @@ import type { FragRefs } from "./frag-refs.ts";
 import { copyFrag } from "./frags.ts";
 import type { SkbHeads } from "./heads.ts";
 import type { SkbLives } from "./lifetime.ts";
+import { mustLive } from "./must-live.ts";
 import type { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { StructCache } from "./struct-cache.ts";
@@ -52,6 +53,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
   }
 
   pskbExpandHead(skb: SkBuff, nhead: number, ntail: number, gfp: number): number {
+    mustLive(skb, this.reports);
     const oldSize = skbEndOffset(skb);
     if (skb.users !== 1 || nhead < 0 || oldSize + ntail < skb.tail - skb.head) {
       this.reports.report("skb-bad-expand", "bug", skbName(skb), skbOwner(skb), `pskb_expand_head with ${skb.users} users, nhead ${nhead}, ntail ${ntail}`);
@@ -91,10 +93,12 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
   }
 
   skbUnclone(skb: SkBuff, gfp: number): number {
+    mustLive(skb, this.reports);
     return skbCloned(skb) ? this.pskbExpandHead(skb, 0, 0, gfp) : 0;
   }
 
   skbUncloneKeeptruesize(skb: SkBuff, gfp: number): number {
+    mustLive(skb, this.reports);
     if (!skbCloned(skb)) return 0;
     const end = skbEndOffset(skb);
     const { truesize } = skb;
@@ -119,6 +123,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
 
   /** @kernel __skb_cow */
   private cow(skb: SkBuff, headroom: number, shared: boolean): number {
+    mustLive(skb, this.reports);
     const missing = Math.max(0, headroom - skbHeadroom(skb));
     return missing > 0 || shared ? this.pskbExpandHead(skb, (missing + NET_SKB_PAD - 1) & -NET_SKB_PAD, 0, GFP_ATOMIC) : 0;
   }

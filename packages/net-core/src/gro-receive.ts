@@ -1,10 +1,11 @@
 import { E2BIG, ETOOMANYREFS } from "@netmem/kernel/api";
 import { ETH_P_IPV6, GRO_LEGACY_MAX_SIZE, MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbTruesize, skbZcopy, type SkBuff,
+  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbIsGso, skbTruesize, skbZcopy, type SkBuff,
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
-import { advanceFrag } from "./frags.ts";
+import { advanceFrag, appendFrag } from "./frags.ts";
+import type { GroBigTcp, NetCoreDates } from "./rules.ts";
 
 const IPPROTO_TCP = 6;
 /** @kernel sizeof(struct hop_jumbo_hdr) */
@@ -19,26 +20,27 @@ export function groStart(skb: SkBuff, dataOffset: number): void {
   gro.last = null;
   gro.sameFlow = false;
   // Of those that are several segments already, TCP's, if who said so is trusted.
-  gro.flush = fragList !== null || (gsoSize !== 0 && (gsoType & (SKB_GSO_TCPV4 | SKB_GSO_DODGY)) !== SKB_GSO_TCPV4);
+  gro.flush = fragList !== null || (gsoSize !== 0 && ((gsoType & (SKB_GSO_TCPV4 | SKB_GSO_TCPV6)) === 0 || (gsoType & SKB_GSO_DODGY) !== 0));
   gro.free = 0;
   gro.proto = 0;
   gro.encapsulated = false;
 }
 
-/** @kernel dev_gro_receive, at its label pick */
+/** @kernel dev_gro_receive, where it answers GRO_HELD */
 export function groHold(skb: SkBuff): void {
   skb.gro.last = skb;
-  skb.shinfo!.gsoSize = skbGroLen(skb);
+  if (!skbIsGso(skb)) skb.shinfo!.gsoSize = skbGroLen(skb);
 }
 
 /** @kernel skb_gro_receive (net/core/gro.c) */
-export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, refusesZcopy: boolean): number {
+export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, rules: Pick<NetCoreDates, "groRefusesZcopy" | "groBigTcp">): number {
   const len = skbGroLen(skb);
+  const { groRefusesZcopy: refusesZcopy } = rules;
   if (p.ppRecycle !== skb.ppRecycle || (refusesZcopy && (skbZcopy(p) || skbZcopy(skb)))) return -ETOOMANYREFS;
-  if (isTooBig(p, skb, p.len + len)) return -E2BIG;
+  if (isTooBig(p, skb, p.len + len, rules.groBigTcp)) return -E2BIG;
   skb.gro.free = 0;
   let last = p.gro.last!;
-  let delta = mergeFrags(last, skb, edit);
+  let delta = mergeFrags(last, skb);
   if (delta === null) {
     delta = chain(p, skb, edit);
     last = p;
@@ -50,28 +52,33 @@ export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, refusesZcopy:
   return 0;
 }
 
-function isTooBig(p: SkBuff, skb: SkBuff, bytes: number): boolean {
+function isTooBig(p: SkBuff, skb: SkBuff, bytes: number, bigTcp: GroBigTcp): boolean {
   const { gro } = skb;
-  if (bytes >= p.dev!.groMaxSize || gro.flush) return true;
+  const dev = p.dev!;
+  if (bytes >= (bigTcp !== "any" || p.protocol === ETH_P_IPV6 ? dev.groMaxSize : dev.groIpv4MaxSize) || gro.flush) return true;
   if (bytes < GRO_LEGACY_MAX_SIZE) return false;
+  if (bigTcp === "none" || (bigTcp === "ipv6" && p.protocol !== ETH_P_IPV6)) return true;
   return gro.proto !== IPPROTO_TCP || (p.protocol === ETH_P_IPV6 && skbHeadroom(p) < HOP_JUMBO_HEADER_BYTES) || gro.encapsulated;
 }
 
 /** Frags, and the head if it is a page's, become the last packet's frags: what they were charged for, or null where that cannot be. */
-function mergeFrags(last: SkBuff, skb: SkBuff, edit: SkbEdits): number | null {
+function mergeFrags(last: SkBuff, skb: SkBuff): number | null {
   const to = last.shinfo!;
   const from = skb.shinfo!;
   const headlen = skbHeadlen(skb);
   const beyond = skb.gro.dataOffset - headlen;
   const headToo = beyond < 0 ? 1 : 0;
   if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skbHeadFrag(skb))) return null;
-  if (headToo === 1) edit.skbFillNetmemDesc(last, to.nrFrags, from.headPage!, skb.data + skb.gro.dataOffset - from.headPage!.base, -beyond);
-  for (let i = 0; i < from.nrFrags; i++) {
-    const { netmem, offset, sizeBytes } = from.frags[i]!;
-    // Headers that lie in the first frag stay out.
-    const skip = i === 0 && headToo === 0 ? beyond : 0;
-    edit.skbFillNetmemDesc(last, to.nrFrags, netmem!, offset + skip, sizeBytes - skip);
+  const before = to.nrFrags;
+  if (headToo === 1) {
+    const frag = to.frags[to.nrFrags++]!;
+    frag.netmem = from.headPage;
+    frag.offset = skb.data + skb.gro.dataOffset - from.headPage!.base;
+    frag.sizeBytes = -beyond;
   }
+  for (let i = 0; i < from.nrFrags; i++) appendFrag(to, from.frags[i]!);
+  // Headers that lie in the first frag stay out.
+  if (headToo === 0) advanceFrag(to.frags[before]!, beyond);
   if (headToo === 1) {
     // The head has a new owner, and `nrFrags` stays: only the struct is freed.
     skb.gro.free = NAPI_GRO_FREE_STOLEN_HEAD;

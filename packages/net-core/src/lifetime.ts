@@ -40,22 +40,22 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     this.zerocopy = zerocopy;
   }
 
-  /** What a copy knows of its packet beside the bytes; both have their data at the same byte of it. @kernel __copy_skb_header, skb_headers_offset_update */
-  copyHeader(copy: SkBuff, skb: SkBuff): void {
-    const shift = copy.data - skb.data;
+  /** What a copy knows of its packet beside the bytes, of which those of the original lie `shift` further. @kernel __copy_skb_header, skb_headers_offset_update */
+  copyHeader(copy: SkBuff, skb: SkBuff, shift: number): void {
     copy.dev = skb.dev;
     copy.protocol = skb.protocol;
     copy.rxQueue = skb.rxQueue;
     copy.redirected = skb.redirected;
     copy.allocCpu = skb.allocCpu;
+    copy.unreadable = skb.unreadable;
     copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + shift;
     copy.networkHeader = skb.networkHeader < 0 ? -1 : skb.networkHeader + shift;
     copy.transportHeader = skb.transportHeader < 0 ? -1 : skb.transportHeader + shift;
   }
 
   /** The same, and how it is to be segmented. @kernel skb_copy_header */
-  copyHeaderAndGso(copy: SkBuff, skb: SkBuff): void {
-    this.copyHeader(copy, skb);
+  copyHeaderAndGso(copy: SkBuff, skb: SkBuff, shift: number): void {
+    this.copyHeader(copy, skb, shift);
     const { gsoSize, gsoSegs, gsoType } = skb.shinfo!;
     const info = copy.shinfo!;
     info.gsoSize = gsoSize;

@@ -1,3 +1,4 @@
+import { UsageError } from "@netmem/kernel/api";
 import { SKBFL_DONT_ORPHAN, SKBFL_ZEROCOPY_FRAG, UbufInfo, type SkBuff, type UbufOps, type ZerocopyNotification, type ZerocopySocket } from "./api/index.ts";
 
 /** Bytes that one ubuf_info stands for: a few of the largest packets. */
@@ -56,8 +57,9 @@ export class MsgZerocopySocket implements ZerocopySocket, UbufOps {
   }
 
   msgZerocopyPutAbort(uarg: UbufInfo, haveRef: boolean): void {
+    if (!(uarg instanceof MsgZerocopyInfo) || uarg.ops !== this) throw new UsageError("net-core", "msgZerocopyPutAbort", "a ubuf_info", "give one of this socket's own");
     this.#key = (this.#key - 1 + IDS) % IDS;
-    (uarg as MsgZerocopyInfo).calls--;
+    uarg.calls--;
     if (haveRef) this.complete(null, uarg, true);
   }
 

@@ -5,6 +5,7 @@ import {
 } from "./api/index.ts";
 import { SkbExpansion } from "./expand.ts";
 import { advanceFrag, copyFrag } from "./frags.ts";
+import { mustLive } from "./must-live.ts";
 import { zcopyClear } from "./zcopy-clear.ts";
 
 /** Room behind a packet whose head must grow anyhow. */
@@ -13,6 +14,7 @@ const SPARE_TAIL = 128;
 /** What is in the head, and where a packet ends. */
 export class SkbPulls extends SkbExpansion implements SkbPullTrim {
   pskbPullTail(skb: SkBuff, delta: number): boolean {
+    mustLive(skb, this.reports);
     if (skb.unreadable) return false;
     const missing = skb.tail + delta - skb.end;
     if ((missing > 0 || skbCloned(skb)) && this.pskbExpandHead(skb, 0, missing > 0 ? missing + SPARE_TAIL : 0, GFP_ATOMIC) < 0) return false;
@@ -37,6 +39,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
   }
 
   pskbTrim(skb: SkBuff, len: number): number {
+    mustLive(skb, this.reports);
     if (len >= skb.len) return 0;
     if (skb.dataLen === 0) {
       setLinearLen(skb, len);
@@ -58,6 +61,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
   }
 
   skbCondense(skb: SkBuff): void {
+    mustLive(skb, this.reports);
     if (skb.dataLen > 0) {
       if (skb.dataLen > skb.end - skb.tail || skbCloned(skb) || skb.unreadable) return;
       this.pskbPullTail(skb, skb.dataLen);
@@ -67,6 +71,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
   }
 
   skbLinearize(skb: SkBuff): number {
+    mustLive(skb, this.reports);
     if (skb.dataLen === 0) return 0;
     if (skb.unreadable) return -EFAULT;
     return this.pskbPullTail(skb, skb.dataLen) ? 0 : -ENOMEM;

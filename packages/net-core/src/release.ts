@@ -1,5 +1,5 @@
 import { inHardirq, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
-import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DATAREF_SHIFT, SKB_FCLONE_UNAVAILABLE, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
+import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_FCLONE_UNAVAILABLE, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
 import type { DropReasonTable } from "./drop-reasons.ts";
 import type { FragRefs } from "./frag-refs.ts";
 import type { SkbHeads } from "./heads.ts";
@@ -29,6 +29,8 @@ export class SkbRelease {
   private readonly heads: SkbHeads;
   private readonly context: ExecutionContext;
   private readonly clearsRecycle: boolean;
+  private readonly keepsReason: boolean;
+  private readonly listsFreeInBulk: boolean;
   private readonly reasons: DropReasonTable;
   readonly reports: ReportSink;
   private readonly probe: SkbProbe | null;
@@ -39,6 +41,8 @@ export class SkbRelease {
     this.heads = parts.heads;
     this.context = parts.context;
     this.clearsRecycle = parts.rules.releaseClearsRecycle;
+    this.keepsReason = parts.rules.releaseKeepsReason;
+    this.listsFreeInBulk = parts.rules.listsFreeInBulk;
     this.reasons = parts.reasons;
     this.reports = parts.reports;
     this.probe = parts.probe;
@@ -47,14 +51,14 @@ export class SkbRelease {
   /** Drops one user; the last one frees data and struct. @kernel sk_skb_reason_drop, __kfree_skb */
   drop(skb: SkBuff, reason: number): void {
     if (!this.unref(skb)) return;
-    this.end(skb, reason, false);
+    this.end(skb, reason, SKB_DROP_REASON_NOT_SPECIFIED, false);
     this.cache.putSkb(skb);
   }
 
   /** The same where the struct may stay with this CPU: in its softirq. @kernel napi_consume_skb, __napi_kfree_skb */
   dropInSoftirq(skb: SkBuff, reason: number): void {
     if (!this.unref(skb)) return;
-    this.end(skb, reason, true);
+    this.end(skb, reason, skb.fclone === SKB_FCLONE_UNAVAILABLE && this.keepsReason === true ? reason : SKB_DROP_REASON_NOT_SPECIFIED, true);
     this.cache.putNapiSkb(skb);
   }
 
@@ -70,8 +74,8 @@ export class SkbRelease {
         return;
       }
       if (this.unref(skb)) {
-        const alone = skb.fclone === SKB_FCLONE_UNAVAILABLE;
-        this.end(skb, reason, false);
+        const alone = skb.fclone === SKB_FCLONE_UNAVAILABLE && this.listsFreeInBulk;
+        this.end(skb, reason, alone && this.keepsReason ? reason : SKB_DROP_REASON_NOT_SPECIFIED, false);
         this.cache.putSkb(skb);
         if (alone && ++bulk % KFREE_SKB_BULK_SIZE === 0) this.cache.bulkFrees++;
       }
@@ -91,13 +95,13 @@ export class SkbRelease {
     return false;
   }
 
-  /** All but the struct. @kernel skb_release_all */
-  end(skb: SkBuff, reason: number, napiSafe: boolean): void {
+  /** All but the struct; members of its frag list end for `listReason`. @kernel skb_release_all */
+  private end(skb: SkBuff, reason: number, listReason: number, napiSafe: boolean): void {
     if (reason !== SKB_CONSUMED) this.checkReason(skb, reason);
     if (this.probe !== null) this.probe.freed(skb, reason);
     if (skb.destructor !== null) this.releaseHeadState(skb);
     // Without data: a head that has gone elsewhere already.
-    if (skb.shinfo !== null) this.releaseData(skb, reason, napiSafe);
+    if (skb.shinfo !== null) this.releaseData(skb, listReason, napiSafe);
   }
 
   private checkReason(skb: SkBuff, reason: number): void {
@@ -147,13 +151,18 @@ export class SkbRelease {
 
   /** The kind of head is asked before the recycle bit: a slab head never touches page state. @kernel skb_free_head */
   freeHead(skb: SkBuff, napiSafe: boolean): void {
-    const { headPage, headSlab } = skb.shinfo!;
+    const info = skb.shinfo!;
+    const { headPage } = info;
     if (headPage !== null) this.refs.unref(skb, headPage, napiSafe);
-    else this.heads.free(headSlab!, skb.end - skb.head);
+    else this.heads.free(info.headSlab!, skb.end - skb.head);
   }
 
   /** The struct alone: its head is somebody else's by now. @kernel kfree_skb_partial, napi_skb_free_stolen_head */
   freeStolen(skb: SkBuff, inSoftirq: boolean): void {
+    if (skb.free === true) {
+      this.reportUseAfterFree(skb, "freed again");
+      return;
+    }
     this.releaseHeadState(skb);
     const info = skb.shinfo!;
     info.nrFrags = 0;

@@ -16,6 +16,10 @@ export const CLONED_COALESCES: readonly ClonedCoalesce[] = ["page-ref", "into-pl
 export type DeferLists = "cpu" | "node";
 export const DEFER_LISTS: readonly DeferLists[] = ["cpu", "node"];
 
+/** Which protocols' packets GRO makes larger than 64 KiB of TCP, if the device says so: none up to 5.18, IPv6's from 5.19, IPv4's, too, from 6.3 (9eefedd58ae1). */
+export type GroBigTcp = "none" | "ipv6" | "any";
+export const GRO_BIG_TCPS: readonly GroBigTcp[] = ["none", "ipv6", "any"];
+
 /** The dated behaviours of the skb layer, resolved once; see the presets of the machine. */
 export interface NetCoreDates {
   /** From 5.14: an skb that lets go of shared data loses its recycle bit, so that exactly one skb is responsible. */
@@ -50,6 +54,13 @@ export interface NetCoreDates {
   readonly undeferredInSoftirq: boolean;
   /** From 2026 ("net: gro: don't merge zcopy skbs"), in stable trees from 6.1 on: GRO merges no packet of somebody else's memory. */
   readonly groRefusesZcopy: boolean;
+  readonly groBigTcp: GroBigTcp;
+  /** From 6.2 (511a3eda2f8d): members of a frag list end for the reason of a packet that is freed in a list or in softirq; before, and otherwise, for none that is stated. */
+  readonly releaseKeepsReason: boolean;
+  /** From 6.3 (a4650da2a2d6): structs of a list go back sixteen at a time; before, one by one. */
+  readonly listsFreeInBulk: boolean;
+  /** From 6.6 (09c2c90705bb): `allocSkbWithFrags` counts blocks, not pages, and without a large block tries the next smaller; before, it takes single pages from then on. */
+  readonly withFragsCountsBlocks: boolean;
   /** From May 2026: a packet of which only the head is left after a trim is readable again. */
   readonly trimClearsUnreadable: boolean;
 }
@@ -80,6 +91,10 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   deferSkipsZcopy: false,
   undeferredInSoftirq: true,
   groRefusesZcopy: false,
+  groBigTcp: "any",
+  releaseKeepsReason: true,
+  listsFreeInBulk: true,
+  withFragsCountsBlocks: true,
   trimClearsUnreadable: false,
 };
 

@@ -50,10 +50,12 @@ export class Segmentation {
     const { edit, release, zerocopy } = this.#parts;
     if (head.macHeader < 0) return -EINVAL;
     const doffset = head.data - head.macHeader;
+    if (doffset < 0) this.#parts.reports.report("skb-segment-headers", "bug", skbName(head), skbOwner(head), `its MAC header lies ${-doffset} bytes behind the data`);
     const sg = features.sg && !hasCopiedMember(head);
     edit.skbPush(head, doffset);
     const partialSegs = sg && features.gso ? segmentsEach(head, doffset) : 0;
     const { gsoSize } = head.shinfo!;
+    if (gsoSize === 0) this.#parts.reports.report("skb-segment-size", "bug", skbName(head), skbOwner(head), "skb_segment of a packet whose segments have no size");
     const mss = partialSegs > 0 ? gsoSize * partialSegs : gsoSize;
     if (zerocopy.skbOrphanFrags(head, GFP_ATOMIC) < 0) return -ENOMEM;
     const cursor = this.#cursor;
@@ -95,7 +97,7 @@ export class Segmentation {
       edit.skbReserve(segment, headroom);
       edit.skbPut(segment, doffset);
     }
-    lives.copyHeader(segment, head);
+    lives.copyHeader(segment, head, segment.data - head.data);
     payload.copy(skbRegion(segment), segment.data, skbRegion(head), head.data, doffset);
     if (segment.len === len + doffset) return segment;
     if (!sg) {
@@ -158,7 +160,7 @@ export class Segmentation {
   }
 
   #addFrags(segment: SkBuff, cursor: Cursor, offset: number, len: number): number {
-    const { edit, refs, zerocopy } = this.#parts;
+    const { refs, zerocopy } = this.#parts;
     const info = segment.shinfo!;
     while (cursor.pos < offset + len) {
       if (cursor.frag >= cursor.owner!.shinfo!.nrFrags) {
@@ -179,7 +181,10 @@ export class Segmentation {
       const skip = Math.max(0, offset - cursor.pos);
       const end = Math.min(size, offset + len - cursor.pos);
       refs.ref(segment, netmem);
-      edit.skbFillNetmemDesc(segment, info.nrFrags, netmem, (frag === null ? owner.data - headPage!.base : frag.offset) + skip, end - skip);
+      const part = info.frags[info.nrFrags++]!;
+      part.netmem = netmem;
+      part.offset = (frag === null ? owner.data - headPage!.base : frag.offset) + skip;
+      part.sizeBytes = end - skip;
       // The next segment begins in this one.
       if (cursor.pos + size > offset + len) break;
       cursor.frag++;

@@ -124,7 +124,7 @@ export class XdpConversions implements XdpSkbs {
     const copy = lives.buildAroundPage(page, source.offset, source.grantedBytes);
     recycle.skbMarkForRecycle(copy, page, source.mem);
     edit.skbReserve(copy, headroom);
-    lives.copyHeaderAndGso(copy, skb);
+    lives.copyHeaderAndGso(copy, skb, copy.data - skb.data);
     edit.skbPut(copy, headBytes);
     let errno = edit.skbCopyBits(skb, 0, skbRegion(copy), copy.data, headBytes);
     for (let done = headBytes; errno === 0 && done < skb.len;) {

@@ -6,8 +6,9 @@ import {
 } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
-import { fragBytes } from "./frags.ts";
+import { appendFrag, fragBytes } from "./frags.ts";
 import { MsgZerocopySocket } from "./msg-zerocopy.ts";
+import { mustLive } from "./must-live.ts";
 import { zcopyClear, zcopyInit } from "./zcopy-clear.ts";
 
 export interface ZerocopyParts {
@@ -35,6 +36,7 @@ export class SkbUserMemory implements SkbZerocopy {
   }
 
   skbZcopySet(skb: SkBuff, uarg: UbufInfo, haveRef: boolean): boolean {
+    mustLive(skb, this.#parts.reports);
     if (skbZcopy(skb)) return false;
     this.#mustBeAlone(skb, uarg.flags);
     if (!haveRef) uarg.refcnt++;
@@ -43,6 +45,7 @@ export class SkbUserMemory implements SkbZerocopy {
   }
 
   skbZcopySetNouarg(skb: SkBuff, cookie: number): void {
+    mustLive(skb, this.#parts.reports);
     this.#mustBeAlone(skb, SKBFL_ZEROCOPY_FRAG);
     const info = skb.shinfo!;
     info.uarg = null;
@@ -51,21 +54,25 @@ export class SkbUserMemory implements SkbZerocopy {
   }
 
   skbZcopyClear(skb: SkBuff, success: boolean): void {
+    mustLive(skb, this.#parts.reports);
     zcopyClear(skb, success);
   }
 
   skbOrphanFrags(skb: SkBuff, gfp: number): number {
+    mustLive(skb, this.#parts.reports);
     return skbZcopy(skb) && (skb.shinfo!.flags & SKBFL_DONT_ORPHAN) === 0 ? this.skbCopyUbufs(skb, gfp) : 0;
   }
 
   skbOrphanFragsRx(skb: SkBuff, gfp: number): number {
+    mustLive(skb, this.#parts.reports);
     return skbZcopy(skb) ? this.skbCopyUbufs(skb, gfp) : 0;
   }
 
   skbCopyUbufs(skb: SkBuff, gfp: number): number {
+    mustLive(skb, this.#parts.reports);
     const { edit, refs } = this.#parts;
-    if (skb.users !== 1 || edit.skbUnclone(skb, gfp) < 0) return -EINVAL;
     if (skb.unreadable) return -EFAULT;
+    if (skb.users !== 1 || edit.skbUnclone(skb, gfp) < 0) return -EINVAL;
     const old = skb.shinfo!;
     if (old.nrFrags > 0) {
       const bytes = fragBytes(skb);
@@ -83,6 +90,8 @@ export class SkbUserMemory implements SkbZerocopy {
   }
 
   skbZerocopyClone(skb: SkBuff, orig: SkBuff, gfp: number): number {
+    mustLive(skb, this.#parts.reports);
+    mustLive(orig, this.#parts.reports);
     const info = orig.shinfo!;
     if (!skbZcopy(orig)) return 0;
     if (skbZcopy(skb)) {
@@ -99,12 +108,14 @@ export class SkbUserMemory implements SkbZerocopy {
   }
 
   skbZcopyDowngradeManaged(skb: SkBuff): void {
+    mustLive(skb, this.#parts.reports);
     if (!skbZcopyManaged(skb)) return;
     skb.shinfo!.flags &= ~SKBFL_MANAGED_FRAG_REFS;
     this.#parts.refs.refAll(skb);
   }
 
   skbZerocopyHeadlen(from: SkBuff): number {
+    mustLive(from, this.#parts.reports);
     const info = from.shinfo!;
     if (info.fragList !== null) return from.len;
     if (skbHeadFrag(from) && skbHeadlen(from) >= L1_CACHE_BYTES && info.nrFrags < MAX_SKB_FRAGS) return 0;
@@ -112,6 +123,8 @@ export class SkbUserMemory implements SkbZerocopy {
   }
 
   skbZerocopy(to: SkBuff, from: SkBuff, lenBytes: number, hlenBytes: number): number {
+    mustLive(to, this.#parts.reports);
+    mustLive(from, this.#parts.reports);
     const { edit, refs, reports } = this.#parts;
     if (!skbHeadFrag(from) && hlenBytes === 0) reports.report("skb-zerocopy-head", "bug", skbName(from), skbOwner(from), "its head is no page, so that some of it must be copied");
     if (lenBytes <= skbTailroom(to)) return this.#append(to, from, lenBytes);
@@ -134,24 +147,27 @@ export class SkbUserMemory implements SkbZerocopy {
     to.dataLen += left + linear;
     to.truesize += left + linear;
     if (this.skbOrphanFrags(from, GFP_ATOMIC) < 0) {
-      zcopyClear(from, false);
+      this.#txError(from);
       return -ENOMEM;
     }
     this.skbZerocopyClone(to, from, GFP_ATOMIC);
     const info = from.shinfo!;
-    let next = linear > 0 ? 1 : 0;
+    // The kernel forgets this.
+    if (from.unreadable) to.unreadable = true;
+    const copied = to.shinfo!;
+    copied.nrFrags = linear > 0 ? 1 : 0;
     for (let i = 0; i < info.nrFrags && left > 0; i++) {
-      const { netmem, offset, sizeBytes } = info.frags[i]!;
-      const part = Math.min(sizeBytes, left);
-      edit.skbFillNetmemDesc(to, next++, netmem!, offset, part);
-      refs.ref(to, netmem!);
-      left -= part;
+      appendFrag(copied, info.frags[i]!);
+      const frag = copied.frags[copied.nrFrags - 1]!;
+      frag.sizeBytes = Math.min(frag.sizeBytes, left);
+      refs.ref(to, frag.netmem!);
+      left -= frag.sizeBytes;
     }
-    to.shinfo!.nrFrags = next;
     return 0;
   }
 
   skbSpliceFromIter(skb: SkBuff, iter: SpliceIter, maxBytes: number): number {
+    mustLive(skb, this.#parts.reports);
     const { refs, reports } = this.#parts;
     let spliced = 0;
     let answer = 0;
@@ -184,6 +200,12 @@ export class SkbUserMemory implements SkbZerocopy {
     return new MsgZerocopySocket(optmemCalls);
   }
 
+  /** The packet comes to nothing: its owner has his memory back. @kernel skb_tx_error */
+  #txError(skb: SkBuff): void {
+    this.skbZcopyDowngradeManaged(skb);
+    zcopyClear(skb, true);
+  }
+
   /** @kernel skb_append_pagefrags */
   #appendPagefrag(skb: SkBuff, page: Page, offset: number, sizeBytes: number, refs: FragRefs): boolean {
     const info = skb.shinfo!;
@@ -195,7 +217,10 @@ export class SkbUserMemory implements SkbZerocopy {
     if (info.nrFrags >= MAX_SKB_FRAGS) return false;
     this.skbZcopyDowngradeManaged(skb);
     refs.get(page);
-    this.#parts.edit.skbFillNetmemDesc(skb, info.nrFrags, page, offset, sizeBytes);
+    const frag = info.frags[info.nrFrags++]!;
+    frag.netmem = page;
+    frag.offset = offset;
+    frag.sizeBytes = sizeBytes;
     return true;
   }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { KernelPanic } from "@netmem/kernel/api";
 import { GFP_ATOMIC, PAGE_SIZE, type Netmem } from "@netmem/mm/api";
 import { SKB_GSO_DODGY, SKB_GSO_TCPV4, skbHeadlen, skbRegion, skbTruesize, type SkBuff } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
@@ -30,7 +31,7 @@ describe("what a packet knows beside its bytes goes with them", () => {
     ["a clone", (rig, skb) => rig.net.lifetime.skbClone(skb, GFP_ATOMIC)!],
     ["a copy", (rig, skb) => rig.net.edit.skbCopy(skb, GFP_ATOMIC)!],
     ["a copy with other room", (rig, skb) => rig.net.edit.skbCopyExpand(skb, 200, 10, GFP_ATOMIC)!],
-    ["a copy of the head", (rig, skb) => rig.net.edit.pskbCopy(skb, 96, GFP_ATOMIC)!],
+    ["a copy of the head", (rig, skb) => rig.net.edit.pskbCopy(skb, 64, GFP_ATOMIC)!],
     ["an unshared clone", (rig, skb) => rig.net.edit.skbUnshare(rig.net.lifetime.skbClone(skb, GFP_ATOMIC)!, GFP_ATOMIC)!],
   ] as readonly (readonly [string, (rig: NetRig, skb: SkBuff) => SkBuff])[])("%s", (_what, make) => {
     const rig = new NetRig();
@@ -49,6 +50,15 @@ describe("what a packet knows beside its bytes goes with them", () => {
       rig.net.edit.pskbExpandHead(one, nhead, ntail, GFP_ATOMIC);
       expect(knows(one)).toEqual(before);
     }
+  });
+
+  test("a copy of the head with other headroom has its headers where they were, counted from the head: in the kernel, too, nobody moves them", () => {
+    const rig = new NetRig();
+    const skb = packet(rig);
+    const copy = rig.net.edit.pskbCopy(skb, 96, GFP_ATOMIC)!;
+    expect([copy.macHeader - copy.head, copy.networkHeader - copy.head, copy.data - copy.head]).toEqual([50, 64, 96]);
+    copy.shinfo!.gsoSize = 0;
+    expect(() => rig.net.merge.skbSegment(copy, { sg: true, gso: false })).toThrow(KernelPanic);
   });
 
   test("headers that are not set stay so", () => {

@@ -115,6 +115,16 @@ test("putting beyond the end, behind frags, or an eighteenth frag stops the mach
   expect(() => rig.net.edit.skbAddRxFrag(skb, rig.page(), 0, 1, PAGE_SIZE)).toThrow(KernelPanic);
 });
 
+test("giving up the header of shared data is a report", () => {
+  const rig = new NetRig();
+  const skb = rig.skb(60);
+  rig.net.edit.skbHeaderRelease(rig.skb(60));
+  expect(rig.kinds()).toEqual([]);
+  rig.net.lifetime.skbClone(skb, GFP_ATOMIC);
+  rig.net.edit.skbHeaderRelease(skb);
+  expect(rig.kinds()).toEqual(["skb-header-release-shared"]);
+});
+
 test("pulling more than the head has, or more than there is behind it, stops the machine; more than the packet has is refused", () => {
   const rig = new NetRig();
   const skb = rig.skb(60);

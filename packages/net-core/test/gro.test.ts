@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { KernelPanic } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_UDP_L4 } from "../src/api/index.ts";
+import { SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_GSO_UDP_L4 } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 /** What another packet may have left in the struct. */
@@ -30,6 +31,28 @@ test.each([
   rig.net.merge.groHold(p);
   expect(rig.net.merge.skbGroReceive(p, skb)).toBe(flush ? -7 : 0);
   expect(p.gro.count).toBe(flush ? 1 : 1 + count);
+});
+
+test("a packet that is several segments keeps their size when it is held", () => {
+  const rig = new NetRig();
+  const skb = rig.skb(3000);
+  Object.assign(skb.shinfo!, { gsoSize: 1000, gsoSegs: 3, gsoType: SKB_GSO_TCPV6 });
+  rig.net.merge.groStart(skb, 40);
+  rig.net.merge.groHold(skb);
+  expect([skb.shinfo!.gsoSize, skb.gro.count, skb.gro.flush]).toEqual([1000, 3, false]);
+});
+
+test("merging into what is not held, or has no device, stops the machine; shared data is reported, and not merged", () => {
+  const rig = new NetRig();
+  const { merge, lifetime } = rig.net;
+  const [p, skb] = [rig.skb(100), rig.skb(100)];
+  for (const one of [p, skb]) merge.groStart(one, 40);
+  expect(() => merge.skbGroReceive(p, skb)).toThrow(KernelPanic);
+  merge.groHold(p);
+  expect(() => merge.skbGroReceive(p, skb)).toThrow(KernelPanic);
+  p.dev = rig.dev;
+  lifetime.skbClone(skb, GFP_ATOMIC);
+  expect([merge.skbGroReceive(p, skb), p.len, rig.kinds()]).toEqual([-109, 100, ["skb-gro-not-held", "skb-gro-not-held", "skb-gro-shared"]]);
 });
 
 test("a packet with a frag list is merged with none", () => {

@@ -54,6 +54,14 @@ test("a packet without payload is one segment, of its headers", () => {
   expect(segments.map(({ len }) => len)).toEqual([54]);
 });
 
+test("segments of no size, or headers behind the data: the machine stops", () => {
+  const rig = new NetRig();
+  expect(() => rig.net.merge.skbSegment(packet(rig, 10, 0), SG)).toThrow(/skb-segment-size/);
+  const skb = packet(rig, 10, 5);
+  skb.macHeader = skb.data + 1;
+  expect(() => rig.net.merge.skbSegment(skb, SG)).toThrow(/skb-segment-headers/);
+});
+
 test("members that are to be the segments, and bytes in the head behind the headers: the machine stops", () => {
   const rig = new NetRig();
   expect(() => rig.net.merge.skbSegment(packet(rig, 10, GSO_BY_FRAGS), SG)).toThrow(KernelPanic);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { NET_RX_SOFTIRQ } from "@netmem/kernel/api";
+import { KernelPanic, NET_RX_SOFTIRQ } from "@netmem/kernel/api";
 import { GFP_ATOMIC, PAGE_SIZE, __GFP_MEMALLOC, pageIsPfmemalloc, type Page } from "@netmem/mm/api";
 import {
-  NAPI_GRO_FREE_STOLEN_HEAD, SKB_ALLOC_RX, SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_SOCKET_RCVBUFF, skbHeadFrag, skbTruesize, type SkBuff,
+  NAPI_GRO_FREE_STOLEN_HEAD, SKB_ALLOC_RX, SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_SOCKET_RCVBUFF, skbHeadFrag, skbTruesize, type SkBuff,
 } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
@@ -73,11 +73,11 @@ describe("where structs come from, and go to", () => {
     const { lifetime } = rig.net;
     const old = rig.skb();
     const info = old.shinfo!;
-    Object.assign(info, { gsoSize: 1, gsoSegs: 2, gsoType: 3, metaLen: 4, flags: 32, memType: 5, memId: 6 });
+    Object.assign(info, { gsoSize: 1, gsoSegs: 2, gsoType: 3, metaLen: 4, flags: 32 });
     lifetime.consumeSkb(old);
     const skb = rig.skb();
     expect(skb.shinfo).toBe(info);
-    expect([info.gsoSize, info.gsoSegs, info.gsoType, info.metaLen, info.flags, info.memType, info.memId, info.nrFrags, info.fragList, info.uarg, info.dataref]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, null, null, 1]);
+    expect([info.gsoSize, info.gsoSegs, info.gsoType, info.metaLen, info.flags, info.nrFrags, info.fragList, info.uarg, info.dataref]).toEqual([0, 0, 0, 0, 0, 0, null, null, 1]);
   });
 
   test("no CPU keeps the struct of a pair: both halves go back to the pair, and the next pair is this one", () => {
@@ -122,14 +122,70 @@ describe("how packets end", () => {
     expect(rig.freed).toEqual([`30 ${SKB_CONSUMED}`, `20 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`, `10 ${SKB_DROP_REASON_NO_SOCKET}`]);
   });
 
-  test("the members of a frag list end for the reason that the packet ends for", () => {
-    const rig = new NetRig();
-    const [skb, member] = [rig.skb(10), rig.skb(20)];
+  const REASON = SKB_DROP_REASON_SOCKET_RCVBUFF;
+  const NONE = SKB_DROP_REASON_NOT_SPECIFIED;
+  test.each([
+    ["kfree_skb", true, REASON, NONE], ["consume_skb", true, SKB_CONSUMED, NONE], ["kfree_skb_list", true, REASON, REASON], ["napi_consume_skb", true, SKB_CONSUMED, SKB_CONSUMED], ["kfree_skb_list of a pair's", true, REASON, NONE],
+    ["napi_consume_skb of a pair's", true, SKB_CONSUMED, NONE], ["in hardirq", true, REASON, REASON], ["kfree_skb_list", false, REASON, NONE], ["napi_consume_skb", false, SKB_CONSUMED, NONE],
+  ] as const)("%s, releaseKeepsReason %j: a packet ends for %i, the members of its frag list for %i", (how, releaseKeepsReason, own, members) => {
+    const rig = new NetRig({ releaseKeepsReason });
+    const { lifetime } = rig.net;
+    const skb = how.endsWith("pair's") ? lifetime.allocSkbFclone(10, GFP_ATOMIC)! : rig.skb(0);
+    const member = rig.skb(20);
     skb.shinfo!.fragList = member;
     skb.len += member.len;
     skb.dataLen += member.len;
-    rig.net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
-    expect(rig.freed).toEqual([`30 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`, `20 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`]);
+    if (how === "in hardirq") rig.hardirq(0, () => lifetime.devKfreeSkbAny(skb, REASON));
+    else rig.softirq(0, () => {
+      if (how === "kfree_skb") lifetime.kfreeSkb(skb, REASON);
+      else if (how === "consume_skb") lifetime.consumeSkb(skb);
+      else if (how.startsWith("kfree_skb_list")) lifetime.kfreeSkbList(skb, REASON);
+      else lifetime.napiConsumeSkb(skb, 64);
+    });
+    // The same number of bytes in both.
+    expect(rig.freed).toEqual([`20 ${own}`, `20 ${members}`]);
+  });
+
+  test.each(["in hardirq", "deferred"] as const)("freed while it waits, %s: reported, and no free struct is lost or had twice", (how) => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const [before, twice, behind] = [rig.skb(10), rig.skb(20), rig.skb(30)];
+    if (how === "in hardirq") rig.hardirq(0, () => {
+      for (const skb of [behind, twice, before]) lifetime.devConsumeSkbAny(skb);
+      lifetime.consumeSkb(twice);
+    });
+    else rig.softirq(1, () => {
+      for (const skb of [behind, twice, before]) lifetime.skbAttemptDeferFree(skb);
+      lifetime.consumeSkb(twice);
+    });
+    rig.kernel.softirqs.raiseSoftirq(0, NET_RX_SOFTIRQ);
+    rig.kernel.scheduler.runFor(0);
+    // Where the list goes on is lost with it.
+    expect([rig.freed.length, rig.kinds(), lifetime.stats.live]).toEqual([2, ["skb-use-after-free"], 1]);
+  });
+
+  test.each<readonly [string, (rig: NetRig, gone: SkBuff) => unknown]>([
+    ["expand", (rig, gone) => rig.net.edit.pskbExpandHead(gone, 0, 0, GFP_ATOMIC)], ["copy", (rig, gone) => rig.net.edit.skbCopy(gone, GFP_ATOMIC)], ["add a frag", (rig, gone) => rig.net.edit.skbAddRxFrag(gone, rig.page(), 0, 1, 1)],
+    ["release its header", (rig, gone) => rig.net.edit.skbHeaderRelease(gone)], ["coalesce", (rig, gone) => rig.net.merge.skbTryCoalesce(rig.skb(), gone, { stolen: false, deltaTruesize: 0 })], ["orphan", (rig, gone) => rig.net.zerocopy.skbOrphanFrags(gone, GFP_ATOMIC)],
+    ["read", (rig, gone) => rig.net.edit.skbCopyBits(gone, 0, rig.page().region, 0, 1)], ["segment", (rig, gone) => rig.net.merge.skbSegment(gone, { sg: true, gso: false })],
+  ])("%s what is free: the machine stops", (_what, use) => {
+    const rig = new NetRig();
+    const gone = rig.skb(10);
+    gone.macHeader = gone.data;
+    rig.net.lifetime.consumeSkb(gone);
+    expect(() => use(rig, gone)).toThrow(KernelPanic);
+    expect(rig.kinds()).toEqual(["skb-use-after-free"]);
+  });
+
+  test("the struct of what is free goes nowhere a second time", () => {
+    const rig = new NetRig();
+    const { lifetime } = rig.net;
+    const gone = rig.skb(10);
+    lifetime.consumeSkb(gone);
+    lifetime.kfreeSkbPartial(gone, true);
+    gone.gro.free = NAPI_GRO_FREE_STOLEN_HEAD;
+    rig.softirq(0, () => lifetime.napiSkbFinishMerged(gone));
+    expect([rig.kernel.reports.total, lifetime.stats.live]).toEqual([2, 0]);
   });
 
   test("share_check without a struct drops the share, and answers null", () => {
@@ -153,8 +209,8 @@ describe("how packets end", () => {
     rig.mm.faults.failSlab.disarm();
   });
 
-  test.each([[16, 1], [17, 2], [33, 3], [1, 1]])("a list of %i structs goes back in %i bulks, sixteen at a time", (n, bulks) => {
-    const rig = new NetRig();
+  test.each([[16, true, 1], [17, true, 2], [33, true, 3], [1, true, 1], [33, false, 0]])("a list of %i structs, listsFreeInBulk %j, goes back in %i bulks, sixteen at a time", (n, listsFreeInBulk, bulks) => {
+    const rig = new NetRig({ listsFreeInBulk });
     const skbs = Array.from({ length: n }, () => rig.skb());
     for (const [i, skb] of skbs.entries()) skb.next = skbs[i + 1] ?? null;
     rig.net.lifetime.kfreeSkbList(skbs[0]!, SKB_DROP_REASON_NO_SOCKET);
@@ -182,6 +238,34 @@ describe("memory of the reserves", () => {
     expect([skb.pfmemalloc, lifetime.skbClone(skb, GFP_ATOMIC)!.pfmemalloc]).toEqual([true, true]);
     edit.skbAddRxFrag(plain, reservePage(rig), 0, 10, PAGE_SIZE);
     expect(plain.pfmemalloc).toBe(true);
+  });
+
+  test("what takes frags over as they are marks nothing: a copy of the head, coalescing, GRO, skb_zerocopy, segments", () => {
+    const rig = new NetRig();
+    const { lifetime, edit, merge, zerocopy } = rig.net;
+    const make = (): SkBuff => {
+      const skb = rig.skb(60);
+      edit.skbAddRxFrag(skb, rig.page(), 0, 40, PAGE_SIZE);
+      return skb;
+    };
+    const skbs = [make(), make(), make(), make()];
+    const [a, b, c, d] = skbs as [SkBuff, SkBuff, SkBuff, SkBuff];
+    const [to, p] = [rig.skb(10), rig.skb(10)];
+    edit.skbAddRxFrag(to, rig.page(), 0, 10, PAGE_SIZE);
+    const other = lifetime.allocSkb(60, GFP_ATOMIC)!;
+    // Their frags' pages turn out to be the reserves'; the packets had not noticed.
+    const reserve = reservePage(rig);
+    for (const skb of skbs) skb.shinfo!.frags[0]!.netmem = reserve;
+    rig.mm.pages.pageRefAdd(reserve, 3);
+    d.macHeader = d.data;
+    Object.assign(d.shinfo!, { gsoSize: 100 });
+    p.dev = rig.dev;
+    merge.groStart(p, 0);
+    merge.groHold(p);
+    merge.groStart(c, 20);
+    rig.mm.slab.kfree(rig.mm.slab.kmalloc(8, GFP_ATOMIC | __GFP_MEMALLOC)!);
+    expect([merge.skbTryCoalesce(to, b, { stolen: false, deltaTruesize: 0 }), merge.skbGroReceive(p, c), zerocopy.skbZerocopy(other, a, 100, 60)]).toEqual([true, 0, 0]);
+    expect([to, p, other].map(({ pfmemalloc }) => pfmemalloc)).toEqual([false, false, false]);
   });
 
   test("so does a frag of alloc_skb_with_frags", () => {

@@ -83,6 +83,26 @@ describe("whoever points into a user's memory says so, or has a copy", () => {
     expect(to.truesize).toBe(640 + 256 + 1000);
   });
 
+  test("one that cannot be made for lack of memory: its owner has his memory back, not copied, and the packet has references of its own", () => {
+    const rig = new NetRig();
+    const { skb, page, told } = userPacket(rig, SKBFL_MANAGED_FRAG_REFS);
+    rig.mm.pages.putPage(page);
+    const to = rig.net.lifetime.allocSkb(40, GFP_ATOMIC)!;
+    rig.mm.faults.failPageAlloc.arm({});
+    expect([rig.net.zerocopy.skbZerocopy(to, skb, 1040, 40), told, page.refcount]).toEqual([-12, [true], 2]);
+    rig.mm.faults.failPageAlloc.disarm();
+    rig.net.lifetime.consumeSkb(skb);
+    expect([page.refcount, told]).toEqual([1, [true]]);
+  });
+
+  test("an unreadable packet cannot be orphaned, shared or not", () => {
+    const rig = new NetRig();
+    const { skb } = userPacket(rig, 0);
+    skb.unreadable = true;
+    rig.net.lifetime.skbGet(skb);
+    expect(rig.net.zerocopy.skbCopyUbufs(skb, GFP_ATOMIC)).toBe(-14);
+  });
+
   test("so does a copy of the head alone", () => {
     const rig = new NetRig();
     const { skb, uarg } = userPacket(rig);
@@ -126,6 +146,13 @@ describe("MSG_ZEROCOPY", () => {
     expect([c === null, socket.msgZerocopyRealloc(1, null)]).toEqual([false, null]);
     expect([socket.dequeueErr(), socket.dequeueErr()]).toEqual([{ lo: 0, hi: 1, copied: false }, null]);
     expect(socket.msgZerocopyRealloc(1, null)).not.toBeNull();
+  });
+
+  test("another socket's ubuf_info, or none of a socket's, cannot be aborted here", () => {
+    const rig = new NetRig();
+    const [socket, other] = [rig.net.zerocopy.openZerocopySocket(1), rig.net.zerocopy.openZerocopySocket(1)];
+    for (const uarg of [other.msgZerocopyRealloc(1, null)!, rig.net.zerocopy.createUbufInfo({ complete: () => undefined }, 0)]) expect(() => socket.msgZerocopyPutAbort(uarg, true)).toThrow(/give one of this socket's own/);
+    expect(socket.dequeueErr()).toBeNull();
   });
 
   test("a call that came to nothing is charged for no longer", () => {

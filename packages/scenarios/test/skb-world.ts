@@ -117,7 +117,7 @@ export class SkbWorld extends SkbBench {
     const ways: Readonly<Record<string, () => boolean>> = {
       clone: () => (made = lifetime.skbClone(skb, GFP_ATOMIC)) !== null,
       copy: () => (made = edit.skbCopy(skb, GFP_ATOMIC)) !== null,
-      "pskb copy": () => (made = edit.pskbCopy(skb, 10, GFP_ATOMIC)) !== null,
+      "pskb copy": () => (made = edit.pskbCopy(skb, skbHeadroom(skb), GFP_ATOMIC)) !== null,
       expand: () => edit.pskbExpandHead(skb, 100, 100, GFP_ATOMIC) === 0,
       unclone: () => edit.skbUnclone(skb, GFP_ATOMIC) === 0,
       cow: () => edit.skbCow(skb, 200) === 0,
@@ -189,7 +189,7 @@ export class SkbWorld extends SkbBench {
       return;
     }
     if (how === "pskb" && p.users > 1) return;
-    const copy = how === "copy" ? edit.skbCopy(p.skb, GFP_ATOMIC) : how === "expand" ? edit.skbCopyExpand(p.skb, 50, 70, GFP_ATOMIC) : edit.pskbCopy(p.skb, 40, GFP_ATOMIC);
+    const copy = how === "copy" ? edit.skbCopy(p.skb, GFP_ATOMIC) : how === "expand" ? edit.skbCopyExpand(p.skb, 50, 70, GFP_ATOMIC) : edit.pskbCopy(p.skb, skbHeadroom(p.skb), GFP_ATOMIC);
     this.#done.add(copy === null ? "copy of what cannot be read" : `copy: ${how}`);
     if (how !== "pskb" && p.skb.unreadable) expectSame("copy of what cannot be read", copy, null);
     else {

@@ -1,6 +1,6 @@
 import { KernelPanic } from "@netmem/kernel/api";
 import { GFP_KERNEL } from "@netmem/mm/api";
-import { skbCloned } from "@netmem/net-core/api";
+import { skbCloned, skbHeadroom } from "@netmem/net-core/api";
 import { CliError } from "../terminal.ts";
 import { DONE, SHARED, born, coalesce, done, give, gro, lend, receive, segment, splice, split, unshare, withoutDeferral, zerocopy, type Outcome } from "./actions.ts";
 import type { NamedSkb, Stage } from "./stage.ts";
@@ -44,7 +44,7 @@ export const OPERATIONS: readonly OperationKind[] = [
     return DONE;
   } },
   { name: "copy", kernel: "skb_copy", help: "a copy of all bytes", least: 0, most: 0, apply: (stage, a) => born(stage, `a copy of ${a.name}`, stage.machine.net.edit.skbCopy(a.skb, GFP_KERNEL)) },
-  { name: "pskb-copy", kernel: "__pskb_copy", help: "a copy of the head over the same frags", least: 0, most: 1, apply: (stage, a, [headroom = 0]) => born(stage, `a copy over the frags of ${a.name}`, stage.machine.net.edit.pskbCopy(a.skb, headroom, GFP_KERNEL)) },
+  { name: "pskb-copy", kernel: "__pskb_copy", help: "a copy of the head over the same frags", least: 0, most: 1, apply: (stage, a, [headroom = skbHeadroom(a.skb)]) => born(stage, `a copy over the frags of ${a.name}`, stage.machine.net.edit.pskbCopy(a.skb, headroom, GFP_KERNEL)) },
   { name: "expand", kernel: "pskb_expand_head", help: "a private head with more room", least: 0, most: 2, apply: (stage, a, [head = 0, tail = 0]) => done(stage.machine.net.edit.pskbExpandHead(a.skb, head, tail, GFP_KERNEL)) },
   { name: "unclone", kernel: "skb_unclone", help: "a private head, if the data is shared", least: 0, most: 0, apply: (stage, a) => done(stage.machine.net.edit.skbUnclone(a.skb, GFP_KERNEL)) },
   { name: "unshare", kernel: "skb_unshare", help: "itself, or a copy of it if the data is shared", least: 0, most: 0, apply: unshare },

@@ -140,7 +140,7 @@ function holdersOf(memory: Memory, living: readonly NamedSkb[]): MemoryShown["ho
     if (seen.has(info)) continue;
     seen.add(info);
     const skbs = living.filter((other) => other.skb.shinfo === info).map((other) => other.name);
-    if (memory === info.headSlab || memory === info.headPage?.head) holders.push({ skbs, as: "head" });
+    if (memory === (info.headPage?.head ?? info.headSlab)) holders.push({ skbs, as: "head" });
     for (let i = 0; i < info.nrFrags; i++) {
       const { netmem } = info.frags[i]!;
       if (memory === (netmem!.isNetIov ? netmem! : netmem!.head)) holders.push({ skbs, as: `frag ${i}` });

@@ -1,7 +1,10 @@
 import type { Netmem, PayloadRegion } from "@netmem/mm/api";
 import type { SkBuff } from "./skbuff.ts";
 
-/** Moving the bounds of a packet, and its bytes. The packet stays the caller's throughout. */
+/**
+ * Moving the bounds of a packet, and its bytes. The packet stays the caller's throughout. To look at the data of one that its last user let go of is report
+ * `skb-use-after-free`, here a BUG; so it is in all that changes packets, or makes others of them.
+ */
 export interface SkbBounds {
   /** Room in front of an empty skb, which stays the caller's. @kernel skb_reserve */
   readonly skbReserve: (skb: SkBuff, bytes: number) => void;
@@ -17,7 +20,7 @@ export interface SkbBounds {
   readonly skbFillNetmemDesc: (skb: SkBuff, i: number, netmem: Netmem, offset: number, sizeBytes: number) => void;
   /** Sets `macHeader` and `protocol` of the caller's skb, and pulls the Ethernet header. @kernel eth_type_trans (net/ethernet/eth.c) */
   readonly ethTypeTrans: (skb: SkBuff) => number;
-  /** Gives up the header part of the data: clones may then write it. The skb stays the caller's. @kernel __skb_header_release */
+  /** Gives up the header part of the data: clones may then write it. Of shared data it is report `skb-header-release-shared`. The skb stays the caller's. @kernel __skb_header_release */
   readonly skbHeaderRelease: (skb: SkBuff) => void;
   /**
    * Copies `bytes` from `offset` (relative to `data`, negative for headers before it) to a region; the skb stays the

@@ -32,12 +32,13 @@ export interface SkbMerge {
   readonly skbShift: (tgt: SkBuff, skb: SkBuff, bytes: number) => number;
   /**
    * A packet of several segments, its data behind its headers, as those: packets of `gsoSize` bytes, or a member of its frag list each, with the headers in front of each,
-   * chained through `next`; the caller's. The original stays the caller's, its headers pushed. -EINVAL (no MAC header, or more frags than fit), -ENOMEM: none. What the kernel BUGs on or crashes at is report `skb-segment-member`. Softirq. @kernel skb_segment
+   * chained through `next`; the caller's. The original stays the caller's, its headers pushed. -EINVAL (no MAC header, or more frags than fit), -ENOMEM: none. What the kernel BUGs on, crashes at or goes round in for ever is report `skb-segment-member`, `skb-segment-size` (`gsoSize` 0), or `skb-segment-headers` (behind the data), BUGs. Softirq. @kernel skb_segment
    */
   readonly skbSegment: (skb: SkBuff, features: SegmentFeatures) => SkBuff | number;
   /**
    * The payload of `skb`, behind `gro.dataOffset`, to the held packet `p`: its frags; or its head as a frag; or itself, in the frag list. 0: consumes, and what
-   * is left `napiSkbFinishMerged` frees, unless it is in the list (`gro.free` 0). -ETOOMANYREFS (recycle bits), -E2BIG (too large, or not to be merged): it stays the caller's.
+   * is left `napiSkbFinishMerged` frees, unless it is in the list (`gro.free` 0). -ETOOMANYREFS (recycle bits; shared data, which is report `skb-gro-shared`), -E2BIG (too large, or not to be merged): it stays the caller's. A `p` that is not held is
+   * report `skb-gro-not-held`, a BUG.
    * In the poll. @kernel skb_gro_receive (net/core/gro.c)
    */
   readonly skbGroReceive: (p: SkBuff, skb: SkBuff) => number;

@@ -53,10 +53,10 @@ export class SkbSharedInfo {
   metaLen: number;
   /** Low half: all references to the data. High half: those that look at payload only. */
   dataref: number;
-  /** The memory that it lies at the end of, a page fragment or a slab's object: the head of all that share it. */
+  /** The memory that it lies at the end of, the head of all that share it: a page fragment; where that is null, a slab's object. */
   headPage: Page | null;
   headSlab: SlabObject | null;
-  /** One memory identity for the whole packet, as the rejected design of the seed thread has it. */
+  /** Of a packet that recycles: one memory identity for all of it, as the rejected design of the seed thread has it. */
   memType: number;
   memId: number;
 
@@ -90,6 +90,7 @@ export const GSO_BY_FRAGS = 0xffff;
 export const SKB_GSO_TCPV4: number = 1 << 0;
 /** Somebody who is not trusted said so. */
 export const SKB_GSO_DODGY: number = 1 << 1;
+export const SKB_GSO_TCPV6: number = 1 << 4;
 export const SKB_GSO_UDP_L4: number = 1 << 17;
 /** The frag list's members are whole packets. */
 export const SKB_GSO_FRAGLIST: number = 1 << 18;

@@ -52,7 +52,7 @@ export interface ZerocopySocket {
    * The caller's, one reference; null: too many wait, or have not been read. Process context. @kernel msg_zerocopy_realloc
    */
   readonly msgZerocopyRealloc: (sizeBytes: number, uarg: UbufInfo | null) => UbufInfo | null;
-  /** The call came to nothing: its reference is dropped, and it is not counted. Consumes. @kernel msg_zerocopy_put_abort */
+  /** The call came to nothing: its reference is dropped, and it is not counted. Of another socket it is refused. Consumes. @kernel msg_zerocopy_put_abort */
   readonly msgZerocopyPutAbort: (uarg: UbufInfo, haveRef: boolean) => void;
   /** The oldest notification of the error queue, or null. A range that follows the last one extends it, and its own `copied` is lost. @kernel sock_dequeue_err_skb, skb_zerocopy_notify_extend */
   readonly dequeueErr: () => ZerocopyNotification | null;

@@ -158,6 +158,8 @@ export class NetDevice {
   mtu: number;
   /** Bytes that GRO makes of several packets at most. @kernel gro_max_size */
   groMaxSize: number;
+  /** The same of IPv4 packets, from 6.3. @kernel gro_ipv4_max_size */
+  groIpv4MaxSize: number;
   hardHeaderLen: number;
   rxPackets: number;
   rxBytes: number;
@@ -183,6 +185,7 @@ export class NetDevice {
     this.xdpZcMaxSegs = 1;
     this.mtu = ETH_DATA_LEN;
     this.groMaxSize = GRO_LEGACY_MAX_SIZE;
+    this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;
     this.rxPackets = 0;
     this.rxBytes = 0;
