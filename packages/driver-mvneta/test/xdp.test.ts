@@ -202,7 +202,8 @@ test("a program, or a packet's receiver, that takes the interface down: the poll
     rig.send([60, 60, 60, 60, 60]);
     rig.kernel.scheduler.runFor(2_000_000_000);
     rig.mm.slab.shrink();
-    expect([n, rig.a.netif.dev.up, rig.a.dma.liveMappings(), rig.mm.pages.freePages(), rig.kinds()]).toEqual([3, false, 0, 2048, ["napi-disable-running"]]);
+    // A receiver gets packets several at a time: the poll has them all by then.
+    expect([n, rig.a.netif.dev.up, rig.a.dma.liveMappings(), rig.mm.pages.freePages(), rig.kinds()]).toEqual([when === "program" ? 3 : 5, false, 0, 2048, ["napi-disable-running"]]);
   };
   down("program");
   down("receiver");

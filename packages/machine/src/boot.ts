@@ -18,6 +18,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
   const kernel = createKernel({
     nrCpus: options.nrCpus ?? 2,
     ...(options.cpuNodes === undefined ? {} : { cpuNodes: options.cpuNodes }),
+    ...(options.hz === undefined ? {} : { hz: options.hz }),
     seed: options.seed ?? 1,
     reports: options.reports ?? "collect",
     traceEntries: options.traceEntries ?? 0,

@@ -21,6 +21,8 @@ export interface MachineOptions {
   readonly nrCpus?: number;
   /** Memory node of each CPU; default all on node 0. */
   readonly cpuNodes?: readonly number[];
+  /** Ticks a second, 1 … 10000; default 1000. @kernel CONFIG_HZ */
+  readonly hz?: number;
   /** Orders what is not ordered by rules; 0 … 2^32 − 1, default 1. */
   readonly seed?: number;
   /** Pages of host memory; default 4096 (16 MiB). */

@@ -59,6 +59,7 @@ const STOCK: Preset = {
     releaseKeepsReason: false,
     listsFreeInBulk: false,
     withFragsCountsBlocks: false,
+    polledInSameSoftirq: false,
     trimClearsUnreadable: false,
   },
   mm: {
@@ -124,7 +125,7 @@ const V6_1: Preset = {
 const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
-  net: { ...V6_1.net, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true, groBigTcp: "any", releaseKeepsReason: true, listsFreeInBulk: true, withFragsCountsBlocks: true },
+  net: { ...V6_1.net, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true, groBigTcp: "any", releaseKeepsReason: true, listsFreeInBulk: true, withFragsCountsBlocks: true, polledInSameSoftirq: true },
   xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },

@@ -21,6 +21,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.releaseKeepsReason", false, true, 602],
   ["net.listsFreeInBulk", false, true, 603],
   ["net.withFragsCountsBlocks", false, true, 606],
+  ["net.polledInSameSoftirq", false, true, 604],
   ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],

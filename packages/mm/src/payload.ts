@@ -64,11 +64,58 @@ export class BackedPayload implements PayloadMemory {
     }
   }
 
+  checksum(region: PayloadRegion, offset: number, lengthBytes: number): number {
+    if (!region.cpuReadable) {
+      this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `checksum of ${lengthBytes} bytes refused: the memory is the device's`);
+      return 0;
+    }
+    checkRange(region, offset, lengthBytes);
+    return onesComplementSum(region, offset, lengthBytes);
+  }
+
   readByte(region: PayloadRegion, offset: number): number {
     if (region.cpuReadable) return region.bytes[offset]!;
     this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
     return -1;
   }
+}
+
+/** Longest run whose sum of halves of words stays below 2^30. */
+const RUN_BYTES = 1 << 15;
+
+/** The order of bytes does not matter to the sum, but for one swap at the end: words are added as they lie. */
+function onesComplementSum({ bytes, words }: PayloadRegion, offset: number, lengthBytes: number): number {
+  const end = offset + lengthBytes;
+  let at = offset;
+  let sum = 0;
+  if ((offset & 3) === 0 && words.length > 0) {
+    const lastWord = end >> 2;
+    for (let word = offset >> 2; word < lastWord;) {
+      const stop = Math.min(lastWord, word + (RUN_BYTES >> 2));
+      let low = 0;
+      let high = 0;
+      for (; word < stop; word++) {
+        const value = words[word]!;
+        low += value & 0xffff;
+        high += value >>> 16;
+      }
+      sum = fold(sum + fold(low + high));
+    }
+    at = lastWord << 2;
+  }
+  for (; at + 1 < end;) {
+    const stop = Math.min(end - 1, at + RUN_BYTES);
+    let run = 0;
+    for (; at < stop; at += 2) run += bytes[at]! | (bytes[at + 1]! << 8);
+    sum = fold(sum + fold(run));
+  }
+  if (at < end) sum = fold(sum + bytes[at]!);
+  return ((sum & 0xff) << 8) | (sum >> 8);
+}
+
+function fold(sum: number): number {
+  const once = (sum & 0xffff) + (sum >>> 16);
+  return (once & 0xffff) + (once >>> 16);
 }
 
 /** Memory of somebody else's, in a buffer of its own. */

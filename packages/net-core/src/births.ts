@@ -5,7 +5,7 @@ import {
 } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, skbDataAlign, type NetDevice } from "@netmem/xdp/api";
 import {
-  NET_IP_ALIGN, NET_SKB_PAD, SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI, SKB_ALLOC_RX, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SMALL_HEAD_CACHE_SIZE, skbTruesize,
+  CHECKSUM_NONE, NET_IP_ALIGN, NET_SKB_PAD, SKB_ALLOC_FCLONE, SKB_ALLOC_NAPI, SKB_ALLOC_RX, SKB_DROP_REASON_NOT_SPECIFIED, SKB_SMALL_HEAD_CACHE_SIZE, skbTruesize,
   type SkBuff, type SkbAlloc, type SkbSharedInfo, type SkbStats,
 } from "./api/index.ts";
 import type { SkbHeads } from "./heads.ts";
@@ -266,6 +266,7 @@ export class SkbBirths implements SkbAlloc {
     skb.transportHeader = -1;
     skb.protocol = 0;
     skb.dev = null;
+    skb.ipSummed = CHECKSUM_NONE;
     skb.rxQueue = 0;
     return info;
   }

@@ -44,6 +44,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
   copyHeader(copy: SkBuff, skb: SkBuff, shift: number): void {
     copy.dev = skb.dev;
     copy.protocol = skb.protocol;
+    copy.ipSummed = skb.ipSummed;
     copy.rxQueue = skb.rxQueue;
     copy.redirected = skb.redirected;
     copy.allocCpu = skb.allocCpu;
@@ -95,6 +96,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     clone.transportHeader = skb.transportHeader;
     clone.protocol = skb.protocol;
     clone.dev = skb.dev;
+    clone.ipSummed = skb.ipSummed;
     clone.rxQueue = skb.rxQueue;
     clone.redirected = skb.redirected;
     skb.cloned = true;

@@ -3,7 +3,7 @@ import { skbCloned, skbName, skbOwner, type Coalesced, type SegmentFeatures, typ
 import { tryCoalesce } from "./coalesce.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
-import { groHold, groReceive, groStart } from "./gro-receive.ts";
+import { groHold, groReceive, groStart } from "./gro/skb-gro-receive.ts";
 import { mustLive } from "./must-live.ts";
 import type { NetCoreRules } from "./rules.ts";
 import type { Segmentation } from "./segment.ts";

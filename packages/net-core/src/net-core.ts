@@ -11,8 +11,10 @@ import { GenericXdpPath } from "./generic-xdp.ts";
 import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { SkbMerges } from "./merge.ts";
-import { NapiLists } from "./napi.ts";
-import { NetDevices } from "./net-devices.ts";
+import { NapiLists } from "./dev/napi.ts";
+import { Gro } from "./gro/gro.ts";
+import { InetGro } from "./gro/inet-gro.ts";
+import { NetDevices } from "./dev/net-devices.ts";
 import { ReceivePath, createSockets } from "./receive.ts";
 import { RecycleMarks } from "./recycle.ts";
 import { SkbRelease } from "./release.ts";
@@ -66,16 +68,19 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });
   const generic = new GenericXdpPath({ xdp, lives, edit, conversions, transmit, context, systemPages });
   receive.useGenericXdp(generic);
+  const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
+  const gro = new Gro({ kernel, inet: new InetGro(payload, merge), lifetime: lives, up: receive });
+  receive.useGro(gro);
   const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
   xdp.connectStack(port, port);
   return {
     lifetime: lives,
     recycle,
     edit,
-    merge: new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports),
+    merge,
     zerocopy,
     dropReasons,
-    napi: new NapiLists(kernel, structs, deferred, release, deps.packetCostNs),
+    napi: new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs }),
     receive,
     sockets: createSockets(lives),
     transmit,

@@ -4,14 +4,18 @@ import {
   SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
   type GenericXdp, type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets,
 } from "./api/index.ts";
+import { instanceOf } from "./dev/napi-instance.ts";
+import type { Gro } from "./gro/gro.ts";
 
-/** @kernel __netif_receive_skb_core (net/core/dev.c), without GRO and protocols yet */
+/** @kernel __netif_receive_skb_core (net/core/dev.c), without protocols yet */
 export class ReceivePath implements NetReceive {
   readonly #lifetime: SkbLifetime;
   readonly #taps: PacketHandler[] = [];
   #protocol: PacketHandler | null = null;
   /** Programs for drivers without XDP; set once, when both are made. */
   #genericXdp: GenericXdp | null = null;
+  /** Set once, when both are made. */
+  #gro: Gro | null = null;
 
   constructor(lifetime: SkbLifetime) {
     this.#lifetime = lifetime;
@@ -21,8 +25,21 @@ export class ReceivePath implements NetReceive {
     this.#genericXdp = genericXdp;
   }
 
-  napiGroReceive(_napi: NapiStruct, skb: SkBuff): void {
-    this.netifReceiveSkb(skb);
+  useGro(gro: Gro): void {
+    this.#gro = gro;
+  }
+
+  napiGroReceive(napi: NapiStruct, skb: SkBuff): void {
+    this.#gro!.receive(instanceOf(napi).gro, skb);
+  }
+
+  netifReceiveSkbList(first: SkBuff | null): void {
+    for (let skb = first; skb !== null;) {
+      const { next }: { next: SkBuff | null } = skb;
+      skb.next = null;
+      this.netifReceiveSkb(skb);
+      skb = next;
+    }
   }
 
   netifReceiveSkb(received: SkBuff): void {

@@ -61,6 +61,8 @@ export interface NetCoreDates {
   readonly listsFreeInBulk: boolean;
   /** From 6.6 (09c2c90705bb): `allocSkbWithFrags` counts blocks, not pages, and without a large block tries the next smaller; before, it takes single pages from then on. */
   readonly withFragsCountsBlocks: boolean;
+  /** From 6.4 (8b43fd3d1d7d): what is scheduled while the receive softirq runs is polled by that one; before, by the next. */
+  readonly polledInSameSoftirq: boolean;
   /** From May 2026: a packet of which only the head is left after a trim is readable again. */
   readonly trimClearsUnreadable: boolean;
 }
@@ -95,6 +97,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   releaseKeepsReason: true,
   listsFreeInBulk: true,
   withFragsCountsBlocks: true,
+  polledInSameSoftirq: true,
   trimClearsUnreadable: false,
 };
 

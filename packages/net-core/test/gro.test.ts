@@ -5,14 +5,14 @@ import { SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_GSO_UDP_L4 } from "../
 import { NetRig } from "./rig.ts";
 
 /** What another packet may have left in the struct. */
-const STALE = { dataOffset: 99, count: 7, last: null, sameFlow: true, flush: true, free: 2, proto: 17, encapsulated: true };
+const STALE = { dataOffset: 99, count: 7, last: null, sameFlow: true, flush: true, free: 2, proto: 17, encapsulated: true, fixedId: true, age: 5 };
 
 test("GRO knows nothing of a packet that has come in, whatever its struct was before", () => {
   const rig = new NetRig();
   const skb = rig.skb();
   Object.assign(skb.gro, STALE, { last: skb });
   rig.net.merge.groStart(skb, 40);
-  expect({ ...skb.gro }).toEqual({ dataOffset: 40, count: 1, last: null, sameFlow: false, flush: false, free: 0, proto: 0, encapsulated: false });
+  expect({ ...skb.gro }).toEqual({ dataOffset: 40, count: 1, last: null, sameFlow: false, flush: false, free: 0, proto: 0, encapsulated: false, fixedId: false, age: 0 });
   rig.net.merge.groHold(skb);
   expect([skb.gro.last === skb, skb.shinfo!.gsoSize]).toEqual([true, 20]);
 });

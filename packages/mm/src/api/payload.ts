@@ -51,6 +51,11 @@ export interface PayloadMemory {
   readonly dmaCopy: (
     target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number,
   ) => void;
+  /**
+   * One's complement sum of the bytes as 16-bit words in network order, 0 … 65535, folded and not inverted; an odd last byte is the high half of a word.
+   * Unreadable: report `unreadable-access`, 0. @kernel csum_partial, csum_fold (lib/checksum.c)
+   */
+  readonly checksum: (region: PayloadRegion, offset: number, lengthBytes: number) => number;
   /** One byte, 0 … 255, or −1 with a report when the region is not readable. */
   readonly readByte: (region: PayloadRegion, offset: number) => number;
 }

@@ -1,11 +1,12 @@
 import type { NapiPoller, NapiStruct, NetDevice } from "@netmem/xdp/api";
 
-/** Packets that one receive softirq handles before it yields. @kernel netdev_budget (net/core/dev.c) */
+/** Packets that one receive softirq handles before it yields, and ticks. @kernel netdev_budget, netdev_budget_usecs (net/core/dev.c) */
 export const NETDEV_BUDGET = 300;
+export const NETDEV_BUDGET_JIFFIES = 2;
 
 export interface NapiStats {
   polls: number;
-  /** Softirqs that ran out of budget. */
+  /** Softirqs that ran out of budget, or of time. */
   timeSqueeze: number;
 }
 
@@ -13,15 +14,29 @@ export interface NapiScheduler {
   readonly stats: NapiStats;
   /** A disabled instance. Process context. @kernel netif_napi_add */
   readonly netifNapiAdd: (dev: NetDevice, poller: NapiPoller, weight: number) => NapiStruct;
+  /** It is gone, with the packets that it held; enabled it is report `napi-del-enabled`, gone before `napi-del-unknown`. Consumes. Process context. @kernel netif_napi_del */
+  readonly netifNapiDel: (napi: NapiStruct) => void;
   /** Of a disabled instance; of any other it is report `napi-enable-enabled`, a BUG. @kernel napi_enable */
   readonly napiEnable: (napi: NapiStruct) => void;
   /**
-   * Takes it off its poll list, which is what waiting for the poll amounts to. From its own poll it is report
-   * `napi-disable-running`: the kernel would wait for ever. @kernel napi_disable
+   * Takes it off its poll list, which is what waiting for the poll amounts to, and passes on what it held. From its own poll it is report
+   * `napi-disable-running`, twice `napi-disable-disabled`: the kernel would wait for ever. Process context. @kernel napi_disable
    */
   readonly napiDisable: (napi: NapiStruct) => void;
-  /** Puts it on this CPU's poll list, unless it is on one: then it is noted as missed. @kernel napi_schedule */
+  /** True: the caller has it, and must see to it that it is polled. False: it is disabled, or scheduled already and now noted as missed. @kernel napi_schedule_prep */
+  readonly napiSchedulePrep: (napi: NapiStruct) => boolean;
+  /** Puts it on this CPU's poll list, or wakes its thread, unless it is scheduled: then it is noted as missed. @kernel napi_schedule */
   readonly napiSchedule: (napi: NapiStruct) => void;
-  /** From poll, when it found less than its budget. False: it was missed and will be polled again. @kernel napi_complete_done */
+  /**
+   * From poll, when it found less than its budget: passes on what was held. False: no interrupts yet, since it was missed and is polled again, or the device
+   * would rather wait (`napiDeferHardIrqs`), or a process polls it. @kernel napi_complete_done
+   */
   readonly napiCompleteDone: (napi: NapiStruct, work: number) => boolean;
+  /**
+   * A process polls it, `budget` packets at a time, until `loopEnd`, asked after each time; unless somebody else does, which is left to do it with interrupts
+   * deferred if `preferBusyPoll`. Answers how many packets it got. Process context. @kernel napi_busy_loop
+   */
+  readonly napiBusyLoop: (napi: NapiStruct, loopEnd: () => boolean, preferBusyPoll: boolean, budget: number) => number;
+  /** A thread for each of its instances polls them from now on, on the CPU of the caller; or the softirq again. Process context. @kernel dev_set_threaded */
+  readonly devSetThreaded: (dev: NetDevice, threaded: boolean) => void;
 }

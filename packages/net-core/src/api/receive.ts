@@ -8,8 +8,10 @@ export interface PacketHandler {
 }
 
 export interface NetReceive {
-  /** From a driver's poll. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
+  /** From a driver's poll: held to be merged with what comes, if its device has GRO; goes up with some others, at the latest when the poll completes. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
   readonly napiGroReceive: (napi: NapiStruct, skb: SkBuff) => void;
+  /** Those chained through `next`, in order. Consumes. @kernel netif_receive_skb_list (net/core/dev.c) */
+  readonly netifReceiveSkbList: (first: SkBuff | null) => void;
   /** Consumes. @kernel netif_receive_skb (net/core/dev.c) */
   readonly netifReceiveSkb: (skb: SkBuff) => void;
   /** Sees every packet before the protocol. Process context. @kernel dev_add_pack with ETH_P_ALL */

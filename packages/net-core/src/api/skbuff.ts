@@ -116,6 +116,10 @@ export class NapiGroCb {
   /** IP protocol number. */
   proto: number;
   encapsulated: boolean;
+  /** The IP identification is the same in all its packets. @kernel ip_fixedid */
+  fixedId: boolean;
+  /** Tick in which it was held. */
+  age: number;
 
   constructor() {
     this.dataOffset = 0;
@@ -126,8 +130,14 @@ export class NapiGroCb {
     this.free = 0;
     this.proto = 0;
     this.encapsulated = false;
+    this.fixedId = false;
+    this.age = 0;
   }
 }
+
+/** Of `ipSummed`: nothing; they are right. @kernel CHECKSUM_* (include/linux/skbuff.h) */
+export const CHECKSUM_NONE = 0;
+export const CHECKSUM_UNNECESSARY = 1;
 
 /** Who is to know when a packet is gone. */
 export interface SkbDestructor {
@@ -185,6 +195,8 @@ export class SkBuff {
   /** EtherType, in host order. */
   protocol: number;
   dev: NetDevice | null;
+  /** What is known of its checksums: `CHECKSUM_*`. @kernel ip_summed */
+  ipSummed: number;
   /** 1 + the queue it was received on, 0 for unknown. @kernel queue_mapping, skb_record_rx_queue */
   rxQueue: number;
   /** Another device or CPU was to have it: generic XDP does not look at it again. @kernel skb_is_redirected */
@@ -225,6 +237,7 @@ export class SkBuff {
     this.transportHeader = -1;
     this.protocol = 0;
     this.dev = null;
+    this.ipSummed = CHECKSUM_NONE;
     this.rxQueue = 0;
     this.redirected = false;
     this.destructor = null;

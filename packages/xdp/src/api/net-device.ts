@@ -9,15 +9,30 @@ export const NAPI_POLL_WEIGHT = 64;
 /** Lower numbers name CPUs, of which there are at most 64. @kernel MIN_NAPI_ID (include/net/busy_poll.h) */
 export const MIN_NAPI_ID = 65;
 
-/** @kernel NAPI_STATE_SCHED, NAPI_STATE_MISSED, NAPI_STATE_DISABLE (include/linux/netdevice.h) */
+/**
+ * Scheduled, or being polled. Scheduled again meanwhile. Somebody waits to disable it. Held by whoever polls it without the network (netpoll, or who disabled it).
+ * @kernel enum napi_struct.state bits (include/linux/netdevice.h)
+ */
 export const NAPIF_STATE_SCHED: number = 1 << 0;
 export const NAPIF_STATE_MISSED: number = 1 << 1;
 export const NAPIF_STATE_DISABLE: number = 1 << 2;
+export const NAPIF_STATE_NPSVC: number = 1 << 3;
+/** A process polls it, or would rather. */
+export const NAPIF_STATE_IN_BUSY_POLL: number = 1 << 6;
+export const NAPIF_STATE_PREFER_BUSY_POLL: number = 1 << 7;
+/** A thread polls it instead of the softirq, and has been told to. */
+export const NAPIF_STATE_THREADED: number = 1 << 8;
+export const NAPIF_STATE_SCHED_THREADED: number = 1 << 9;
 
 /** The driver's poll function. @kernel napi_struct.poll */
 export interface NapiPoller {
   /** Handles up to `budget` packets and answers how many; below `budget` it must have completed the instance. */
   readonly poll: (napi: NapiStruct, budget: number) => number;
+}
+
+/** What net-core keeps with an instance: a forward declaration, since it holds packets. Nobody else looks inside. */
+export interface NapiCore {
+  readonly napi: NapiStruct;
 }
 
 /**
@@ -38,6 +53,8 @@ export class NapiStruct {
   /** Links of that list; the instance that is being polled is off it. */
   next: NapiStruct | null;
   queued: boolean;
+  /** Null until net-core adds it. */
+  core: NapiCore | null;
 
   constructor(dev: NetDevice, poller: NapiPoller, weight: number) {
     this.dev = dev;
@@ -48,6 +65,7 @@ export class NapiStruct {
     this.listOwner = -1;
     this.next = null;
     this.queued = false;
+    this.core = null;
   }
 }
 
@@ -161,6 +179,13 @@ export class NetDevice {
   /** The same of IPv4 packets, from 6.3. @kernel gro_ipv4_max_size */
   groIpv4MaxSize: number;
   hardHeaderLen: number;
+  /** Packets of one flow are merged as they are received. @kernel NETIF_F_GRO */
+  gro: boolean;
+  /** Threads poll its instances; see `devSetThreaded`. */
+  threaded: boolean;
+  /** After a poll that found something, so many that find nothing pass without an interrupt, each after `groFlushTimeoutNs`. @kernel napi_defer_hard_irqs, gro_flush_timeout */
+  napiDeferHardIrqs: number;
+  groFlushTimeoutNs: number;
   rxPackets: number;
   rxBytes: number;
   /** Frames the driver or the stack gave up. */
@@ -187,6 +212,10 @@ export class NetDevice {
     this.groMaxSize = GRO_LEGACY_MAX_SIZE;
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;
+    this.gro = false;
+    this.threaded = false;
+    this.napiDeferHardIrqs = 0;
+    this.groFlushTimeoutNs = 0;
     this.rxPackets = 0;
     this.rxBytes = 0;
     this.rxDropped = 0;

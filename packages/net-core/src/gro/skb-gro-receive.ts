@@ -2,10 +2,10 @@ import { E2BIG, ETOOMANYREFS } from "@netmem/kernel/api";
 import { ETH_P_IPV6, GRO_LEGACY_MAX_SIZE, MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
   NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbIsGso, skbTruesize, skbZcopy, type SkBuff,
-} from "./api/index.ts";
-import type { SkbEdits } from "./edit.ts";
-import { advanceFrag, appendFrag } from "./frags.ts";
-import type { GroBigTcp, NetCoreDates } from "./rules.ts";
+} from "../api/index.ts";
+import type { SkbEdits } from "../edit.ts";
+import { advanceFrag, appendFrag } from "../frags.ts";
+import type { GroBigTcp, NetCoreDates } from "../rules.ts";
 
 const IPPROTO_TCP = 6;
 /** @kernel sizeof(struct hop_jumbo_hdr) */
@@ -24,6 +24,8 @@ export function groStart(skb: SkBuff, dataOffset: number): void {
   gro.free = 0;
   gro.proto = 0;
   gro.encapsulated = false;
+  gro.fixedId = false;
+  gro.age = 0;
 }
 
 /** @kernel dev_gro_receive, where it answers GRO_HELD */

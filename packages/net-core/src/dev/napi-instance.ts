@@ -1,0 +1,33 @@
+import type { Runnable, Timer } from "@netmem/kernel/api";
+import type { NapiCore, NapiStruct } from "@netmem/xdp/api";
+import { GroNode } from "../gro/gro-node.ts";
+
+/** @kernel struct napi_struct (include/linux/netdevice.h), what only the core looks at */
+export class NapiInstance implements NapiCore {
+  readonly napi: NapiStruct;
+  readonly gro: GroNode;
+  /** Polls that find nothing and still pass without an interrupt. */
+  deferHardIrqsCount: number;
+  /** Polls again where no interrupt will; it runs where the poll did. By CPU, made when first needed. @kernel napi_watchdog */
+  readonly watchdogs: (Timer | null)[];
+  /** @kernel napi_struct.thread */
+  thread: Runnable | null;
+  /** Its last poll, or somebody since, has completed it or tried to. */
+  completed: boolean;
+  /** Told once that it did more than it may. */
+  overBudget: boolean;
+
+  constructor(napi: NapiStruct) {
+    this.napi = napi;
+    this.gro = new GroNode();
+    this.deferHardIrqsCount = 0;
+    this.watchdogs = [];
+    this.thread = null;
+    this.completed = false;
+    this.overBudget = false;
+  }
+}
+
+export function instanceOf(napi: NapiStruct): NapiInstance {
+  return napi.core as NapiInstance;
+}

@@ -1,0 +1,125 @@
+import type { Clock, Kernel } from "@netmem/kernel/api";
+import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
+import { skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree } from "../api/index.ts";
+import type { InetGro } from "./inet-gro.ts";
+import { MAX_GRO_SKBS, type GroNode } from "./gro-node.ts";
+import { groHold, groStart } from "./skb-gro-receive.ts";
+
+/** Segments that go up together. @kernel gro_normal_batch */
+const GRO_NORMAL_BATCH = 8;
+
+export interface GroParts {
+  readonly kernel: Kernel;
+  readonly inet: InetGro;
+  readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
+  /** Where packets go up. */
+  readonly up: Pick<NetReceive, "netifReceiveSkbList">;
+}
+
+/** Merges packets of one connection as they are received, and hands up what it has in batches. @kernel net/core/gro.c */
+export class Gro {
+  private readonly clock: Clock;
+  private readonly hz: number;
+  private readonly inet: InetGro;
+  private readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
+  private readonly up: Pick<NetReceive, "netifReceiveSkbList">;
+
+  constructor(parts: GroParts) {
+    this.clock = parts.kernel.clock;
+    this.hz = parts.kernel.hz;
+    this.inet = parts.inet;
+    this.lifetime = parts.lifetime;
+    this.up = parts.up;
+  }
+
+  /** Consumes. @kernel napi_gro_receive, dev_gro_receive, napi_skb_finish */
+  receive(node: GroNode, skb: SkBuff): void {
+    if (skb.dev!.gro === false || skb.protocol !== ETH_P_IP) this.normalOne(node, skb, 1);
+    else this.tryMerge(node, skb);
+  }
+
+  private tryMerge(node: GroNode, skb: SkBuff): void {
+    this.prepare(node, skb);
+    groStart(skb, 0);
+    const { gro } = skb;
+    const done = this.inet.receive(node, skb);
+    if (done >= 0) this.completeOne(node, node.release(done));
+    if (gro.sameFlow) {
+      if (gro.free !== 0) this.lifetime.napiSkbFinishMerged(skb);
+      return;
+    }
+    if (gro.flush) {
+      this.normalOne(node, skb, 1);
+      return;
+    }
+    if (node.count === MAX_GRO_SKBS) this.completeOne(node, node.release(MAX_GRO_SKBS - 1));
+    gro.age = this.clock.jiffies;
+    groHold(skb);
+    node.hold(skb);
+  }
+
+  /** Which of the held packets may be of the same connection, as far as the link layer goes. @kernel gro_list_prepare */
+  private prepare(node: GroNode, skb: SkBuff): void {
+    for (let i = 0; i < node.count; i++) {
+      const p = node.held[i]!;
+      p.gro.flush = false;
+      p.gro.sameFlow = p.dev === skb.dev && sameMetadata(p, skb) && sameMacHeader(p, skb);
+    }
+  }
+
+  /** Those held longest first; of those that came in this tick none if `keepsYoung`. Then everything goes up. @kernel napi_gro_flush, gro_normal_list */
+  flush(node: GroNode, keepsYoung: boolean): void {
+    while (node.count > 0) {
+      if (keepsYoung && node.held[node.count - 1]!.gro.age === this.clock.jiffies) break;
+      this.completeOne(node, node.release(node.count - 1));
+    }
+    this.normalList(node);
+  }
+
+  /** After a poll that used up its budget: where ticks are long, all. @kernel __napi_poll */
+  flushOld(node: GroNode): void {
+    this.flush(node, this.hz >= 1000);
+  }
+
+  normalList(node: GroNode): void {
+    if (node.rxFirst !== null) this.up.netifReceiveSkbList(node.takeRx());
+  }
+
+  /** The instance goes: nobody will have what it held. @kernel flush_gro_hash */
+  purge(node: GroNode): void {
+    while (node.count > 0) this.lifetime.consumeSkb(node.release(0));
+    for (let skb = node.takeRx(); skb !== null;) {
+      const { next }: { next: SkBuff | null } = skb;
+      skb.next = null;
+      this.lifetime.consumeSkb(skb);
+      skb = next;
+    }
+  }
+
+  /** @kernel napi_gro_complete */
+  private completeOne(node: GroNode, skb: SkBuff): void {
+    if (skb.gro.count === 1) skb.shinfo!.gsoSize = 0;
+    else this.inet.complete(skb);
+    this.normalOne(node, skb, skb.gro.count);
+  }
+
+  /** @kernel gro_normal_one */
+  private normalOne(node: GroNode, skb: SkBuff, segments: number): void {
+    node.addRx(skb, segments);
+    if (node.rxCount >= GRO_NORMAL_BATCH) this.normalList(node);
+  }
+}
+
+function sameMetadata(a: SkBuff, b: SkBuff): boolean {
+  const bytes = skbMetadataLen(a);
+  if (bytes !== skbMetadataLen(b)) return false;
+  const [from, of] = [skbRegion(a).bytes, skbRegion(b).bytes];
+  for (let i = 1; i <= bytes; i++) if (from[a.macHeader - i] !== of[b.macHeader - i]) return false;
+  return true;
+}
+
+function sameMacHeader(a: SkBuff, b: SkBuff): boolean {
+  const [from, of] = [skbRegion(a).bytes, skbRegion(b).bytes];
+  for (let i = 0; i < ETH_HLEN; i++) if (from[a.macHeader + i] !== of[b.macHeader + i]) return false;
+  return true;
+}

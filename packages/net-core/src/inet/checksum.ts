@@ -1,0 +1,45 @@
+import type { PayloadMemory } from "@netmem/mm/api";
+import { csumAdd, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
+
+/**
+ * One's complement sum of `bytes` of the packet from `offset` (relative to `data`) on, 0 … 65535, not inverted; the packet has as many, and the CPU can read them.
+ * @kernel skb_checksum (net/core/skbuff.c)
+ */
+export function skbChecksum(skb: SkBuff, offset: number, bytes: number, payload: PayloadMemory): number {
+  const headlen = skbHeadlen(skb);
+  // Most packets are in one piece.
+  if (offset + bytes <= headlen) return payload.checksum(skbRegion(skb), skb.data + offset, bytes);
+  let done = 0;
+  let sum = 0;
+  if (offset < headlen) {
+    done = headlen - offset;
+    sum = payload.checksum(skbRegion(skb), skb.data + offset, done);
+  }
+  const info = skb.shinfo!;
+  let start = headlen;
+  for (let i = 0; i < info.nrFrags && done < bytes; i++) {
+    const { netmem, offset: at, sizeBytes } = info.frags[i]!;
+    const skip = Math.max(0, offset + done - start);
+    if (skip < sizeBytes) {
+      const part = Math.min(bytes - done, sizeBytes - skip);
+      sum = addBlock(sum, payload.checksum(netmem!.region, netmem!.base + at + skip, part), done);
+      done += part;
+    }
+    start += sizeBytes;
+  }
+  for (let member = info.fragList; member !== null && done < bytes; member = member.next) {
+    const skip = Math.max(0, offset + done - start);
+    if (skip < member.len) {
+      const part = Math.min(bytes - done, member.len - skip);
+      sum = addBlock(sum, skbChecksum(member, skip, part, payload), done);
+      done += part;
+    }
+    start += member.len;
+  }
+  return sum;
+}
+
+/** What lies at an odd place has its bytes the other way round. @kernel csum_block_add */
+function addBlock(sum: number, block: number, offset: number): number {
+  return csumAdd(sum, (offset & 1) === 0 ? block : ((block & 0xff) << 8) | (block >> 8));
+}
