@@ -4,7 +4,7 @@ import type { NetCore } from "@netmem/net-core/api";
 import type { PagePool, PagePools } from "@netmem/page-pool/api";
 import type { Xdp } from "@netmem/xdp/api";
 import { ModelledNic } from "@netmem/driver";
-import type { DriverOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
+import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
 
@@ -44,6 +44,7 @@ export class Machine {
   readonly systemPools: readonly PagePool[];
   readonly net: NetCore;
   readonly #devices: Device[] = [];
+  readonly #links: Link[] = [];
   readonly #probes: MachineProbes | null;
 
   constructor(parts: MachineParts) {
@@ -71,19 +72,31 @@ export class Machine {
       ...options.dma,
     });
     const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount: 1, rxDescFormat: driver.rxDescFormat, txDescFormat: driver.txDescFormat, probe: this.#probes?.nic ?? null });
-    const { kernel, net, xdp, pagePools } = this;
     const netif = driver.probe(
-      {
-        kernel, dma, nic, pagePools,
-        xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,
-        lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive, transmit: net.transmit,
-        registerNetdev: net.registerNetdev,
-      },
+      { ...this.#linkDeps(), dma, nic },
       { name, rxRingSize: options.rxRingSize ?? 512, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
     const device: Device = { nic, dma, netif };
     this.#devices.push(device);
     return device;
+  }
+
+  /** A pair of devices without hardware, both down. */
+  newlink<L extends Link>(driver: LinkDriver<L>, options: Partial<LinkOptions> = {}): L {
+    const first = 2 * this.#links.length;
+    const link = driver.newlink(this.#linkDeps(), { names: options.names ?? [`${driver.name}${first}`, `${driver.name}${first + 1}`], rxQueueCount: options.rxQueueCount ?? 1 });
+    this.#links.push(link);
+    return link;
+  }
+
+  #linkDeps(): LinkDeps {
+    const { kernel, mm, net, xdp, pagePools } = this;
+    return {
+      kernel, pagePools, pages: mm.pages,
+      xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect, xdpFeatures: xdp.features,
+      lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive, transmit: net.transmit, xdpSkbs: net.xdpSkbs,
+      registerNetdev: net.registerNetdev, unregisterNetdev: net.unregisterNetdev,
+    };
   }
 
   /** A receive softirq on every CPU: what a quiet CPU still has to free, because another CPU read it, is freed now. */
@@ -98,6 +111,7 @@ export class Machine {
    */
   shutdown(graceNs: number = 5 * NSEC_PER_SEC): void {
     for (const device of this.#devices) device.netif.stop();
+    for (const { ends } of this.#links) for (const end of ends) end.stop();
     this.flushDeferred();
     if (this.pagePools.pools().some((pool) => pool.destroyCnt > 0)) this.kernel.scheduler.runFor(graceNs);
     for (const device of this.#devices) device.dma.unbind();

@@ -60,6 +60,7 @@ const STOCK: Preset = {
     listsFreeInBulk: false,
     withFragsCountsBlocks: false,
     polledInSameSoftirq: false,
+    udpNeverBeyondRcvbuf: false,
     trimClearsUnreadable: false,
   },
   mm: {

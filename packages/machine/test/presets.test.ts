@@ -22,6 +22,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.listsFreeInBulk", false, true, 603],
   ["net.withFragsCountsBlocks", false, true, 606],
   ["net.polledInSameSoftirq", false, true, 604],
+  ["net.udpNeverBeyondRcvbuf", false, true, 618],
   ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],

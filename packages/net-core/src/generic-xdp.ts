@@ -1,6 +1,6 @@
-import { GFP_ATOMIC, type Netmem } from "@netmem/mm/api";
+import { GFP_ATOMIC } from "@netmem/mm/api";
 import {
-  ETH_HLEN, MEM_TYPE_PAGE_POOL, MEM_TYPE_PAGE_SHARED, SKB_SHARED_INFO_BYTES, XDP_ABORTED, XDP_DROP, XDP_FLAGS_HAS_FRAGS, XDP_PACKET_HEADROOM, XDP_PASS, XDP_REDIRECT, XDP_TX, xdpBuffHasFrags,
+  ETH_HLEN, MEM_TYPE_PAGE_POOL, MEM_TYPE_PAGE_SHARED, XDP_ABORTED, XDP_DROP, XDP_PACKET_HEADROOM, XDP_PASS, XDP_REDIRECT, XDP_TX,
   xdpOkFwdDev, type FragSource, type GenericPacket, type GenericTarget, type Xdp, type XdpBuff, type XdpProg, type XdpRxqInfo,
 } from "@netmem/xdp/api";
 import type { ExecutionContext } from "@netmem/kernel/api";
@@ -68,19 +68,24 @@ export class GenericXdpPath implements GenericXdp {
   runGenericXdp(packet: GenericPacket, prog: XdpProg): number {
     const skb = packet as SkBuff;
     const buff = this.#buff;
-    this.#describe(skb);
-    const { data, dataEnd } = buff;
+    const { conversions } = this.#parts;
+    const rxq = this.#rxq;
+    rxq.dev = skb.dev;
+    rxq.queueIndex = Math.max(0, skb.rxQueue - 1);
+    rxq.mem.type = skb.ppRecycle ? MEM_TYPE_PAGE_POOL : MEM_TYPE_PAGE_SHARED;
+    rxq.mem.id = skb.shinfo!.memId;
+    const macBytes = skb.data - skb.macHeader;
+    push(skb, macBytes);
+    conversions.xdpBuffFromSkb(buff, skb);
+    const { data } = buff;
     const { bytes } = skbRegion(skb);
     const at = skb.macHeader;
     const wasMulticast = bytes[at]! & BROADCAST_BIT;
     const wasType = (bytes[at + ETH_HLEN - 2]! << 8) | bytes[at + ETH_HLEN - 1]!;
     const act = this.#parts.xdp.programs.bpfProgRunXdp(prog, buff);
-    const moved = buff.data - data;
-    skb.data += moved;
-    skb.macHeader += moved;
-    skb.tail += buff.dataEnd - dataEnd;
-    this.#takeFrags(skb);
-    skb.len = skb.tail - skb.data + skb.dataLen;
+    conversions.skbFromXdpBuff(skb, buff);
+    skb.macHeader += buff.data - data;
+    push(skb, -macBytes);
     const header = skb.macHeader;
     const changed = (bytes[header]! & BROADCAST_BIT) !== wasMulticast || ((bytes[header + ETH_HLEN - 2]! << 8) | bytes[header + ETH_HLEN - 1]!) !== wasType;
     if (changed && skbHeadlen(skb) + (skb.data - header) >= ETH_HLEN) {
@@ -180,52 +185,6 @@ export class GenericXdpPath implements GenericXdp {
     writable.len -= macBytes;
     return writable;
   }
-
-  /** The skb as a packet from its MAC header on. Its memory is a pool's if it recycles. */
-  #describe(skb: SkBuff): void {
-    const buff = this.#buff;
-    const rxq = this.#rxq;
-    const head = headOf(skb);
-    const start = skb.head - head.base;
-    const macBytes = skb.data - skb.macHeader;
-    rxq.dev = skb.dev;
-    rxq.queueIndex = Math.max(0, skb.rxQueue - 1);
-    rxq.mem.type = skb.ppRecycle ? MEM_TYPE_PAGE_POOL : MEM_TYPE_PAGE_SHARED;
-    rxq.mem.id = skb.shinfo!.memId;
-    const { buffs } = this.#parts.xdp;
-    buffs.xdpInitBuff(buff, skb.end - skb.head + SKB_SHARED_INFO_BYTES);
-    buffs.xdpPrepareBuff(buff, head, start, skbHeadroom(skb) - macBytes, skbHeadlen(skb) + macBytes, true);
-    const info = skb.shinfo!;
-    if (skb.dataLen === 0) return;
-    buff.flags |= XDP_FLAGS_HAS_FRAGS;
-    buff.nrFrags = info.nrFrags;
-    buff.xdpFragsSize = skb.dataLen;
-    buff.xdpFragsTruesize = 0;
-    for (let i = 0; i < info.nrFrags; i++) {
-      const frag = buff.frags[i]!;
-      const source = info.frags[i]!;
-      frag.netmem = source.netmem;
-      frag.offset = source.offset;
-      frag.sizeBytes = source.sizeBytes;
-    }
-  }
-
-  /** Fragments that the program gave up are the skb's no more. */
-  #takeFrags(skb: SkBuff): void {
-    const info = skb.shinfo!;
-    const buff = this.#buff;
-    const left = xdpBuffHasFrags(buff) ? buff.nrFrags : 0;
-    for (let i = 0; i < left; i++) info.frags[i]!.sizeBytes = buff.frags[i]!.sizeBytes;
-    for (let i = left; i < info.nrFrags; i++) info.frags[i]!.netmem = null;
-    info.nrFrags = left;
-    skb.dataLen = left === 0 ? 0 : buff.xdpFragsSize;
-  }
-}
-
-/** A slab's object lies in a page, too. */
-function headOf(skb: SkBuff): Netmem {
-  const { headPage, headSlab } = skb.shinfo!;
-  return headPage ?? headSlab!.slab;
 }
 
 /** @kernel __skb_push */

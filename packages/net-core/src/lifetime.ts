@@ -52,6 +52,9 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + shift;
     copy.networkHeader = skb.networkHeader < 0 ? -1 : skb.networkHeader + shift;
     copy.transportHeader = skb.transportHeader < 0 ? -1 : skb.transportHeader + shift;
+    copy.seq = skb.seq;
+    copy.endSeq = skb.endSeq;
+    copy.tcpFlags = skb.tcpFlags;
   }
 
   /** The same, and how it is to be segmented. @kernel skb_copy_header */
@@ -121,6 +124,10 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
 
   kfreeSkb(skb: SkBuff, reason: number): void {
     this.release.drop(skb, reason);
+  }
+
+  skbOrphan(skb: SkBuff): void {
+    this.release.releaseHeadState(skb);
   }
 
   consumeSkb(skb: SkBuff): void {

@@ -11,6 +11,8 @@ import { GenericXdpPath } from "./generic-xdp.ts";
 import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { SkbMerges } from "./merge.ts";
+import { IpInput } from "./inet/ip-input.ts";
+import { Backlog } from "./dev/backlog.ts";
 import { NapiLists } from "./dev/napi.ts";
 import { Gro } from "./gro/gro.ts";
 import { InetGro } from "./gro/inet-gro.ts";
@@ -62,7 +64,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const segmentation = new Segmentation({ lives, edit, refs, release, zerocopy, payload, reports });
   const devices = new NetDevices(structs, notifiers, kernel.reports);
   const recycle = new RecycleMarks(netmemReturn);
-  const receive = new ReceivePath(lives);
+  const receive = new ReceivePath(lives, edit, zerocopy);
   const transmit = new TransmitPath(lives);
 
   const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });
@@ -71,6 +73,8 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
   const gro = new Gro({ kernel, inet: new InetGro(payload, merge), lifetime: lives, up: receive });
   receive.useGro(gro);
+  const napi = new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs });
+  receive.useBacklog(new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives }));
   const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
   xdp.connectStack(port, port);
   return {
@@ -80,9 +84,10 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     merge,
     zerocopy,
     dropReasons,
-    napi: new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs }),
+    napi,
     receive,
     sockets: createSockets(lives),
+    inet: new IpInput({ lifetime: lives, edit, merge, payload, udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
     transmit,
     xdpSkbs: conversions,
     genericXdp: generic,

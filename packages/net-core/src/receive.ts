@@ -1,10 +1,11 @@
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import type { NapiStruct } from "@netmem/xdp/api";
+import { ETH_HLEN, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
-  SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets,
+  NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
+  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SkbEdit, type SkbZerocopy, type SocketOptions, type Sockets, skbHeadlen, skbIsGso,
 } from "./api/index.ts";
 import { instanceOf } from "./dev/napi-instance.ts";
+import type { Backlog } from "./dev/backlog.ts";
 import type { Gro } from "./gro/gro.ts";
 
 /** @kernel __netif_receive_skb_core (net/core/dev.c), without protocols yet */
@@ -16,9 +17,14 @@ export class ReceivePath implements NetReceive {
   #genericXdp: GenericXdp | null = null;
   /** Set once, when both are made. */
   #gro: Gro | null = null;
+  #backlog: Backlog | null = null;
+  readonly #edit: Pick<SkbEdit, "ethTypeTrans">;
+  readonly #zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
 
-  constructor(lifetime: SkbLifetime) {
+  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">) {
     this.#lifetime = lifetime;
+    this.#edit = edit;
+    this.#zerocopy = zerocopy;
   }
 
   useGenericXdp(genericXdp: GenericXdp): void {
@@ -27,6 +33,28 @@ export class ReceivePath implements NetReceive {
 
   useGro(gro: Gro): void {
     this.#gro = gro;
+  }
+
+  useBacklog(backlog: Backlog): void {
+    this.#backlog = backlog;
+  }
+
+  netifRx(skb: SkBuff): number {
+    return this.#backlog!.netifRx(skb);
+  }
+
+  devForwardSkb(dev: NetDevice, skb: SkBuff): number {
+    // Of several segments each is short enough.
+    const fits = dev.up && (skbIsGso(skb) || xdpOkFwdDev(dev, skb.len) === 0);
+    if (!fits || skbHeadlen(skb) < ETH_HLEN || this.#zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) {
+      dev.rxDropped++;
+      this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      return NET_RX_DROP;
+    }
+    skb.redirected = false;
+    skb.dev = dev;
+    this.#edit.ethTypeTrans(skb);
+    return NET_RX_SUCCESS;
   }
 
   napiGroReceive(napi: NapiStruct, skb: SkBuff): void {

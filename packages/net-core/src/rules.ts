@@ -63,6 +63,8 @@ export interface NetCoreDates {
   readonly withFragsCountsBlocks: boolean;
   /** From 6.4 (8b43fd3d1d7d): what is scheduled while the receive softirq runs is polled by that one; before, by the next. */
   readonly polledInSameSoftirq: boolean;
+  /** From 6.18 ("udp: accept the packet if queue is empty"): a datagram that would go beyond the receive buffer is dropped unless nothing waits; before, one may. */
+  readonly udpNeverBeyondRcvbuf: boolean;
   /** From May 2026: a packet of which only the head is left after a trim is readable again. */
   readonly trimClearsUnreadable: boolean;
 }
@@ -98,6 +100,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   listsFreeInBulk: true,
   withFragsCountsBlocks: true,
   polledInSameSoftirq: true,
+  udpNeverBeyondRcvbuf: true,
   trimClearsUnreadable: false,
 };
 

@@ -1,10 +1,10 @@
 import { ENOMEM, EOPNOTSUPP, type ExecutionContext } from "@netmem/kernel/api";
-import { PAGE_SIZE, type Page, type PayloadMemory } from "@netmem/mm/api";
+import { PAGE_SIZE, type Netmem, type Page, type PayloadMemory } from "@netmem/mm/api";
 import {
-  MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FRAME_BYTES, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
+  MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
   type FragSource, type MemInfo, type NetDevice, type NetmemFrag, type Xdp, type XdpBuff, type XdpFrame,
 } from "@netmem/xdp/api";
-import { skbRegion, type SkBuff, type SkbEdit, type SkbRecycle, type XdpSkbs } from "./api/index.ts";
+import { skbHeadlen, skbHeadroom, skbRegion, type SkBuff, type SkbEdit, type SkbRecycle, type XdpSkbs } from "./api/index.ts";
 import type { SkbLives } from "./lifetime.ts";
 
 export interface XdpSkbParts {
@@ -121,8 +121,9 @@ export class XdpConversions implements XdpSkbs {
     const headBytes = Math.min(skb.len, maxHead);
     const page = source.alloc(skbDataAlign(headBytes) + SKB_SHARED_INFO_BYTES + headroom);
     if (page === null) return -ENOMEM;
+    const pooled = source.mem.type === MEM_TYPE_PAGE_POOL;
     const copy = lives.buildAroundPage(page, source.offset, source.grantedBytes);
-    recycle.skbMarkForRecycle(copy, page, source.mem);
+    if (pooled) recycle.skbMarkForRecycle(copy, page, source.mem);
     edit.skbReserve(copy, headroom);
     lives.copyHeaderAndGso(copy, skb, copy.data - skb.data);
     edit.skbPut(copy, headBytes);
@@ -135,7 +136,7 @@ export class XdpConversions implements XdpSkbs {
         break;
       }
       edit.skbAddRxFrag(copy, frag, source.offset, bytes, source.grantedBytes);
-      recycle.storeMemInfo(frag, source.mem);
+      if (pooled) recycle.storeMemInfo(frag, source.mem);
       errno = edit.skbCopyBits(skb, done, frag.region, frag.base + source.offset, bytes);
       done += bytes;
     }
@@ -145,6 +146,39 @@ export class XdpConversions implements XdpSkbs {
     }
     lives.consumeSkb(skb);
     return copy;
+  }
+
+  xdpBuffFromSkb(buff: XdpBuff, skb: SkBuff): void {
+    const head = headOf(skb);
+    const { buffs } = this.#parts.xdp;
+    buffs.xdpInitBuff(buff, skb.end - skb.head + SKB_SHARED_INFO_BYTES);
+    buffs.xdpPrepareBuff(buff, head, skb.head - head.base, skbHeadroom(skb), skbHeadlen(skb), true);
+    if (skb.dataLen === 0) return;
+    const info = skb.shinfo!;
+    buff.flags |= XDP_FLAGS_HAS_FRAGS;
+    buff.nrFrags = info.nrFrags;
+    buff.xdpFragsSize = skb.dataLen;
+    buff.xdpFragsTruesize = 0;
+    for (let i = 0; i < info.nrFrags; i++) {
+      const frag = buff.frags[i]!;
+      const source = info.frags[i]!;
+      frag.netmem = source.netmem;
+      frag.offset = source.offset;
+      frag.sizeBytes = source.sizeBytes;
+    }
+  }
+
+  skbFromXdpBuff(skb: SkBuff, buff: XdpBuff): void {
+    const { base } = headOf(skb);
+    skb.data = base + buff.data;
+    skb.tail = base + buff.dataEnd;
+    const info = skb.shinfo!;
+    const left = xdpBuffHasFrags(buff) ? buff.nrFrags : 0;
+    for (let i = 0; i < left; i++) info.frags[i]!.sizeBytes = buff.frags[i]!.sizeBytes;
+    for (let i = left; i < info.nrFrags; i++) info.frags[i]!.netmem = null;
+    info.nrFrags = left;
+    skb.dataLen = left === 0 ? 0 : buff.xdpFragsSize;
+    skb.len = skb.tail - skb.data + skb.dataLen;
   }
 
   /** @kernel xdp_update_skb_frags_info (include/net/xdp.h) */
@@ -189,4 +223,10 @@ export class XdpConversions implements XdpSkbs {
     }
     return true;
   }
+}
+
+/** A slab's object lies in a page, too. */
+function headOf(skb: SkBuff): Netmem {
+  const { headPage, headSlab } = skb.shinfo!;
+  return headPage ?? headSlab!.slab;
 }

@@ -1,2 +1,3 @@
 export * from "./driver.ts";
+export * from "./link.ts";
 export * from "./nic.ts";

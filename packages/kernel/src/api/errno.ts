@@ -21,6 +21,9 @@ export const EMSGSIZE = 90;
 export const EOPNOTSUPP = 95;
 export const ENETDOWN = 100;
 export const ENOBUFS = 105;
+export const EADDRINUSE = 98;
+export const ECONNRESET = 104;
+export const ENOTCONN = 107;
 export const ETOOMANYREFS = 109;
 /** Not for user space, yet BPF helpers answer it. `include/linux/errno.h` */
 export const ENOTSUPP = 524;
@@ -29,7 +32,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [ENOENT]: "ENOENT", [EIO]: "EIO", [ENXIO]: "ENXIO", [E2BIG]: "E2BIG", [EBADF]: "EBADF", [EAGAIN]: "EAGAIN", [ENOMEM]: "ENOMEM", [EACCES]: "EACCES",
   [EFAULT]: "EFAULT", [EBUSY]: "EBUSY", [EEXIST]: "EEXIST", [ENODEV]: "ENODEV", [EINVAL]: "EINVAL", [ENOSPC]: "ENOSPC", [ERANGE]: "ERANGE",
   [EBADRQC]: "EBADRQC", [ENODATA]: "ENODATA", [EOVERFLOW]: "EOVERFLOW", [EMSGSIZE]: "EMSGSIZE", [EOPNOTSUPP]: "EOPNOTSUPP",
-  [ENETDOWN]: "ENETDOWN", [ENOBUFS]: "ENOBUFS", [ETOOMANYREFS]: "ETOOMANYREFS", [ENOTSUPP]: "ENOTSUPP",
+  [ENETDOWN]: "ENETDOWN", [ENOBUFS]: "ENOBUFS", [ENOTCONN]: "ENOTCONN", [EADDRINUSE]: "EADDRINUSE", [ECONNRESET]: "ECONNRESET", [ETOOMANYREFS]: "ETOOMANYREFS", [ENOTSUPP]: "ENOTSUPP",
 };
 
 /** `-22` → `-EINVAL`, for messages. Numbers without a name come back as digits. */

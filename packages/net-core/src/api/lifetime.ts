@@ -55,6 +55,8 @@ export interface SkbAlloc {
 export interface SkbFree {
   /** Dropped, for `reason`. Consumes. @kernel kfree_skb_reason */
   readonly kfreeSkb: (skb: SkBuff, reason: number) => void;
+  /** Whoever is charged for it is told now that it is gone, and is its owner no more. It stays the caller's. @kernel skb_orphan */
+  readonly skbOrphan: (skb: SkBuff) => void;
   /** Delivered. Consumes. @kernel consume_skb */
   readonly consumeSkb: (skb: SkBuff) => void;
   /** Those chained through `next`; the structs of those that end go back sixteen at a time. Consumes. @kernel kfree_skb_list_reason */

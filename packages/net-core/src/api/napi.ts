@@ -25,8 +25,8 @@ export interface NapiScheduler {
   readonly napiDisable: (napi: NapiStruct) => void;
   /** True: the caller has it, and must see to it that it is polled. False: it is disabled, or scheduled already and now noted as missed. @kernel napi_schedule_prep */
   readonly napiSchedulePrep: (napi: NapiStruct) => boolean;
-  /** Puts it on this CPU's poll list, or wakes its thread, unless it is scheduled: then it is noted as missed. @kernel napi_schedule */
-  readonly napiSchedule: (napi: NapiStruct) => void;
+  /** Puts it on this CPU's poll list, or wakes its thread: true; unless it is scheduled, and then noted as missed, or disabled: false. @kernel napi_schedule */
+  readonly napiSchedule: (napi: NapiStruct) => boolean;
   /**
    * From poll, when it found less than its budget: passes on what was held. False: no interrupts yet, since it was missed and is polled again, or the device
    * would rather wait (`napiDeferHardIrqs`), or a process polls it. @kernel napi_complete_done

@@ -1,6 +1,7 @@
 import type { FrameReceiver, NetDevice } from "@netmem/xdp/api";
 import type { SkbDropReasons } from "./drop-reason.ts";
 import type { SkbEdit } from "./edit.ts";
+import type { Inet } from "./inet.ts";
 import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
 import type { SkbMerge } from "./merge.ts";
 import type { NapiScheduler } from "./napi.ts";
@@ -26,6 +27,7 @@ export interface NetCore {
   readonly napi: NapiScheduler;
   readonly receive: NetReceive;
   readonly sockets: Sockets;
+  readonly inet: Inet;
   readonly transmit: NetTransmit;
   readonly xdpSkbs: XdpSkbs;
   readonly genericXdp: GenericXdp;

@@ -1,4 +1,4 @@
-import type { NapiStruct } from "@netmem/xdp/api";
+import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
 import type { SkBuff } from "./skbuff.ts";
 
 /** A consumer of received packets: a protocol, a tap. @kernel struct packet_type (include/linux/netdevice.h) */
@@ -7,6 +7,10 @@ export interface PacketHandler {
   readonly packetRcv: (skb: SkBuff) => void;
 }
 
+/** @kernel NET_RX_SUCCESS, NET_RX_DROP (include/linux/netdevice.h) */
+export const NET_RX_SUCCESS = 0;
+export const NET_RX_DROP = 1;
+
 export interface NetReceive {
   /** From a driver's poll: held to be merged with what comes, if its device has GRO; goes up with some others, at the latest when the poll completes. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
   readonly napiGroReceive: (napi: NapiStruct, skb: SkBuff) => void;
@@ -14,6 +18,13 @@ export interface NetReceive {
   readonly netifReceiveSkbList: (first: SkBuff | null) => void;
   /** Consumes. @kernel netif_receive_skb (net/core/dev.c) */
   readonly netifReceiveSkb: (skb: SkBuff) => void;
+  /** From a device without an instance of its own: goes up in the next receive softirq of this CPU. Any context. Consumes; NET_RX_DROP: dropped, its device being down or a thousand waiting. @kernel netif_rx (net/core/dev.c) */
+  readonly netifRx: (skb: SkBuff) => number;
+  /**
+   * A packet that another device sent, its MAC header first, becomes one that `dev` has received, for the caller to pass up; what a user owns in it is copied. NET_RX_SUCCESS:
+   * it stays the caller's. NET_RX_DROP: consumed, since `dev` is down, the packet is longer than its MTU, or there is no memory. @kernel __dev_forward_skb (net/core/dev.c)
+   */
+  readonly devForwardSkb: (dev: NetDevice, skb: SkBuff) => number;
   /** Sees every packet before the protocol. Process context. @kernel dev_add_pack with ETH_P_ALL */
   readonly addTap: (handler: PacketHandler) => void;
   readonly removeTap: (handler: PacketHandler) => void;

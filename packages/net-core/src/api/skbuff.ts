@@ -203,6 +203,10 @@ export class SkBuff {
   redirected: boolean;
   /** Told when the packet is gone; the struct is valid until then. @kernel destructor */
   destructor: SkbDestructor | null;
+  /** Of a TCP segment, once TCP has it: number of its first byte, of the one behind its last, and its flags; numbers are 32 bits, signed. @kernel TCP_SKB_CB (include/net/tcp.h) */
+  seq: number;
+  endSeq: number;
+  tcpFlags: number;
   /** Why it was dropped, while it waits for the softirq that frees it. */
   reason: number;
   /** What GRO knows of it, from `groStart` on; before, it is another packet's. */
@@ -241,6 +245,9 @@ export class SkBuff {
     this.rxQueue = 0;
     this.redirected = false;
     this.destructor = null;
+    this.seq = 0;
+    this.endSeq = 0;
+    this.tcpFlags = 0;
     this.reason = 0;
     this.gro = new NapiGroCb();
     this.free = true;
@@ -296,6 +303,11 @@ export function skbCloned(skb: SkBuff): boolean {
 /** Someone else shares the struct. @kernel skb_shared */
 export function skbShared(skb: SkBuff): boolean {
   return skb.users !== 1;
+}
+
+/** Its head cannot become somebody's frag: it is no page's, or others share the data. @kernel skb_head_is_locked */
+export function skbHeadIsLocked(skb: SkBuff): boolean {
+  return !skbHeadFrag(skb) || skbCloned(skb);
 }
 
 /** Someone else may read the header. @kernel skb_header_cloned */

@@ -24,9 +24,13 @@ export interface XdpSkbs {
   readonly xdpBuildSkbFromZc: (buff: XdpBuff) => SkBuff | null;
   /**
    * A copy of the packet, from its data on, in fragments of `source`, with `headroom` in front, that a program may write. Consumes. -EOPNOTSUPP (a frag list), -ENOMEM (too long, or
-   * no memory), -EFAULT (memory that the CPU cannot read): it stays the caller's. @kernel skb_pp_cow_data (net/core/skbuff.c)
+   * no memory), -EFAULT (memory that the CPU cannot read): it stays the caller's. It recycles if `source` is a pool. @kernel skb_pp_cow_data (net/core/skbuff.c)
    */
   readonly skbPpCowData: (source: FragSource, skb: SkBuff, headroom: number) => SkBuff | number;
+  /** The linear packet, and its frags, as a program sees them: `buff` is of that packet until `skbFromXdpBuff`. The memory, which is the skb's, stays so. @kernel xdp_init_buff, xdp_prepare_buff over an skb's head: veth_convert_skb_to_xdp_buff (drivers/net/veth.c), bpf_prog_run_generic_xdp (net/core/dev.c) */
+  readonly xdpBuffFromSkb: (buff: XdpBuff, skb: SkBuff) => void;
+  /** What a program moved of it is moved in the skb, too; frags that it gave up are gone. The skb stays the caller's. @kernel the same functions, behind the program */
+  readonly skbFromXdpBuff: (skb: SkBuff, buff: XdpBuff) => void;
 }
 
 /** XDP on skbs, for drivers without. Softirq. */

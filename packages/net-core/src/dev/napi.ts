@@ -123,8 +123,10 @@ export class NapiLists implements NapiScheduler {
     return true;
   }
 
-  napiSchedule(napi: NapiStruct): void {
-    if (this.napiSchedulePrep(napi)) this.#enqueue(napi);
+  napiSchedule(napi: NapiStruct): boolean {
+    if (!this.napiSchedulePrep(napi)) return false;
+    this.#enqueue(napi);
+    return true;
   }
 
   napiCompleteDone(napi: NapiStruct, work: number): boolean {

@@ -181,6 +181,8 @@ export class NetDevice {
   hardHeaderLen: number;
   /** Packets of one flow are merged as they are received. @kernel NETIF_F_GRO */
   gro: boolean;
+  /** It sends packets of several segments whole. @kernel NETIF_F_ALL_TSO */
+  tso: boolean;
   /** Threads poll its instances; see `devSetThreaded`. */
   threaded: boolean;
   /** After a poll that found something, so many that find nothing pass without an interrupt, each after `groFlushTimeoutNs`. @kernel napi_defer_hard_irqs, gro_flush_timeout */
@@ -213,6 +215,7 @@ export class NetDevice {
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;
     this.gro = false;
+    this.tso = false;
     this.threaded = false;
     this.napiDeferHardIrqs = 0;
     this.groFlushTimeoutNs = 0;

@@ -1,0 +1,275 @@
+import type { Link, LinkDeps, LinkDriver, LinkEnd, LinkOptions } from "@netmem/driver/api";
+import { EINVAL, ENOSPC, ENOTCONN, ENXIO, ERANGE, UsageError } from "@netmem/kernel/api";
+import { PAGE_SIZE } from "@netmem/mm/api";
+import { NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
+import {
+  ETH_HLEN, MAX_SKB_FRAGS, MEM_TYPE_PAGE_SHARED, NETDEV_TX_OK, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, NET_XMIT_DROP,
+  SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, XDP_XMIT_FLUSH, xdpGetFrameLen, xdpOkFwdDev, type NetDevice, type XdpFrame, type XdpProg,
+} from "@netmem/xdp/api";
+import type { VethCopies } from "./private-copy.ts";
+import { VethQueue, type VethQueueStats } from "./queue.ts";
+
+/** Of one end. @kernel veth_get_stats64, veth_get_ethtool_stats */
+export interface VethStats {
+  /** What its NAPI received, by queue. */
+  readonly queues: readonly Readonly<VethQueueStats>[];
+  /** Sent by way of the peer's backlog. */
+  readonly txPackets: number;
+  /** Not sent: the peer was gone, down, full, or had no NAPI for frames. */
+  readonly txDropped: number;
+}
+
+/** One end. @kernel struct veth_priv */
+export class VethEnd implements LinkEnd {
+  readonly dev: NetDevice;
+  readonly #deps: LinkDeps;
+  readonly #queues: VethQueue[];
+  /** Null when the link is gone. */
+  #peer: VethEnd | null = null;
+  #prog: XdpProg | null = null;
+  /** Whatever XDP makes of it. @kernel wanted_features */
+  #groRequested = false;
+  #txPackets = 0;
+  #txDropped = 0;
+
+  constructor(deps: LinkDeps, name: string, rxQueueCount: number, copies: VethCopies) {
+    this.#deps = deps;
+    this.dev = deps.registerNetdev(name, rxQueueCount);
+    this.dev.tso = true;
+    const back = { sendFrames: (frames: (XdpFrame | null)[], n: number) => this.#sendFrames(frames, n, 0), flush: () => this.#flushPeer() };
+    this.#queues = this.dev.rxQueues.map((queue) => new VethQueue(deps, queue, copies, back));
+    this.dev.xdpOps = {
+      xdpSetupProg: (prog) => this.#xdpSet(prog),
+      xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags),
+      xskSetupPool: null,
+      xskWakeup: null,
+    };
+    deps.transmit.setStartXmit(this.dev, { startXmit: (skb, _dev, queueId) => this.#startXmit(skb, queueId) });
+  }
+
+  get stats(): VethStats {
+    return { queues: this.#queues.map(({ stats }) => stats), txPackets: this.#txPackets, txDropped: this.#txDropped };
+  }
+
+  join(peer: VethEnd): void {
+    this.#peer = peer;
+    this.#setFeatures();
+  }
+
+  /** @kernel veth_open */
+  open(): number {
+    if (this.#peer === null) return -ENOTCONN;
+    if (this.dev.up) return -EINVAL;
+    const errno = this.#prog !== null ? this.#enableXdp(this.#prog) : this.#groRequested ? this.#enableNapi() : 0;
+    if (errno < 0) return errno;
+    this.dev.up = true;
+    this.#setFeatures();
+    return 0;
+  }
+
+  /** @kernel veth_close */
+  stop(): void {
+    if (!this.dev.up) return;
+    this.dev.up = false;
+    if (this.#prog !== null) this.#disableXdp();
+    else this.#disableNapi();
+  }
+
+  /** @kernel veth_set_features */
+  setGro(on: boolean): number {
+    if (on === this.#groRequested) return 0;
+    this.#groRequested = on;
+    if (this.dev.up && this.#prog === null) {
+      const errno = on ? this.#enableNapi() : 0;
+      if (errno < 0) {
+        this.#groRequested = false;
+        return errno;
+      }
+      if (!on) this.#disableNapi();
+    }
+    this.#updateFeatures();
+    return 0;
+  }
+
+  /** @kernel veth_dellink */
+  leave(): void {
+    this.stop();
+    this.#peer = null;
+    this.#deps.transmit.setStartXmit(this.dev, null);
+    this.#deps.unregisterNetdev(this.dev);
+  }
+
+  /** @kernel veth_xmit */
+  #startXmit(skb: SkBuff, queueId: number): number {
+    const { lifetime, edit, receive } = this.#deps;
+    const rcv = this.#peer;
+    if (rcv === null || !edit.pskbMayPull(skb, ETH_HLEN)) {
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      return this.#drops();
+    }
+    const queue = rcv.#queues[queueId] ?? null;
+    // A packet of several segments has been merged as far as it can be.
+    const useNapi = queue !== null && queue.napi !== null && !this.dev.tso;
+    if (receive.devForwardSkb(rcv.dev, skb) !== NET_RX_SUCCESS) return this.#drops();
+    if (!useNapi) {
+      if (receive.netifRx(skb) !== NET_RX_SUCCESS) return this.#drops();
+      this.#txPackets++;
+      return NETDEV_TX_OK;
+    }
+    // No queueing discipline would send it again.
+    if (!queue.produce(skb)) {
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      return this.#drops();
+    }
+    queue.notify();
+    return NETDEV_TX_OK;
+  }
+
+  #drops(): number {
+    this.#txDropped++;
+    return NET_XMIT_DROP;
+  }
+
+  /** @kernel veth_ndo_xdp_xmit */
+  #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
+    const sent = (flags & ~XDP_XMIT_FLUSH) !== 0 ? -EINVAL : this.#sendFrames(frames, n, flags);
+    this.#txDropped += sent < 0 ? n : n - sent;
+    return sent;
+  }
+
+  /** @kernel veth_xdp_xmit */
+  #sendFrames(frames: (XdpFrame | null)[], n: number, flags: number): number {
+    const queue = this.#receivingQueue();
+    if (queue === null || queue.napi === null) return -ENXIO;
+    const { dev } = this.#peer!;
+    let sent = 0;
+    while (sent < n && xdpOkFwdDev(dev, xdpGetFrameLen(frames[sent]!)) === 0 && queue.produce(frames[sent]!)) sent++;
+    if ((flags & XDP_XMIT_FLUSH) !== 0) queue.notify();
+    return sent;
+  }
+
+  /** @kernel veth_xdp_flush */
+  #flushPeer(): void {
+    const queue = this.#receivingQueue();
+    // Without a program, nobody has promised to look into the ring.
+    if (queue !== null && queue.prog !== null) queue.notify();
+  }
+
+  /** Of the peer. @kernel veth_select_rxq */
+  #receivingQueue(): VethQueue | null {
+    if (this.#peer === null) return null;
+    const queues = this.#peer.#queues;
+    return queues[this.#deps.kernel.context.cpu % queues.length]!;
+  }
+
+  /** @kernel veth_xdp_set */
+  #xdpSet(prog: XdpProg | null): number {
+    const peer = this.#peer;
+    if (prog !== null) {
+      if (peer === null) return -ENOTCONN;
+      const maxMtu = PAGE_SIZE - XDP_PACKET_HEADROOM - SKB_SHARED_INFO_BYTES - peer.dev.hardHeaderLen + (prog.hasFrags ? PAGE_SIZE * MAX_SKB_FRAGS : 0);
+      if (peer.dev.mtu > maxMtu) return -ERANGE;
+      if (this.#queues.length < peer.#queues.length) return -ENOSPC;
+      const errno = this.dev.up ? this.#enableXdp(prog) : 0;
+      if (errno < 0) return errno;
+    } else if (this.dev.up && this.#prog !== null) this.#disableXdp();
+    this.#prog = prog;
+    this.#updateFeatures();
+    if (peer !== null) peer.#updateFeatures();
+    return 0;
+  }
+
+  /** @kernel veth_enable_xdp */
+  #enableXdp(prog: XdpProg): number {
+    const { xdpRxqs } = this.#deps;
+    // Another program in place of one.
+    if (this.#queues[0]!.prog === null) {
+      for (const [i, { xdpRxq }] of this.dev.rxQueues.entries()) {
+        xdpRxqs.xdpRxqInfoReg(xdpRxq, this.dev, i);
+        xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_SHARED, null);
+      }
+      const errno = this.#enableNapi();
+      if (errno < 0) {
+        this.#unregisterQueues();
+        return errno;
+      }
+    }
+    for (const queue of this.#queues) queue.prog = prog;
+    return 0;
+  }
+
+  /** @kernel veth_disable_xdp */
+  #disableXdp(): void {
+    for (const queue of this.#queues) queue.prog = null;
+    if (!this.dev.up || !this.#groRequested) this.#disableNapi();
+    this.#unregisterQueues();
+  }
+
+  #unregisterQueues(): void {
+    for (const { xdpRxq } of this.dev.rxQueues) {
+      // It may have been that of a frame.
+      xdpRxq.mem.type = MEM_TYPE_PAGE_SHARED;
+      xdpRxq.mem.id = 0;
+      this.#deps.xdpRxqs.xdpRxqInfoUnreg(xdpRxq);
+    }
+  }
+
+  /** All queues or none. @kernel veth_napi_enable */
+  #enableNapi(): number {
+    for (const queue of this.#queues) {
+      const errno = queue.napi === null ? queue.enableNapi() : 0;
+      if (errno < 0) {
+        this.#disableNapi();
+        return errno;
+      }
+    }
+    return 0;
+  }
+
+  #disableNapi(): void {
+    for (const queue of this.#queues) queue.disableNapi();
+  }
+
+  /** XDP brings GRO with it, and makes the peer send segments one by one. @kernel veth_fix_features */
+  #updateFeatures(): void {
+    this.dev.gro = this.#groRequested || this.#prog !== null;
+    this.dev.tso = this.#peer === null || this.#peer.#prog === null;
+    this.#setFeatures();
+    if (this.#peer !== null) this.#peer.#setFeatures();
+  }
+
+  /** Frames can be sent through it while its peer has NAPI. @kernel veth_set_xdp_features */
+  #setFeatures(): void {
+    const peer = this.#peer;
+    let features = 0;
+    if (peer !== null && peer.#queues.length <= this.#queues.length) {
+      features = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_RX_SG;
+      if (peer.#prog !== null || peer.#groRequested) features |= NETDEV_XDP_ACT_NDO_XMIT | NETDEV_XDP_ACT_NDO_XMIT_SG;
+    }
+    this.#deps.xdpFeatures.xdpSetFeaturesFlag(this.dev, features);
+  }
+}
+
+/** A pair, and each end as what it is. */
+export interface VethLink extends Link {
+  readonly ends: readonly [VethEnd, VethEnd];
+}
+
+export type VethDriver = LinkDriver<VethLink>;
+
+function newlink(deps: LinkDeps, { names, rxQueueCount }: LinkOptions, copies: VethCopies): VethLink {
+  if (!Number.isInteger(rxQueueCount) || rxQueueCount < 1 || rxQueueCount > 64) throw new UsageError("driver-veth", "rxQueueCount", rxQueueCount, "give 1 to 64 queues");
+  const ends = [new VethEnd(deps, names[0], rxQueueCount, copies), new VethEnd(deps, names[1], rxQueueCount, copies)] as const;
+  ends[0].join(ends[1]);
+  ends[1].join(ends[0]);
+  return { ends, dellink: () => ends.forEach((end) => end.leave()) };
+}
+
+/** Two devices back to back, as in 6.7 and later: for XDP, packets are copied into fragments of a page_pool. @kernel drivers/net/veth.c */
+export const veth: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, "pool") };
+
+/** The same from 5.18 to 6.3: into pages of nobody's. */
+export const veth518: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, "pages") };
+
+/** The same before: into one page, or not at all. */
+export const veth414: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, "page") };

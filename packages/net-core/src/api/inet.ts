@@ -1,0 +1,88 @@
+import type { PayloadRegion } from "@netmem/mm/api";
+import type { PacketHandler } from "./receive.ts";
+import type { SkBuff } from "./skbuff.ts";
+
+/** Bytes of truesize that a socket may hold unless it says otherwise. @kernel net.core.rmem_default, net.ipv4.tcp_rmem[2] */
+export const RMEM_DEFAULT = 212_992;
+export const TCP_RMEM_MAX = 6_291_456;
+
+/** What came in, by what became of it. @kernel struct ipstats_mib, udp_mib (include/net/snmp.h) */
+export interface InetStats {
+  ipInReceives: number;
+  /** Version, length or checksum of a header. */
+  ipInHdrErrors: number;
+  /** Of a protocol that there is not, or pieces of a datagram, which are not put together. */
+  ipInDiscards: number;
+  udpInDatagrams: number;
+  udpNoPorts: number;
+  udpInErrors: number;
+  udpRcvbufErrors: number;
+  udpCsumErrors: number;
+  tcpInSegs: number;
+  tcpInErrs: number;
+  tcpCsumErrors: number;
+}
+
+export interface InetSocketOptions {
+  readonly name: string;
+  /** Its port; null: all that no other socket has. Several with null share them out by connection. @kernel SO_REUSEPORT */
+  readonly port: number | null;
+  /** Bytes of truesize it may hold. Default RMEM_DEFAULT; TCP_RMEM_MAX for TCP. @kernel sk_rcvbuf */
+  readonly rcvbufBytes?: number;
+  /** There is something to read. Softirq. @kernel sk_data_ready */
+  readonly dataReady?: () => void;
+}
+
+/** What of a socket holds memory. */
+export interface InetSocket {
+  readonly name: string;
+  /** Bytes of truesize. @kernel sk_rmem_alloc */
+  readonly rmemAlloc: () => number;
+  /** Packets it would not take. @kernel sk_drops */
+  readonly drops: () => number;
+  /** Packets that it holds, oldest first. For inspection. */
+  readonly packets: () => readonly SkBuff[];
+  /** Drops what waits, with SOCKET_CLOSE, and takes no more. Process context. @kernel sock_release */
+  readonly close: () => void;
+}
+
+/** @kernel net/ipv4/udp.c */
+export interface UdpSocket extends InetSocket {
+  /** Datagrams waiting. */
+  readonly length: () => number;
+  /**
+   * The next datagram's payload to `target` from `offset` on, at most `bytes`; what is longer is lost. How many it has, -EAGAIN without any. Its packet is freed, by the CPU that built it.
+   * Process context. @kernel udp_recvmsg
+   */
+  readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
+}
+
+/** The receiving side of one connection. @kernel net/ipv4/tcp_input.c */
+export interface TcpSocket extends InetSocket {
+  /** Who sends: address and port, and the port it sends to. */
+  readonly saddr: number;
+  readonly sport: number;
+  readonly dport: number;
+  /** Bytes that can be read, and bytes received that some before are missing of. */
+  readonly available: () => number;
+  readonly outOfOrder: () => number;
+  /**
+   * The next bytes to `target` from `offset` on, at most `bytes`: how many; 0 at the end; -EAGAIN while there are none, -ECONNRESET when there will be none. Packets read to their end are freed, by the
+   * CPU that built them. Process context. @kernel tcp_recvmsg
+   */
+  readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
+}
+
+export interface TcpListenOptions extends InetSocketOptions {
+  /** A connection is there, or one was met under way: the first segment seen is where its bytes begin. The socket is the listener's to keep. Softirq. */
+  readonly accept: (socket: TcpSocket) => void;
+}
+
+/** IPv4 on this machine: whatever the address, it is ours. As the protocol of `NetReceive.setProtocol`, it receives. */
+export interface Inet extends PacketHandler {
+  readonly stats: InetStats;
+  /** -EADDRINUSE: another has the port. Process context. @kernel inet_bind, udp_v4_get_port */
+  readonly udpBind: (options: InetSocketOptions) => UdpSocket | number;
+  /** Connections to a port are received, no byte is ever sent. -EADDRINUSE as above. Answers how to end it; sockets stay. Process context. @kernel inet_listen */
+  readonly tcpListen: (options: TcpListenOptions) => (() => void) | number;
+}

@@ -1,0 +1,116 @@
+import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
+import { ETH_P_IP } from "@netmem/xdp/api";
+import {
+  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO,
+  read16, skbRegion, type Inet, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
+} from "../api/index.ts";
+import { TcpInput } from "./tcp-input.ts";
+import type { TcpParts } from "./tcp-socket.ts";
+import { UdpInput, type UdpParts } from "./udp.ts";
+
+export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats"> {
+  readonly lifetime: SkbLifetime;
+  readonly edit: SkbEdit;
+  readonly payload: PayloadMemory;
+}
+
+/** @kernel net/ipv4/ip_input.c */
+export class IpInput implements Inet {
+  readonly stats: InetStats;
+  private readonly parts: InetParts;
+  private readonly udp: UdpInput;
+  private readonly tcp: TcpInput;
+
+  constructor(parts: InetParts) {
+    this.parts = parts;
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0 };
+    this.udp = new UdpInput({ ...parts, stats: this.stats });
+    this.tcp = new TcpInput({ ...parts, stats: this.stats });
+  }
+
+  udpBind(options: InetSocketOptions): UdpSocket | number {
+    return this.udp.bind(options);
+  }
+
+  tcpListen(options: TcpListenOptions): (() => void) | number {
+    return this.tcp.listen(options);
+  }
+
+  /** @kernel ip_rcv, ip_rcv_core */
+  packetRcv(received: SkBuff): void {
+    const { lifetime, edit, payload } = this.parts;
+    if (received.protocol !== ETH_P_IP) {
+      lifetime.kfreeSkb(received, SKB_DROP_REASON_UNHANDLED_PROTO);
+      return;
+    }
+    this.stats.ipInReceives++;
+    const skb = lifetime.skbShareCheck(received, GFP_ATOMIC);
+    if (skb === null) return;
+    if (!edit.pskbMayPull(skb, IP_HLEN)) {
+      this.badHeader(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    const first = skbRegion(skb).bytes[skb.data]!;
+    const headerBytes = (first & 0xf) * 4;
+    if (first >> 4 !== 4 || headerBytes < IP_HLEN) {
+      this.badHeader(skb, SKB_DROP_REASON_IP_INHDR);
+      return;
+    }
+    if (!edit.pskbMayPull(skb, headerBytes)) {
+      this.badHeader(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    const region = skbRegion(skb);
+    const ip = skb.data;
+    if (payload.checksum(region, ip, headerBytes) !== 0xffff) {
+      this.badHeader(skb, SKB_DROP_REASON_IP_CSUM);
+      return;
+    }
+    const totalBytes = read16(region.bytes, ip + 2);
+    if (totalBytes < headerBytes || totalBytes > skb.len) {
+      this.badHeader(skb, totalBytes < headerBytes ? SKB_DROP_REASON_IP_INHDR : SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    skb.networkHeader = ip;
+    skb.transportHeader = ip + headerBytes;
+    // What is behind it filled the frame up.
+    if (skb.len > totalBytes && edit.pskbTrim(skb, totalBytes) !== 0) {
+      this.discard(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    lifetime.skbOrphan(skb);
+    this.deliver(skb, headerBytes);
+  }
+
+  /** @kernel ip_local_deliver, ip_protocol_deliver_rcu */
+  private deliver(skb: SkBuff, headerBytes: number): void {
+    // Trimmed, it may have another head than it had.
+    const { bytes } = skbRegion(skb);
+    const ip = skb.networkHeader;
+    if ((read16(bytes, ip + 6) & (IP_MF | IP_OFFSET)) !== 0) {
+      this.discard(skb, SKB_DROP_REASON_IP_FRAGMENT);
+      return;
+    }
+    this.parts.edit.skbPull(skb, headerBytes);
+    switch (bytes[ip + 9]) {
+      case IPPROTO_UDP:
+        this.udp.receive(skb);
+        return;
+      case IPPROTO_TCP:
+        this.tcp.receive(skb);
+        return;
+      default:
+        this.discard(skb, SKB_DROP_REASON_IP_NOPROTO);
+    }
+  }
+
+  private badHeader(skb: SkBuff, reason: number): void {
+    this.stats.ipInHdrErrors++;
+    this.parts.lifetime.kfreeSkb(skb, reason);
+  }
+
+  private discard(skb: SkBuff, reason: number): void {
+    this.stats.ipInDiscards++;
+    this.parts.lifetime.kfreeSkb(skb, reason);
+  }
+}

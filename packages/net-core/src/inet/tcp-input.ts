@@ -1,0 +1,132 @@
+import {
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
+  csumAdd, csumPseudo, read16, read32, skbRegion, type SkBuff, type TcpListenOptions,
+} from "../api/index.ts";
+import { skbChecksum } from "./checksum.ts";
+import { PortTable, connectionHash } from "./ports.ts";
+import { TcpReceiver, type TcpParts } from "./tcp-socket.ts";
+
+/** Segments to their connections, by a table of chains. @kernel net/ipv4/tcp_ipv4.c */
+export class TcpInput {
+  private readonly parts: TcpParts;
+  private readonly listeners: PortTable<TcpListenOptions>;
+  /** Doubled as it fills. @kernel tcp_hashinfo.ehash */
+  private established: (TcpReceiver | null)[];
+  private connections: number;
+
+  constructor(parts: TcpParts) {
+    this.parts = parts;
+    this.listeners = new PortTable();
+    this.established = emptyChains(256);
+    this.connections = 0;
+  }
+
+  listen(options: TcpListenOptions): (() => void) | number {
+    const errno = this.listeners.add(options.port, options);
+    return errno < 0 ? errno : () => this.listeners.remove(options.port, options);
+  }
+
+  /** At the TCP header; the IP header lies at `networkHeader`. Consumes. @kernel tcp_v4_rcv */
+  receive(skb: SkBuff): void {
+    const { edit, stats, lifetime } = this.parts;
+    stats.tcpInSegs++;
+    if (!edit.pskbMayPull(skb, TCP_HLEN)) {
+      this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    const headerBytes = (skbRegion(skb).bytes[skb.data + 12]! >> 4) * 4;
+    if (headerBytes < TCP_HLEN || !edit.pskbMayPull(skb, headerBytes)) {
+      this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    const { bytes } = skbRegion(skb);
+    const tcp = skb.data;
+    const ip = skb.networkHeader;
+    if (skb.ipSummed === CHECKSUM_NONE) {
+      if (csumAdd(skbChecksum(skb, 0, skb.len, this.parts.payload), csumPseudo(bytes, ip, IPPROTO_TCP, skb.len)) !== 0xffff) {
+        stats.tcpCsumErrors++;
+        this.drop(skb, SKB_DROP_REASON_TCP_CSUM);
+        return;
+      }
+      skb.ipSummed = CHECKSUM_UNNECESSARY;
+    }
+    const flags = bytes[tcp + 13]!;
+    const seq = read32(bytes, tcp + 4) | 0;
+    // SYN and FIN have a number each. @kernel tcp_v4_fill_cb
+    skb.seq = seq;
+    skb.endSeq = (seq + skb.len - headerBytes + ((flags & TCPHDR_SYN) === 0 ? 0 : 1) + ((flags & TCPHDR_FIN) === 0 ? 0 : 1)) | 0;
+    skb.tcpFlags = flags;
+    const socket = this.lookup(bytes, ip, tcp) ?? this.connect(bytes, ip, tcp, skb);
+    if (socket === null) {
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
+      return;
+    }
+    edit.skbPull(skb, headerBytes);
+    socket.segment(skb);
+  }
+
+  private lookup(bytes: Uint8Array, ip: number, tcp: number): TcpReceiver | null {
+    const saddr = read32(bytes, ip + 12);
+    const daddr = read32(bytes, ip + 16);
+    const sport = read16(bytes, tcp);
+    const dport = read16(bytes, tcp + 2);
+    let socket: TcpReceiver | null = this.established[connectionHash(bytes, ip, tcp) & (this.established.length - 1)]!;
+    while (socket !== null && (socket.saddr !== saddr || socket.sport !== sport || socket.dport !== dport || socket.daddr !== daddr)) socket = socket.nextInChain;
+    return socket;
+  }
+
+  /** A connection that nobody has seen yet begins here, unless there is nothing to receive. */
+  private connect(bytes: Uint8Array, ip: number, tcp: number, skb: SkBuff): TcpReceiver | null {
+    if ((skb.tcpFlags & TCPHDR_RST) !== 0) return null;
+    const listener = this.listeners.lookup(bytes, ip, tcp);
+    if (listener === null) return null;
+    const hash = connectionHash(bytes, ip, tcp);
+    const first = (skb.tcpFlags & TCPHDR_SYN) === 0 ? skb.seq : (skb.seq + 1) | 0;
+    const socket: TcpReceiver = new TcpReceiver(listener, this.parts, { saddr: read32(bytes, ip + 12), daddr: read32(bytes, ip + 16), sport: read16(bytes, tcp), dport: read16(bytes, tcp + 2), hash, firstSeq: first, gone: () => this.remove(socket) });
+    if (++this.connections > this.established.length) this.grow();
+    this.insert(socket);
+    listener.accept(socket);
+    return socket;
+  }
+
+  private insert(socket: TcpReceiver): void {
+    const chain = socket.hash & (this.established.length - 1);
+    socket.nextInChain = this.established[chain]!;
+    this.established[chain] = socket;
+  }
+
+  private grow(): void {
+    const old = this.established;
+    this.established = emptyChains(2 * old.length);
+    for (const chain of old) {
+      for (let socket = chain; socket !== null;) {
+        const next: TcpReceiver | null = socket.nextInChain;
+        this.insert(socket);
+        socket = next;
+      }
+    }
+  }
+
+  private remove(socket: TcpReceiver): void {
+    const chain = socket.hash & (this.established.length - 1);
+    let before: TcpReceiver | null = null;
+    for (let at: TcpReceiver | null = this.established[chain]!; at !== null; at = at.nextInChain) {
+      if (at === socket) {
+        if (before === null) this.established[chain] = socket.nextInChain;
+        else before.nextInChain = socket.nextInChain;
+        this.connections--;
+        return;
+      }
+      before = at;
+    }
+  }
+
+  private drop(skb: SkBuff, reason: number): void {
+    this.parts.stats.tcpInErrs++;
+    this.parts.lifetime.kfreeSkb(skb, reason);
+  }
+}
+
+function emptyChains(n: number): (TcpReceiver | null)[] {
+  return Array.from({ length: n }, () => null);
+}

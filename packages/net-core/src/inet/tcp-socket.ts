@@ -1,0 +1,270 @@
+import { EAGAIN, ECONNRESET } from "@netmem/kernel/api";
+import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import {
+  SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
+  SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
+  type Coalesced, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket,
+} from "../api/index.ts";
+import { RcvQueue } from "./rcv-queue.ts";
+
+/** Numbers ahead of what is expected that may be true: no window is larger. */
+const LARGEST_WINDOW: number = 1 << 30;
+
+export interface TcpParts {
+  readonly lifetime: SkbLifetime;
+  readonly edit: SkbEdit;
+  readonly merge: SkbMerge;
+  readonly payload: PayloadMemory;
+  readonly stats: InetStats;
+}
+
+/** Which connection, and where its bytes begin. */
+export interface TcpConnection {
+  readonly saddr: number;
+  readonly daddr: number;
+  readonly sport: number;
+  readonly dport: number;
+  readonly hash: number;
+  readonly firstSeq: number;
+  readonly gone: () => void;
+}
+
+/** What one connection receives: bytes in order, what is ahead of them, and where a reader is. @kernel struct tcp_sock, net/ipv4/tcp_input.c */
+export class TcpReceiver implements TcpSocket {
+  readonly name: string;
+  readonly saddr: number;
+  readonly daddr: number;
+  readonly sport: number;
+  readonly dport: number;
+  readonly hash: number;
+  nextInChain: TcpReceiver | null;
+  private readonly parts: TcpParts;
+  private readonly rcvbufBytes: number;
+  private readonly dataReady: (() => void) | null;
+  private readonly gone: () => void;
+  private readonly queue: RcvQueue;
+  private readonly ahead: RcvQueue;
+  private readonly result: Coalesced;
+  /** Of the next byte, and of the next one to be read. */
+  private rcvNxt: number;
+  private copiedSeq: number;
+  private dropped: number;
+  private finished: boolean;
+  private wasReset: boolean;
+  private closed: boolean;
+
+  constructor(listener: TcpListenOptions, parts: TcpParts, connection: TcpConnection) {
+    this.name = listener.name;
+    this.saddr = connection.saddr;
+    this.daddr = connection.daddr;
+    this.sport = connection.sport;
+    this.dport = connection.dport;
+    this.hash = connection.hash;
+    this.nextInChain = null;
+    this.parts = parts;
+    this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
+    this.dataReady = listener.dataReady ?? null;
+    this.gone = connection.gone;
+    this.queue = new RcvQueue();
+    this.ahead = new RcvQueue();
+    this.result = { stolen: false, deltaTruesize: 0 };
+    this.rcvNxt = connection.firstSeq;
+    this.copiedSeq = connection.firstSeq;
+    this.dropped = 0;
+    this.finished = false;
+    this.wasReset = false;
+    this.closed = false;
+  }
+
+  /** Its payload, headers pulled. Consumes. @kernel tcp_rcv_established, tcp_data_queue */
+  segment(skb: SkBuff): void {
+    const { lifetime } = this.parts;
+    if ((skb.tcpFlags & TCPHDR_RST) !== 0) {
+      this.reset(skb);
+      return;
+    }
+    // Its bytes come behind its number.
+    if ((skb.tcpFlags & TCPHDR_SYN) !== 0) skb.seq = (skb.seq + 1) | 0;
+    if (skb.seq === skb.endSeq) {
+      lifetime.consumeSkb(skb);
+      return;
+    }
+    if (this.finished || this.wasReset) this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
+    else if (!seqBefore(this.rcvNxt, skb.endSeq)) this.drop(skb, SKB_DROP_REASON_TCP_OLD_DATA);
+    else if (!seqBefore(skb.seq, (this.rcvNxt + LARGEST_WINDOW) | 0)) this.drop(skb, SKB_DROP_REASON_TCP_OVERWINDOW);
+    else if (!this.hasRoom(skb)) this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
+    else if (seqBefore(this.rcvNxt, skb.seq)) this.keepAhead(skb);
+    else {
+      const fin = skb.tcpFlags & TCPHDR_FIN;
+      this.queueRcv(skb);
+      if (fin !== 0) this.fin();
+      else this.takeFromAhead();
+      if (this.dataReady !== null) this.dataReady();
+    }
+  }
+
+  /** True once there is; what is ahead gives way to what is next. @kernel tcp_try_rmem_schedule, tcp_prune_ofo_queue */
+  private hasRoom(skb: SkBuff): boolean {
+    const isNext = !seqBefore(this.rcvNxt, skb.seq);
+    while (this.rmemAlloc() > this.rcvbufBytes) {
+      const last = isNext ? this.ahead.pop() : null;
+      if (last === null) return false;
+      this.drop(last, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE);
+    }
+    return true;
+  }
+
+  /** The bytes that are next. @kernel tcp_queue_rcv */
+  private queueRcv(skb: SkBuff): void {
+    this.rcvNxt = skb.endSeq;
+    const { last } = this.queue;
+    if (last === null || !this.coalesces(this.queue, last, skb)) this.queue.append(skb);
+  }
+
+  /** Consumes `from` if so. @kernel tcp_try_coalesce */
+  private coalesces(queue: RcvQueue, to: SkBuff, from: SkBuff): boolean {
+    const { merge, lifetime } = this.parts;
+    const { result } = this;
+    if (from.seq !== to.endSeq || !merge.skbTryCoalesce(to, from, result)) return false;
+    queue.rmemAlloc += result.deltaTruesize;
+    to.endSeq = from.endSeq;
+    to.tcpFlags |= from.tcpFlags;
+    lifetime.kfreeSkbPartial(from, result.stolen);
+    return true;
+  }
+
+  /** @kernel tcp_data_queue_ofo */
+  private keepAhead(skb: SkBuff): void {
+    const { ahead } = this;
+    // Nearly always behind the last.
+    let before: SkBuff | null = ahead.last;
+    if (before === null || seqBefore(skb.seq, before.seq)) {
+      before = null;
+      for (let at = ahead.first; at !== null && !seqBefore(skb.seq, at.seq); at = at.next) before = at;
+    }
+    if (before !== null && !seqBefore(before.endSeq, skb.endSeq)) {
+      this.drop(skb, SKB_DROP_REASON_TCP_OFOMERGE);
+      return;
+    }
+    if (before !== null && this.coalesces(ahead, before, skb)) {
+      this.dropCovered(before);
+      return;
+    }
+    ahead.insertAfter(before, skb);
+    if (before !== null && before.seq === skb.seq) this.dropReplaced(before);
+    this.dropCovered(skb);
+  }
+
+  /** Those that `skb` has all bytes of. */
+  private dropCovered(skb: SkBuff): void {
+    const { ahead } = this;
+    for (let next = skb.next; next !== null && !seqBefore(skb.endSeq, next.endSeq); next = skb.next) {
+      ahead.removeAfter(skb, next);
+      this.drop(next, SKB_DROP_REASON_TCP_OFOMERGE);
+    }
+  }
+
+  /** The one that a longer one, which stands behind it, begins as. */
+  private dropReplaced(shorter: SkBuff): void {
+    const { ahead } = this;
+    let before: SkBuff | null = null;
+    for (let at = ahead.first!; at !== shorter; at = at.next!) before = at;
+    ahead.removeAfter(before, shorter);
+    this.drop(shorter, SKB_DROP_REASON_TCP_OFOMERGE);
+  }
+
+  /** What was ahead, and is no more. @kernel tcp_ofo_queue */
+  private takeFromAhead(): void {
+    const { ahead } = this;
+    while (ahead.first !== null && !seqBefore(this.rcvNxt, ahead.first.seq)) {
+      const skb = ahead.shift()!;
+      if (!seqBefore(this.rcvNxt, skb.endSeq)) {
+        this.drop(skb, SKB_DROP_REASON_TCP_OFO_DROP);
+        continue;
+      }
+      const fin = skb.tcpFlags & TCPHDR_FIN;
+      this.queueRcv(skb);
+      if (fin !== 0) {
+        this.fin();
+        return;
+      }
+    }
+  }
+
+  /** @kernel tcp_fin */
+  private fin(): void {
+    this.finished = true;
+    this.purge(this.ahead, SKB_DROP_REASON_TCP_CLOSE);
+  }
+
+  /** @kernel tcp_reset */
+  private reset(skb: SkBuff): void {
+    this.wasReset = true;
+    this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_TCP_RESET);
+    this.purge(this.ahead, SKB_DROP_REASON_TCP_CLOSE);
+    if (this.dataReady !== null) this.dataReady();
+  }
+
+  available(): number {
+    const last = this.queue.last;
+    if (last === null) return 0;
+    return ((this.rcvNxt - this.copiedSeq) | 0) - (this.finished ? 1 : 0);
+  }
+
+  outOfOrder(): number {
+    let bytes = 0;
+    for (let skb = this.ahead.first; skb !== null; skb = skb.next) bytes += skb.len;
+    return bytes;
+  }
+
+  rmemAlloc(): number {
+    return this.queue.rmemAlloc + this.ahead.rmemAlloc;
+  }
+
+  drops(): number {
+    return this.dropped;
+  }
+
+  packets(): readonly SkBuff[] {
+    return [...this.queue.packets(), ...this.ahead.packets()];
+  }
+
+  recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
+    const { edit, lifetime } = this.parts;
+    const { queue } = this;
+    let copied = 0;
+    for (let skb = queue.first; skb !== null && copied < bytes; skb = queue.first) {
+      const skip = (this.copiedSeq - skb.seq) | 0;
+      const part = Math.min(bytes - copied, skb.len - skip);
+      if (part > 0) {
+        const errno = edit.skbCopyBits(skb, skip, target, offset + copied, part);
+        if (errno < 0) return copied > 0 ? copied : errno;
+        copied += part;
+        this.copiedSeq = (this.copiedSeq + part) | 0;
+      }
+      if (skip + Math.max(0, part) < skb.len) break;
+      queue.shift();
+      lifetime.skbAttemptDeferFree(skb);
+    }
+    if (copied > 0 || bytes === 0) return copied;
+    if (this.finished) return 0;
+    return this.wasReset ? -ECONNRESET : -EAGAIN;
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.gone();
+    this.purge(this.queue, SKB_DROP_REASON_SOCKET_CLOSE);
+    this.purge(this.ahead, SKB_DROP_REASON_SOCKET_CLOSE);
+  }
+
+  private purge(queue: RcvQueue, reason: number): void {
+    for (let skb = queue.shift(); skb !== null; skb = queue.shift()) this.parts.lifetime.kfreeSkb(skb, reason);
+  }
+
+  private drop(skb: SkBuff, reason: number): void {
+    this.dropped++;
+    this.parts.lifetime.kfreeSkb(skb, reason);
+  }
+}

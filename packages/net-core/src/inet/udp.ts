@@ -1,0 +1,144 @@
+import { EAGAIN } from "@netmem/kernel/api";
+import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import {
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
+  csumAdd, csumPseudo, read16, skbRegion, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
+} from "../api/index.ts";
+import { skbChecksum } from "./checksum.ts";
+import { RcvQueue } from "./rcv-queue.ts";
+import { PortTable } from "./ports.ts";
+
+export interface UdpParts {
+  readonly lifetime: SkbLifetime;
+  readonly edit: SkbEdit;
+  readonly payload: PayloadMemory;
+  readonly stats: InetStats;
+  /** From 6.15 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
+  readonly udpNeverBeyondRcvbuf: boolean;
+}
+
+/** @kernel net/ipv4/udp.c */
+export class UdpInput {
+  private readonly parts: UdpParts;
+  private readonly ports: PortTable<UdpQueue>;
+
+  constructor(parts: UdpParts) {
+    this.parts = parts;
+    this.ports = new PortTable();
+  }
+
+  bind(options: InetSocketOptions): UdpSocket | number {
+    const socket: UdpQueue = new UdpQueue(options, this.parts, () => this.ports.remove(options.port, socket));
+    const errno = this.ports.add(options.port, socket);
+    return errno < 0 ? errno : socket;
+  }
+
+  /** At the UDP header; the IP header lies at `networkHeader`. Consumes. @kernel udp_rcv, __udp4_lib_rcv */
+  receive(skb: SkBuff): void {
+    const { edit, stats } = this.parts;
+    if (!edit.pskbMayPull(skb, UDP_HLEN)) {
+      this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    const length = read16(skbRegion(skb).bytes, skb.data + 4);
+    if (length < UDP_HLEN || length > skb.len || edit.pskbTrim(skb, length) !== 0) {
+      this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    // Trimmed, it may have another head than it had.
+    const { bytes } = skbRegion(skb);
+    const udp = skb.data;
+    if (skb.ipSummed === CHECKSUM_NONE && read16(bytes, udp + 6) !== 0) {
+      if (csumAdd(skbChecksum(skb, 0, length, this.parts.payload), csumPseudo(bytes, skb.networkHeader, IPPROTO_UDP, length)) !== 0xffff) {
+        stats.udpCsumErrors++;
+        this.drop(skb, SKB_DROP_REASON_UDP_CSUM);
+        return;
+      }
+      skb.ipSummed = CHECKSUM_UNNECESSARY;
+    }
+    const socket = this.ports.lookup(bytes, skb.networkHeader, udp);
+    if (socket === null) {
+      stats.udpNoPorts++;
+      this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
+      return;
+    }
+    if (socket.queueRcv(skb)) stats.udpInDatagrams++;
+    else {
+      stats.udpRcvbufErrors++;
+      stats.udpInErrors++;
+    }
+  }
+
+  private drop(skb: SkBuff, reason: number): void {
+    this.parts.stats.udpInErrors++;
+    this.parts.lifetime.kfreeSkb(skb, reason);
+  }
+}
+
+class UdpQueue implements UdpSocket {
+  readonly name: string;
+  private readonly parts: UdpParts;
+  private readonly rcvbufBytes: number;
+  private readonly dataReady: (() => void) | null;
+  private readonly queue: RcvQueue;
+  private readonly unbind: () => void;
+  private dropped: number;
+
+  constructor(options: InetSocketOptions, parts: UdpParts, unbind: () => void) {
+    this.name = options.name;
+    this.parts = parts;
+    this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
+    this.dataReady = options.dataReady ?? null;
+    this.queue = new RcvQueue();
+    this.unbind = unbind;
+    this.dropped = 0;
+  }
+
+  /** False: there is no room, and it is gone. @kernel __udp_enqueue_schedule_skb */
+  queueRcv(skb: SkBuff): boolean {
+    const { lifetime, edit, udpNeverBeyondRcvbuf } = this.parts;
+    const { queue, rcvbufBytes } = this;
+    const full = udpNeverBeyondRcvbuf ? queue.rmemAlloc > 0 && queue.rmemAlloc + skb.truesize > rcvbufBytes : queue.rmemAlloc > rcvbufBytes;
+    if (full) {
+      this.dropped++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
+      return false;
+    }
+    // Short of room, small datagrams give up their pages.
+    if (queue.rmemAlloc > rcvbufBytes >> 1) edit.skbCondense(skb);
+    queue.append(skb);
+    if (this.dataReady !== null) this.dataReady();
+    return true;
+  }
+
+  length(): number {
+    return this.queue.length;
+  }
+
+  rmemAlloc(): number {
+    return this.queue.rmemAlloc;
+  }
+
+  drops(): number {
+    return this.dropped;
+  }
+
+  packets(): readonly SkBuff[] {
+    return this.queue.packets();
+  }
+
+  recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
+    const skb = this.queue.shift();
+    if (skb === null) return -EAGAIN;
+    const { edit, lifetime } = this.parts;
+    const length = skb.len - UDP_HLEN;
+    const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, Math.min(bytes, length));
+    lifetime.skbAttemptDeferFree(skb);
+    return errno < 0 ? errno : Math.min(bytes, length);
+  }
+
+  close(): void {
+    this.unbind();
+    for (let skb = this.queue.shift(); skb !== null; skb = this.queue.shift()) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_CLOSE);
+  }
+}

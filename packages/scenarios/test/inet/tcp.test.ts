@@ -1,0 +1,177 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { EAGAIN, ECONNRESET } from "@netmem/kernel/api";
+import { tcpFrame, testPayload, type TcpHeader } from "@netmem/testkit";
+import { InetRig } from "./inet-rig.ts";
+
+const FIN = 0x01, SYN = 0x02, RST = 0x04, ACK = 0x10;
+const NOTHING_LEFT = { skbs: 0, pages: 0, reports: [] };
+const STREAM = testPayload(1 << 16, 7);
+
+/** Bytes `from` to `to` of the stream, whose first has the number 1001. */
+function segment(from: number, to: number, header: TcpHeader = {}): Uint8Array {
+  return tcpFrame(STREAM.subarray(from, to), { seq: (1001 + from) >>> 0, ...header });
+}
+
+const HELLO = tcpFrame(new Uint8Array(0), { seq: 1000, flags: SYN });
+
+function stream(to: number, from: number = 0): number[] {
+  return [...STREAM.subarray(from, to)];
+}
+
+function one(rig: InetRig, frames: readonly Uint8Array[], headBytes?: number) {
+  const sockets = rig.tcp(2000);
+  rig.receive(frames, headBytes);
+  expect(sockets.length).toBe(1);
+  return sockets[0]!;
+}
+
+describe.each([["in one piece", undefined], ["headers in the head, payload in a frag", 54]] as const)("segments received %s", (_what, headBytes) => {
+  test("are one stream, coalesced in the queue, read in any pieces, up to its end", () => {
+    const rig = new InetRig();
+    const socket = one(rig, [HELLO, segment(0, 1000), segment(1000, 2000), segment(2000, 2500, { flags: FIN | ACK })], headBytes);
+    expect([socket.available(), socket.packets().length]).toEqual([2500, 1]);
+    expect([rig.read(socket, 700), rig.read(socket, 1000), rig.read(socket), rig.read(socket)]).toEqual([stream(700), stream(1700, 700), stream(2500, 1700), []]);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test("out of order wait for what is missing, coalesced too", () => {
+    const rig = new InetRig();
+    const socket = one(rig, [HELLO, segment(3000, 4000), segment(1000, 2000), segment(2000, 3000), segment(5000, 6000)], headBytes);
+    expect([socket.available(), socket.outOfOrder(), rig.read(socket)]).toEqual([0, 4000, -EAGAIN]);
+    rig.receive([segment(0, 1000)], headBytes);
+    expect([socket.available(), socket.outOfOrder(), rig.readAll(socket)]).toEqual([4000, 1000, stream(4000)]);
+    rig.receive([segment(4000, 5000)], headBytes);
+    expect([rig.readAll(socket), socket.outOfOrder()]).toEqual([stream(6000, 4000), 0]);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test.each([
+    ["again, all of it", [segment(0, 1000), segment(0, 1000)]], ["again, and more", [segment(0, 1000), segment(500, 2000)]], ["around what was ahead", [segment(1000, 1500), segment(500, 2000), segment(0, 500)]],
+    ["beginning as what was ahead does, and longer", [segment(1000, 1500), segment(1000, 2000), segment(0, 1000)]], ["within what was ahead", [segment(1000, 2000), segment(1200, 1500), segment(0, 1000)]],
+    ["over two that were ahead", [segment(1000, 1500), segment(1600, 2000), segment(900, 2000), segment(0, 950)]], ["over the end of what was ahead", [segment(500, 1500), segment(1000, 2000), segment(0, 700)]],
+  ] as const)("%s: each byte once", (_case, frames) => {
+    const rig = new InetRig();
+    const socket = one(rig, [HELLO, ...frames], headBytes);
+    const got = rig.readAll(socket, 333);
+    expect(got).toEqual(stream(got.length));
+    expect([got.length, socket.outOfOrder()]).toEqual([Math.max(...frames.map((frame) => frame.length - 54 + new DataView(frame.buffer).getUint32(38) - 1001)), 0]);
+    socket.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+});
+
+test("a connection met under way begins where it is met; a reset of none is nobody's", () => {
+  const rig = new InetRig();
+  const sockets = rig.tcp(2000);
+  rig.receive([segment(0, 100, { flags: RST }), segment(500, 600), segment(0, 100)]);
+  expect([sockets.length, rig.read(sockets[0]!), sockets[0]!.drops()]).toEqual([1, stream(600, 500), 1]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("data in a SYN is the stream's first", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [tcpFrame(STREAM.subarray(0, 100), { seq: 1000, flags: SYN }), segment(100, 200)]);
+  expect(rig.readAll(socket)).toEqual(stream(200));
+});
+
+test("a reset ends it: what is in order can be read, then the error; what was ahead is gone", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(0, 100), segment(200, 300), segment(100, 100, { flags: RST }), segment(100, 200)]);
+  expect([rig.read(socket), rig.read(socket), socket.outOfOrder()]).toEqual([stream(100), -ECONNRESET, 0]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("behind a FIN comes nothing; a FIN that was ahead ends it when its time comes", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(100, 200, { flags: FIN | ACK }), segment(300, 400), segment(0, 100), segment(201, 300)]);
+  expect([rig.readAll(socket), rig.read(socket), socket.outOfOrder()]).toEqual([stream(200), [], 0]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("a FIN by itself", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(0, 100), segment(100, 100, { flags: FIN | ACK })]);
+  expect([socket.available(), rig.read(socket), rig.read(socket)]).toEqual([100, stream(100), []]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("numbers go over the top", () => {
+  const rig = new InetRig();
+  const base = 0xffff_ff00;
+  const at = (from: number, to: number): Uint8Array => tcpFrame(STREAM.subarray(from, to), { seq: (base + from) >>> 0 });
+  const socket = one(rig, [at(0, 200), at(400, 600), at(200, 400)]);
+  expect(rig.readAll(socket)).toEqual(stream(600));
+});
+
+test("a wrong checksum, and headers that are cut, are dropped and counted; the stream goes on when they come again", () => {
+  const rig = new InetRig();
+  const bad = segment(0, 100);
+  bad[60] = bad[60]! ^ 1;
+  const sockets = rig.tcp(2000);
+  const long = segment(0, 100);
+  long[46] = 0xf0;
+  rig.receive([HELLO, bad, segment(100, 200), segment(0, 100)]);
+  expect([rig.machine.net.inet.stats.tcpCsumErrors, rig.machine.net.inet.stats.tcpInErrs, rig.readAll(sockets[0]!)]).toEqual([1, 1, stream(200)]);
+  rig.receive([long]);
+  expect(rig.machine.net.inet.stats.tcpInErrs).toBe(2);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("beyond its buffer a segment is dropped; what is next has precedence over what is ahead", () => {
+  const rig = new InetRig();
+  const sockets = rig.tcp(2000, { rcvbufBytes: 9000 });
+  rig.receive([HELLO, segment(1000, 1100), segment(2000, 2100), segment(3000, 3100), segment(4000, 4100)]);
+  const socket = sockets[0]!;
+  expect([socket.outOfOrder(), socket.drops()]).toEqual([300, 1]);
+  rig.receive([segment(0, 1000)]);
+  expect([socket.available(), socket.outOfOrder()]).toEqual([1100, 100]);
+  socket.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("many connections are told apart, and each ends by itself", () => {
+  const rig = new InetRig({ nrPages: 8192 });
+  const sockets = rig.tcp(null);
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 600; i++) rig.receive([tcpFrame(STREAM.subarray(10 * round, 10 * round + 10), { sport: i, seq: 1 + 10 * round, saddr: i % 7, dport: i % 3 })]);
+  }
+  expect([sockets.length, sockets.every((socket, i) => socket.sport === i && socket.saddr === i % 7 && socket.dport === i % 3)]).toEqual([600, true]);
+  for (const socket of sockets) {
+    expect(rig.readAll(socket)).toEqual(stream(20));
+    socket.close();
+  }
+  rig.receive([tcpFrame(STREAM.subarray(0, 10), { sport: 5, saddr: 5, dport: 2 })]);
+  expect(sockets.length).toBe(601);
+  sockets[600]!.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("whatever is lost, repeated, cut otherwise and reordered: the stream's bytes, each once, and every page home", () => {
+  const piece = fc.tuple(fc.nat(19_999), fc.integer({ min: 1, max: 1448 }));
+  fc.assert(fc.property(fc.array(piece, { maxLength: 40 }), fc.integer({ min: 60, max: 1448 }), fc.array(fc.nat(), { minLength: 10, maxLength: 10 }), fc.boolean(), fc.nat(3), (noise, mss, order, split, tap) => {
+    const rig = new InetRig({ nrPages: 4096 });
+    const taps = rig.machine.net.sockets.openTap({ name: "tap" });
+    if (tap === 0) rig.machine.net.receive.addTap(taps);
+    const frames: Uint8Array[] = [];
+    for (let from = 0; from < 20_000; from += mss) frames.push(segment(from, Math.min(20_000, from + mss), from + mss >= 20_000 ? { flags: FIN | ACK } : {}));
+    for (const [from, bytes] of noise) frames.push(segment(from, Math.min(20_000, from + bytes)));
+    // A shuffle that shrinks to none.
+    for (let i = frames.length - 1; i > 0; i--) {
+      const j = i - (order[i % order.length]! % (i + 1));
+      [frames[i], frames[j]] = [frames[j]!, frames[i]!];
+    }
+    const sockets = rig.tcp(2000);
+    rig.receive([HELLO]);
+    const got: number[] = [];
+    for (const [i, frame] of frames.entries()) {
+      rig.receive([frame], split ? 54 : undefined);
+      if (i % 3 === 0) got.push(...rig.readAll(sockets[0]!, 777));
+    }
+    got.push(...rig.readAll(sockets[0]!));
+    expect(got).toEqual(stream(20_000));
+    expect([rig.read(sockets[0]!), sockets[0]!.rmemAlloc()]).toEqual([[], 0]);
+    taps.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  }), { numRuns: 60 });
+});

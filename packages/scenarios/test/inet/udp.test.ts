@@ -1,0 +1,131 @@
+import { describe, expect, test } from "vitest";
+import { EADDRINUSE, EAGAIN } from "@netmem/kernel/api";
+import { tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { InetRig } from "./inet-rig.ts";
+
+const NOTHING_LEFT = { skbs: 0, pages: 0, reports: [] };
+
+describe.each([["in one piece", undefined], ["headers in the head, payload in a frag", 42], ["cut in the middle of the UDP header", 37]] as const)("datagrams received %s", (_what, headBytes) => {
+  test("are read in order, each whole; what is longer than was asked for is lost", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000);
+    const payloads = [testPayload(10, 1), testPayload(1400, 2), testPayload(0, 3)];
+    rig.receive(payloads.map((payload) => udpFrame(payload)), headBytes);
+    expect([socket.length(), socket.rmemAlloc() > 0]).toEqual([3, true]);
+    expect([rig.read(socket), rig.read(socket, 100), rig.read(socket), rig.read(socket)]).toEqual([[...payloads[0]!], [...payloads[1]!.subarray(0, 100)], [], -EAGAIN]);
+    expect([socket.rmemAlloc(), rig.machine.net.inet.stats.udpInDatagrams]).toEqual([0, 3]);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+});
+
+function changed(frame: Uint8Array, at: number, value?: number): Uint8Array {
+  const copy = frame.slice();
+  copy[at] = value ?? copy[at]! ^ 1;
+  return copy;
+}
+
+const GOOD = udpFrame(testPayload(100, 1));
+
+test.each([
+  ["the IP header's checksum", changed(GOOD, 24), { ipInHdrErrors: 1 }], ["version 6", changed(GOOD, 14, 0x65), { ipInHdrErrors: 1 }], ["a header of 16 bytes", changed(GOOD, 14, 0x44), { ipInHdrErrors: 1 }],
+  ["cut in the IP header", GOOD.subarray(0, 30), { ipInHdrErrors: 1 }], ["cut in the datagram", GOOD.subarray(0, 100), { ipInHdrErrors: 1 }], ["the UDP checksum", changed(GOOD, 60), { udpInErrors: 1, udpCsumErrors: 1 }],
+  ["a length of UDP beyond IP's", changed(GOOD, 38, 0x77), { udpInErrors: 1 }], ["a length of UDP of 7", changed(changed(GOOD, 38, 0), 39, 7), { udpInErrors: 1 }], ["too short for a UDP header", short(), { udpInErrors: 1 }],
+  ["nobody's port", udpFrame(testPayload(10, 1), { dport: 7 }), { udpNoPorts: 1 }], ["a protocol that there is not", another(), { ipInDiscards: 1 }], ["a piece of a datagram", udpFrame(testPayload(10, 1), { fragOff: 0x2000 }), { ipInDiscards: 1 }],
+])("%s: dropped, and counted", (_what, frame, expected) => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  rig.receive([frame]);
+  const { ipInReceives, ...stats } = rig.machine.net.inet.stats;
+  expect([ipInReceives, Object.fromEntries(Object.entries(stats).filter(([, count]) => count > 0)), socket.length()]).toEqual([1, expected, 0]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+/** An IP packet of UDP with three bytes behind its header, checksum right. */
+function short(): Uint8Array {
+  const frame = tcpFrame(new Uint8Array(0), {}).slice(0, 37);
+  frame[17] = 23;
+  frame[23] = 17;
+  return rechecked(frame);
+}
+
+function another(): Uint8Array {
+  const frame = GOOD.slice();
+  frame[23] = 47;
+  return rechecked(frame);
+}
+
+function rechecked(frame: Uint8Array): Uint8Array {
+  frame[24] = 0;
+  frame[25] = 0;
+  let sum = 0;
+  for (let i = 14; i < 34; i += 2) sum += frame[i]! * 256 + frame[i + 1]!;
+  sum = (sum & 0xffff) + (sum >> 16);
+  const check = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+  frame[24] = check >> 8;
+  frame[25] = check & 0xff;
+  return frame;
+}
+
+test("without a checksum it is taken as it is; what fills the frame up is no part of it", () => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  const frame = udpFrame(testPayload(4, 1));
+  frame.fill(0, 40, 42);
+  rig.receive([new Uint8Array([...frame, ...new Uint8Array(14).fill(9)])]);
+  expect(rig.read(socket)).toEqual([...testPayload(4, 1)]);
+});
+
+test("a port that is taken is refused; closed, it is free again, and what waited is dropped with the reason", () => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  expect(rig.machine.net.inet.udpBind({ name: "second", port: 2000 })).toBe(-EADDRINUSE);
+  rig.receive([GOOD, GOOD]);
+  socket.close();
+  const next = rig.udp(2000);
+  rig.receive([GOOD]);
+  expect([next.length(), rig.end().skbs]).toEqual([1, 1]);
+  next.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("sockets of no port share out what is left, a connection always going to the same", () => {
+  const rig = new InetRig();
+  const own = rig.udp(2000);
+  const group = Array.from({ length: 8 }, () => rig.udp(null));
+  for (let i = 0; i < 200; i++) rig.receive([udpFrame(testPayload(4, i), { dport: 3000 + (i % 50), sport: i % 50 })]);
+  rig.receive([GOOD]);
+  expect([own.length(), group.reduce((sum, socket) => sum + socket.length(), 0), group.every((socket) => socket.length() % 4 === 0 && socket.length() > 0)]).toEqual([1, 200, true]);
+  for (const socket of [own, ...group]) socket.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+describe("a full receive buffer", () => {
+  test.each([["6.18", 4], ["6.8", 5]] as const)("under %s takes %i packets of 4 KiB into 18 000 bytes; a drop is counted by socket and machine, and read makes room", (preset, takes) => {
+    const rig = new InetRig({ preset });
+    const socket = rig.udp(2000, { rcvbufBytes: 18_000 });
+    rig.receive(Array.from({ length: 8 }, () => GOOD));
+    expect([socket.length(), socket.drops(), rig.machine.net.inet.stats.udpRcvbufErrors]).toEqual([takes, 8 - takes, 8 - takes]);
+    while (socket.length() > 0) rig.read(socket);
+    rig.receive([GOOD]);
+    expect(socket.length()).toBe(1);
+    socket.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test("of less than a packet still takes one", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000, { rcvbufBytes: 100 });
+    rig.receive([GOOD, GOOD]);
+    expect([socket.length(), socket.drops()]).toEqual([1, 1]);
+    socket.close();
+  });
+
+  test("half full, a small datagram gives up the page of its frag", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000, { rcvbufBytes: 30_000 });
+    rig.receive(Array.from({ length: 3 }, () => GOOD), 42);
+    expect(socket.packets().map((skb) => skb.shinfo!.nrFrags)).toEqual([1, 1, 0]);
+    socket.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+});
