@@ -14,6 +14,7 @@ import { UnionWords } from "./page-words.ts";
 import { BackedPayload } from "./payload.ts";
 import { MM_RULES_6_18, type MmRules } from "./rules.ts";
 import { BucketSlab } from "./slab/slab.ts";
+import { UserAddresses } from "./user-mappings.ts";
 
 /** What memory needs to know of the machine: its CPUs and who is running, its timers, where reports go. */
 export type MmKernel = Pick<Kernel, "reports" | "context" | "timers" | "nrCpus" | "cpuNodes">;
@@ -48,6 +49,7 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
     frags: new PageFragAllocator(pages, rules.fragsAscend, rules.fragRefillReclaims),
     ballast: new PageBallast(pages, buddy, map),
     reclaim: pages.slowPath,
+    userMappings: new UserAddresses(pages),
     attachDevice: (device: DmaDeviceOptions): { readonly dma: DmaDevice; readonly bus: DeviceBus } => devices.attach(device),
     createNetIovArea: (name: string, type: number, count: number, cpuReadable: boolean): NetIovArea => {
       const area = new NetIovArea(payload.addRegion(name, count * PAGE_SIZE, cpuReadable));

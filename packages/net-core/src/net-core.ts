@@ -12,6 +12,7 @@ import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { SkbMerges } from "./merge.ts";
 import { IpInput } from "./inet/ip-input.ts";
+import { TcpZerocopy } from "./inet/tcp-zerocopy.ts";
 import { Backlog } from "./dev/backlog.ts";
 import { NapiLists } from "./dev/napi.ts";
 import { Gro } from "./gro/gro.ts";
@@ -31,7 +32,7 @@ import { SkbUserMemory } from "./zerocopy.ts";
 
 export interface NetCoreDeps {
   readonly kernel: Kernel;
-  readonly mm: Pick<Mm, "pages" | "slab" | "payload" | "faults" | "frags">;
+  readonly mm: Pick<Mm, "pages" | "slab" | "payload" | "faults" | "frags" | "userMappings">;
   readonly xdp: Xdp;
   /** By CPU, where packets are copied to that a program must be able to write; none before 6.9. @kernel system_page_pool (net/core/dev.c) */
   readonly systemPages?: readonly FragSource[];
@@ -87,7 +88,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     napi,
     receive,
     sockets: createSockets(lives),
-    inet: new IpInput({ lifetime: lives, edit, merge, payload, udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
+    inet: new IpInput({ lifetime: lives, edit, merge, payload, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
     transmit,
     xdpSkbs: conversions,
     genericXdp: generic,

@@ -1,5 +1,6 @@
 /** Error numbers as the kernel defines them; functions return them negated, as in C. `include/uapi/asm-generic/errno.h` */
 export const ENOENT = 2;
+export const EPERM = 1;
 export const EIO = 5;
 export const ENXIO = 6;
 export const E2BIG = 7;
@@ -29,7 +30,7 @@ export const ETOOMANYREFS = 109;
 export const ENOTSUPP = 524;
 
 const NAMES: Readonly<Record<number, string>> = {
-  [ENOENT]: "ENOENT", [EIO]: "EIO", [ENXIO]: "ENXIO", [E2BIG]: "E2BIG", [EBADF]: "EBADF", [EAGAIN]: "EAGAIN", [ENOMEM]: "ENOMEM", [EACCES]: "EACCES",
+  [EPERM]: "EPERM", [ENOENT]: "ENOENT", [EIO]: "EIO", [ENXIO]: "ENXIO", [E2BIG]: "E2BIG", [EBADF]: "EBADF", [EAGAIN]: "EAGAIN", [ENOMEM]: "ENOMEM", [EACCES]: "EACCES",
   [EFAULT]: "EFAULT", [EBUSY]: "EBUSY", [EEXIST]: "EEXIST", [ENODEV]: "ENODEV", [EINVAL]: "EINVAL", [ENOSPC]: "ENOSPC", [ERANGE]: "ERANGE",
   [EBADRQC]: "EBADRQC", [ENODATA]: "ENODATA", [EOVERFLOW]: "EOVERFLOW", [EMSGSIZE]: "EMSGSIZE", [EOPNOTSUPP]: "EOPNOTSUPP",
   [ENETDOWN]: "ENETDOWN", [ENOBUFS]: "ENOBUFS", [ENOTCONN]: "ENOTCONN", [EADDRINUSE]: "EADDRINUSE", [ECONNRESET]: "ECONNRESET", [ETOOMANYREFS]: "ETOOMANYREFS", [ENOTSUPP]: "ENOTSUPP",

@@ -17,4 +17,5 @@ export * from "./pp-magic.ts";
 export * from "./pressure.ts";
 export * from "./scatterlist.ts";
 export * from "./slab.ts";
+export * from "./vm-area.ts";
 export * from "./zone.ts";

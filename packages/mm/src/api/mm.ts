@@ -8,6 +8,7 @@ import type { PageWords } from "./page-words.ts";
 import type { PayloadMemory } from "./payload.ts";
 import type { Ballast, Reclaim } from "./pressure.ts";
 import type { SlabAllocator } from "./slab.ts";
+import type { UserMappings } from "./vm-area.ts";
 
 /** The layer's services, by role; a user's deps name the ones it needs. */
 export interface Mm {
@@ -18,6 +19,7 @@ export interface Mm {
   readonly payload: PayloadMemory;
   readonly ballast: Ballast;
   readonly reclaim: Reclaim;
+  readonly userMappings: UserMappings;
   readonly faults: FaultInjection;
   /** Null unless the machine was created with one. */
   readonly cpuCache: CpuCache | null;

@@ -8,6 +8,7 @@ export * from "./merge.ts";
 export * from "./net-core.ts";
 export * from "./receive.ts";
 export * from "./skbuff.ts";
+export * from "./tcp-zerocopy.ts";
 export * from "./transmit.ts";
 export * from "./xdp.ts";
 export * from "./zerocopy.ts";

@@ -1,6 +1,7 @@
-import type { PayloadRegion } from "@netmem/mm/api";
+import type { PayloadRegion, VmArea } from "@netmem/mm/api";
 import type { PacketHandler } from "./receive.ts";
 import type { SkBuff } from "./skbuff.ts";
+import type { TcpZerocopyReceive } from "./tcp-zerocopy.ts";
 
 /** Bytes of truesize that a socket may hold unless it says otherwise. @kernel net.core.rmem_default, net.ipv4.tcp_rmem[2] */
 export const RMEM_DEFAULT = 212_992;
@@ -71,6 +72,14 @@ export interface TcpSocket extends InetSocket {
    * CPU that built them. Process context. @kernel tcp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
+  /** A range for `zerocopyReceive`; -EPERM unless it is only to be read. The caller's, until it is unmapped. Process context. @kernel tcp_mmap (net/ipv4/tcp.c) */
+  readonly mmap: (prot: number, lengthBytes: number) => VmArea | number;
+  /**
+   * The next bytes that fill pages from their beginning to their end appear at an address, each page with a reference more, which keeps it as long as it is mapped; `zc` says how many, and how many bytes must be read instead. 0;
+   * -EINVAL (an address that is no page's, or outside the area, or a page that cannot be), -EBUSY (a page is there, and the hint said otherwise), -EIO (the end). Shares the pages. Process context.
+   * @kernel tcp_zerocopy_receive
+   */
+  readonly zerocopyReceive: (zc: TcpZerocopyReceive) => number;
 }
 
 export interface TcpListenOptions extends InetSocketOptions {

@@ -1,11 +1,12 @@
 import { EAGAIN, ECONNRESET } from "@netmem/kernel/api";
-import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
   SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
-  type Coalesced, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket,
+  type Coalesced, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
 import { RcvQueue } from "./rcv-queue.ts";
+import type { TcpStream, TcpZerocopy } from "./tcp-zerocopy.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
 const LARGEST_WINDOW: number = 1 << 30;
@@ -15,6 +16,7 @@ export interface TcpParts {
   readonly edit: SkbEdit;
   readonly merge: SkbMerge;
   readonly payload: PayloadMemory;
+  readonly zerocopy: TcpZerocopy;
   readonly stats: InetStats;
 }
 
@@ -44,6 +46,7 @@ export class TcpReceiver implements TcpSocket {
   private readonly gone: () => void;
   private readonly queue: RcvQueue;
   private readonly ahead: RcvQueue;
+  private readonly stream: TcpStream;
   private readonly result: Coalesced;
   /** Of the next byte, and of the next one to be read. */
   private rcvNxt: number;
@@ -67,6 +70,17 @@ export class TcpReceiver implements TcpSocket {
     this.gone = connection.gone;
     this.queue = new RcvQueue();
     this.ahead = new RcvQueue();
+    this.stream = {
+      available: () => this.available(),
+      isFinished: () => this.finished,
+      copiedSeq: () => this.copiedSeq,
+      recvSkb: (seq) => this.recvSkb(seq),
+      readUpTo: (seq) => {
+        this.copiedSeq = seq;
+        this.recvSkb(seq);
+      },
+      copy: ({ copybuf, copybufOffset }, bytes) => this.recvmsg(copybuf!, copybufOffset, bytes),
+    };
     this.result = { stolen: false, deltaTruesize: 0 };
     this.rcvNxt = connection.firstSeq;
     this.copiedSeq = connection.firstSeq;
@@ -249,6 +263,24 @@ export class TcpReceiver implements TcpSocket {
     if (copied > 0 || bytes === 0) return copied;
     if (this.finished) return 0;
     return this.wasReset ? -ECONNRESET : -EAGAIN;
+  }
+
+  mmap(prot: number, lengthBytes: number): VmArea | number {
+    return this.parts.zerocopy.mmap(prot, lengthBytes);
+  }
+
+  zerocopyReceive(zc: TcpZerocopyReceive): number {
+    return this.parts.zerocopy.receive(this.stream, zc);
+  }
+
+  /** Those that are read to their end are freed. @kernel tcp_recv_skb, tcp_eat_recv_skb */
+  private recvSkb(seq: number): SkBuff | null {
+    for (let skb = this.queue.first; skb !== null; skb = this.queue.first) {
+      if (((seq - skb.seq) | 0) < skb.len) return skb;
+      this.queue.shift();
+      this.parts.lifetime.skbAttemptDeferFree(skb);
+    }
+    return null;
   }
 
   close(): void {

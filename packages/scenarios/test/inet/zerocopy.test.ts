@@ -1,0 +1,197 @@
+import { describe, expect, test } from "vitest";
+import { EBUSY, EINVAL, EIO, EPERM } from "@netmem/kernel/api";
+import type { PresetName } from "@netmem/machine";
+import { GFP_ATOMIC, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, __GFP_COMP, type Page, type VmArea } from "@netmem/mm/api";
+import { TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT, skbRegion, type SkBuff, type TcpSocket, type TcpZerocopyReceive } from "@netmem/net-core/api";
+import { tcpFrame, testPayload } from "@netmem/testkit";
+import { Rig, refs, type RigPool } from "../rig.ts";
+
+const FIN = 0x01, ACK = 0x10;
+const HEADERS = 54;
+
+/** A connection whose segments are headers in a slab's head, and payload in pool pages of its own: what a NIC with header split makes. */
+class ZcRig {
+  readonly rig: Rig;
+  readonly from: RigPool;
+  readonly pages: Page[] = [];
+  readonly sent: number[] = [];
+  socket!: TcpSocket;
+  #seq = 1;
+
+  constructor(preset: PresetName = "6.18") {
+    this.rig = new Rig({ preset });
+    this.from = this.rig.createPool();
+    const { net } = this.rig.machine;
+    net.receive.setProtocol(net.inet);
+    net.inet.tcpListen({ name: "tcp", port: 2000, accept: (socket) => (this.socket = socket) });
+  }
+
+  /** One segment, its payload cut into frags of `sizes` bytes, each in a page, at `offset` of it. */
+  send(sizes: readonly number[], options: { readonly offset?: number; readonly inHead?: number; readonly flags?: number } = {}): void {
+    const { offset = 0, inHead = 0, flags = ACK } = options;
+    const payload = testPayload(inHead + sizes.reduce((sum, size) => sum + size, 0), this.#seq);
+    const frame = tcpFrame(payload, { seq: this.#seq, flags });
+    this.#seq += payload.length + (flags & FIN);
+    this.sent.push(...payload);
+    this.rig.inPoll(() => {
+      const { net } = this.rig.machine;
+      const skb: SkBuff = net.lifetime.allocSkb(512, GFP_ATOMIC)!;
+      net.edit.skbPut(skb, HEADERS + inHead);
+      skbRegion(skb).bytes.set(frame.subarray(0, HEADERS + inHead), skb.data);
+      let at = HEADERS + inHead;
+      for (const size of sizes) {
+        const page = this.rig.page(this.from);
+        this.pages.push(page);
+        page.region.bytes.set(frame.subarray(at, at + size), page.base + offset);
+        net.edit.skbAddRxFrag(skb, page, offset, size, PAGE_SIZE);
+        if (skb.ppRecycle) net.recycle.storeMemInfo(page, this.from.mem);
+        else net.recycle.skbMarkForRecycle(skb, page, this.from.mem);
+        at += size;
+      }
+      skb.dev = this.rig.dev;
+      net.edit.ethTypeTrans(skb);
+      net.receive.napiGroReceive(this.rig.napi, skb);
+    });
+  }
+
+  area(pages: number): VmArea {
+    return this.socket.mmap(PROT_READ, pages * PAGE_SIZE) as VmArea;
+  }
+
+  receive(area: VmArea, options: Partial<Pick<TcpZerocopyReceive, "address" | "length" | "flags" | "copybufLen" | "copybuf">> = {}) {
+    const zc: TcpZerocopyReceive = { area, address: area.vmStart, length: area.vmEnd - area.vmStart, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, ...options };
+    const errno = this.socket.zerocopyReceive(zc);
+    return { errno, length: zc.length, hint: zc.recvSkipHint, copied: zc.copybufLen };
+  }
+
+  bytes(area: VmArea): number[] {
+    return area.mapped.flatMap((page) => (page === null ? [] : [...page.region.bytes.subarray(page.base, page.base + PAGE_SIZE)]));
+  }
+
+  read(bytes: number): number[] {
+    const user = this.rig.machine.mm.payload.adoptRegion("user", new Uint8Array((bytes + 7) & ~7), true);
+    const got = this.socket.recvmsg(user, 0, bytes);
+    return [...user.bytes.subarray(0, got)];
+  }
+}
+
+const DESIGNS: readonly PresetName[] = ["v3-2021", "5.14", "6.1", "6.8", "6.18"];
+
+describe.each(DESIGNS)("under %s", (preset) => {
+  test("skb-mm row 78: mapped, then its skb freed: the page has left its pool, lives as long as it is mapped, and goes home to the page allocator", () => {
+    const zc = new ZcRig(preset);
+    zc.send([PAGE_SIZE, PAGE_SIZE]);
+    const area = zc.area(2);
+    const { releaseCnt } = zc.from.pool;
+    expect(zc.receive(area)).toEqual({ errno: 0, length: 2 * PAGE_SIZE, hint: 0, copied: 0 });
+    zc.rig.machine.flushDeferred();
+    // Read to its end, the packet is gone at once.
+    expect([zc.bytes(area), zc.socket.available(), area.filePages, zc.from.pool.releaseCnt - releaseCnt]).toEqual([zc.sent, 0, 2, 2]);
+    expect(zc.pages.map((page) => [page.refcount, page.pp])).toEqual([[1, null], [1, null]]);
+    const free = zc.rig.machine.mm.pages.freePages();
+    zc.rig.machine.mm.userMappings.munmap(area);
+    expect([zc.rig.machine.mm.pages.freePages() - free, area.filePages]).toEqual([2, 0]);
+    expect(zc.rig.reportKinds()).toEqual([]);
+  });
+
+  test("skb-mm row 79: unmapped before its skb is freed, it is recycled", () => {
+    const zc = new ZcRig(preset);
+    zc.send([PAGE_SIZE, PAGE_SIZE, 100]);
+    const area = zc.area(2);
+    const { releaseCnt } = zc.from.pool;
+    // A hundred bytes are left: the packet stays.
+    expect(zc.receive(area)).toEqual({ errno: 0, length: 2 * PAGE_SIZE, hint: 0, copied: 0 });
+    expect([zc.pages.map((page) => refs(page)), area.filePages]).toEqual([["2/1", "2/1", "1/1"], 2]);
+    zc.rig.machine.mm.userMappings.munmap(area);
+    expect(zc.read(500)).toEqual(zc.sent.slice(-100));
+    zc.rig.machine.flushDeferred();
+    expect([zc.from.pool.releaseCnt - releaseCnt, zc.from.pool.inflight() - zc.from.pool.cacheCount - zc.from.pool.ringCount()]).toEqual([0, 0]);
+    expect(zc.rig.reportKinds()).toEqual([]);
+  });
+});
+
+describe("skb-mm row 80: not mappable, and to be read instead", () => {
+  test.each([
+    ["4096 bytes at offset 64 of a larger page", { sizes: [PAGE_SIZE - 64], offset: 64 }, PAGE_SIZE - 64],
+    ["less than a page", { sizes: [PAGE_SIZE - 1] }, PAGE_SIZE - 1],
+  ])("%s", (_what, { sizes, offset }: { sizes: number[]; offset?: number }, hint) => {
+    const zc = new ZcRig();
+    zc.send([...sizes, 1000], offset === undefined ? {} : { offset });
+    expect(zc.receive(zc.area(4)).length).toBe(0);
+    expect(zc.receive(zc.area(4)).hint).toBe(hint + 1000);
+    expect(zc.read(10_000)).toEqual(zc.sent);
+  });
+
+  test("a frag in a compound page", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE, PAGE_SIZE]);
+    const skb = zc.socket.packets()[0]!;
+    const compound = zc.rig.machine.mm.pages.allocPages(GFP_ATOMIC | __GFP_COMP, 1, -1)!;
+    const { frags } = skb.shinfo!;
+    const own = frags[1]!.netmem;
+    frags[1]!.netmem = compound;
+    const area = zc.area(2);
+    expect(zc.receive(area)).toEqual({ errno: 0, length: PAGE_SIZE, hint: PAGE_SIZE, copied: 0 });
+    frags[1]!.netmem = own;
+    zc.socket.close();
+    zc.rig.machine.mm.userMappings.munmap(area);
+  });
+
+  test("bytes in the head: the first whole page behind them is mapped once they are read", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE], { inHead: 100 });
+    const area = zc.area(2);
+    expect(zc.receive(area)).toEqual({ errno: 0, length: 0, hint: PAGE_SIZE + 100, copied: 0 });
+    expect(zc.read(100)).toEqual(zc.sent.slice(0, 100));
+    expect([zc.receive(area).length, zc.bytes(area)]).toEqual([PAGE_SIZE, zc.sent.slice(100)]);
+  });
+});
+
+test("many pages, several packets: mapped in batches, in order; what is no page's worth is copied into the buffer that is offered", () => {
+  const zc = new ZcRig();
+  for (let i = 0; i < 5; i++) zc.send(Array.from({ length: 15 }, () => PAGE_SIZE));
+  zc.send([500]);
+  const area = zc.area(80);
+  const copybuf = zc.rig.machine.mm.payload.adoptRegion("copybuf", new Uint8Array(1024), true);
+  expect(zc.receive(area, { copybuf, copybufLen: 1024 })).toEqual({ errno: 0, length: 75 * PAGE_SIZE, hint: 0, copied: 500 });
+  expect(zc.bytes(area)).toEqual(zc.sent.slice(0, 75 * PAGE_SIZE));
+  expect([[...copybuf.bytes.subarray(0, 500)], zc.socket.available()]).toEqual([zc.sent.slice(-500), 0]);
+  zc.rig.machine.mm.userMappings.munmap(area);
+  expect(zc.rig.reportKinds()).toEqual([]);
+});
+
+test("what is mapped there makes way, unless the hint says that nothing is: then it does after all, once that has failed", () => {
+  const zc = new ZcRig();
+  const area = (zc.send([PAGE_SIZE, PAGE_SIZE]), zc.area(2));
+  zc.receive(area);
+  zc.send([PAGE_SIZE, PAGE_SIZE]);
+  expect([zc.receive(area).length, zc.bytes(area)]).toEqual([2 * PAGE_SIZE, zc.sent.slice(2 * PAGE_SIZE)]);
+  zc.send([PAGE_SIZE, PAGE_SIZE]);
+  expect([zc.receive(area, { flags: TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT }).length, zc.bytes(area)]).toEqual([2 * PAGE_SIZE, zc.sent.slice(4 * PAGE_SIZE)]);
+  expect(area.filePages).toBe(2);
+  const page = zc.pages[0]!;
+  expect(zc.rig.machine.mm.userMappings.vmInsertPages(area, area.vmStart, [page], 0, 1)).toEqual({ inserted: 0, error: -EBUSY });
+  zc.rig.machine.mm.userMappings.munmap(area);
+});
+
+test("a range that cannot be, and the end of the stream, have their errno", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE, 10], { flags: ACK });
+  const area = zc.area(1);
+  expect([zc.socket.mmap(PROT_READ | PROT_WRITE, 1), zc.socket.mmap(PROT_EXEC, 1)]).toEqual([-EPERM, -EPERM]);
+  expect([zc.receive(area, { address: area.vmStart + 8 }).errno, zc.receive(area, { address: area.vmEnd }).errno]).toEqual([-EINVAL, -EINVAL]);
+  expect(zc.receive(area)).toEqual({ errno: 0, length: PAGE_SIZE, hint: 0, copied: 0 });
+  expect(zc.receive(area)).toEqual({ errno: 0, length: 0, hint: 10, copied: 0 });
+  zc.read(10);
+  zc.send([], { flags: FIN | ACK });
+  expect(zc.receive(area).errno).toBe(-EIO);
+  zc.rig.machine.mm.userMappings.munmap(area);
+});
+
+test("a queue of no more than the buffer takes is copied, pages or not", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE]);
+  const copybuf = zc.rig.machine.mm.payload.adoptRegion("copybuf", new Uint8Array(PAGE_SIZE), true);
+  const area = zc.area(1);
+  expect([zc.receive(area, { copybuf, copybufLen: PAGE_SIZE }), [...copybuf.bytes], area.filePages]).toEqual([{ errno: 0, length: 0, hint: 0, copied: PAGE_SIZE }, zc.sent, 0]);
+});
