@@ -12,6 +12,7 @@ import { SkbHeads } from "./heads.ts";
 import { SkbLives } from "./lifetime.ts";
 import { SkbMerges } from "./merge.ts";
 import { IpInput } from "./inet/ip-input.ts";
+import { TcpGso } from "./inet/tcp-gso.ts";
 import { TcpZerocopy } from "./inet/tcp-zerocopy.ts";
 import { Backlog } from "./dev/backlog.ts";
 import { NapiLists } from "./dev/napi.ts";
@@ -72,6 +73,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const generic = new GenericXdpPath({ xdp, lives, edit, conversions, transmit, context, systemPages });
   receive.useGenericXdp(generic);
   const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
+  transmit.useGso(new TcpGso({ edit, merge, lifetime: lives, payload }));
   const gro = new Gro({ kernel, inet: new InetGro(payload, merge), lifetime: lives, up: receive });
   receive.useGro(gro);
   const napi = new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs });
@@ -88,7 +90,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     napi,
     receive,
     sockets: createSockets(lives),
-    inet: new IpInput({ lifetime: lives, edit, merge, payload, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
+    inet: new IpInput({ lifetime: lives, edit, merge, payload, transmit, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
     transmit,
     xdpSkbs: conversions,
     genericXdp: generic,

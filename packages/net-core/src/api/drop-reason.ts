@@ -31,11 +31,12 @@ export const SKB_DROP_REASON_TCP_OFO_DROP = 24;
 export const SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE = 25;
 export const SKB_DROP_REASON_PROTO_MEM = 26;
 export const SKB_DROP_REASON_TCP_CLOSE = 27;
+export const SKB_DROP_REASON_PKT_TOO_BIG = 28;
 
 /** Names of the core's, by number. */
 export const CORE_DROP_REASONS: readonly string[] = [
   "NOT_DROPPED_YET", "CONSUMED", "NOT_SPECIFIED", "NO_SOCKET", "SOCKET_CLOSE", "SOCKET_RCVBUFF", "UNHANDLED_PROTO", "NOMEM", "XDP", "QUEUE_PURGE", "PFMEMALLOC", "CPU_BACKLOG", "DEV_READY",
-  "PKT_TOO_SMALL", "IP_INHDR", "IP_CSUM", "IP_NOPROTO", "IP_FRAGMENT", "UDP_CSUM", "TCP_CSUM", "TCP_RESET", "TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_OFO_DROP", "TCP_OFO_QUEUE_PRUNE", "PROTO_MEM", "TCP_CLOSE",
+  "PKT_TOO_SMALL", "IP_INHDR", "IP_CSUM", "IP_NOPROTO", "IP_FRAGMENT", "UDP_CSUM", "TCP_CSUM", "TCP_RESET", "TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_OFO_DROP", "TCP_OFO_QUEUE_PRUNE", "PROTO_MEM", "TCP_CLOSE", "PKT_TOO_BIG",
 ];
 
 /** The upper 16 bits of a reason name the subsystem whose it is. @kernel enum skb_drop_reason_subsys (include/net/dropreason.h) */

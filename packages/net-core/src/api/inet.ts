@@ -1,4 +1,5 @@
 import type { PayloadRegion, VmArea } from "@netmem/mm/api";
+import type { NetDevice } from "@netmem/xdp/api";
 import type { PacketHandler } from "./receive.ts";
 import type { SkBuff } from "./skbuff.ts";
 import type { TcpZerocopyReceive } from "./tcp-zerocopy.ts";
@@ -14,6 +15,9 @@ export interface InetStats {
   ipInHdrErrors: number;
   /** Of a protocol that there is not, or pieces of a datagram, which are not put together. */
   ipInDiscards: number;
+  ipForwDatagrams: number;
+  /** Longer than the next device's MTU: nothing is cut up here. */
+  ipFragFails: number;
   udpInDatagrams: number;
   udpNoPorts: number;
   udpInErrors: number;
@@ -87,11 +91,25 @@ export interface TcpListenOptions extends InetSocketOptions {
   readonly accept: (socket: TcpSocket) => void;
 }
 
-/** IPv4 on this machine: whatever the address, it is ours. As the protocol of `NetReceive.setProtocol`, it receives. */
+/** Where packets go whose destination begins with a prefix. */
+export interface InetRoute {
+  /** Its address, 32 bits, 0 behind the prefix; and how many bits that has. */
+  readonly destination: number;
+  readonly prefixLength: number;
+  readonly dev: NetDevice;
+  /** Six bytes: the MAC address of whoever is next. */
+  readonly neighbour: Uint8Array;
+}
+
+/** IPv4 on this machine: whatever the address, it is ours, unless there is a route. As the protocol of `NetReceive.setProtocol`, it receives. */
 export interface Inet extends PacketHandler {
   readonly stats: InetStats;
   /** -EADDRINUSE: another has the port. Process context. @kernel inet_bind, udp_v4_get_port */
   readonly udpBind: (options: InetSocketOptions) => UdpSocket | number;
   /** Connections to a port are received, no byte is ever sent. -EADDRINUSE as above. Answers how to end it; sockets stay. Process context. @kernel inet_listen */
   readonly tcpListen: (options: TcpListenOptions) => (() => void) | number;
+  /** Packets for that prefix are sent on; the longest counts. 0, -EEXIST, -EINVAL (bits behind the prefix, a length above 32, no six bytes). Process context. @kernel ip_route_add, ip_forward (net/ipv4/ip_forward.c) */
+  readonly routeAdd: (route: InetRoute) => number;
+  /** 0 or -ENOENT. Process context. */
+  readonly routeDel: (destination: number, prefixLength: number) => number;
 }

@@ -17,6 +17,8 @@ export interface NetTransmit {
   readonly stats: TransmitStats;
   /** How `dev` sends; null: not at all. Process context. */
   readonly setStartXmit: (dev: NetDevice, ops: StartXmit | null) => void;
+  /** From the stack: cut into segments first, if it is several and `dev` sends them one at a time. What the device has no room for is dropped: there are no queueing disciplines. Consumes. @kernel dev_queue_xmit, validate_xmit_skb */
+  readonly devQueueXmit: (skb: SkBuff, dev: NetDevice) => void;
   /** Past all queues: NETDEV_TX_OK and NET_XMIT_DROP consume the skb, NETDEV_TX_BUSY leaves it the caller's. @kernel __dev_direct_xmit (net/core/dev.c) */
   readonly devDirectXmit: (skb: SkBuff, dev: NetDevice, queueId: number) => number;
 }

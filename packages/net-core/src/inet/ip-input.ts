@@ -2,13 +2,14 @@ import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP } from "@netmem/xdp/api";
 import {
   IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO,
-  read16, skbRegion, type Inet, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
+  read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
 } from "../api/index.ts";
+import { IpForward, type ForwardParts } from "./ip-forward.ts";
 import { TcpInput } from "./tcp-input.ts";
 import type { TcpParts } from "./tcp-socket.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
-export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats"> {
+export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats"> {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
@@ -18,12 +19,14 @@ export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stat
 export class IpInput implements Inet {
   readonly stats: InetStats;
   private readonly parts: InetParts;
+  private readonly routes: IpForward;
   private readonly udp: UdpInput;
   private readonly tcp: TcpInput;
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0 };
+    this.routes = new IpForward({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
     this.tcp = new TcpInput({ ...parts, stats: this.stats });
   }
@@ -34,6 +37,14 @@ export class IpInput implements Inet {
 
   tcpListen(options: TcpListenOptions): (() => void) | number {
     return this.tcp.listen(options);
+  }
+
+  routeAdd(route: InetRoute): number {
+    return this.routes.add(route);
+  }
+
+  routeDel(destination: number, prefixLength: number): number {
+    return this.routes.remove(destination, prefixLength);
   }
 
   /** @kernel ip_rcv, ip_rcv_core */
@@ -79,7 +90,9 @@ export class IpInput implements Inet {
       return;
     }
     lifetime.skbOrphan(skb);
-    this.deliver(skb, headerBytes);
+    const route = this.routes.lookup(this.routes.destinationOf(skb));
+    if (route !== null) this.routes.forward(skb, route);
+    else this.deliver(skb, headerBytes);
   }
 
   /** @kernel ip_local_deliver, ip_protocol_deliver_rcu */

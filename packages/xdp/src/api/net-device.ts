@@ -172,6 +172,8 @@ export class NetDevice {
   xdpFeatures: number;
   /** @kernel xdp_zc_max_segs */
   xdpZcMaxSegs: number;
+  /** Six bytes: 02:00:00:00:00:00 and the ifindex. @kernel dev_addr */
+  readonly devAddr: Uint8Array;
   /** Bytes behind the link-layer header, which has `hardHeaderLen`. */
   mtu: number;
   /** Bytes that GRO makes of several packets at most. @kernel gro_max_size */
@@ -210,6 +212,7 @@ export class NetDevice {
     this.xdpMetadataOps = null;
     this.xdpFeatures = 0;
     this.xdpZcMaxSegs = 1;
+    this.devAddr = new Uint8Array([2, 0, 0, 0, ifindex >> 8, ifindex]);
     this.mtu = ETH_DATA_LEN;
     this.groMaxSize = GRO_LEGACY_MAX_SIZE;
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
