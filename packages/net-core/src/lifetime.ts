@@ -52,6 +52,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     copy.macHeader = skb.macHeader < 0 ? -1 : skb.macHeader + shift;
     copy.networkHeader = skb.networkHeader < 0 ? -1 : skb.networkHeader + shift;
     copy.transportHeader = skb.transportHeader < 0 ? -1 : skb.transportHeader + shift;
+    copy.tstamp = skb.tstamp;
     copy.seq = skb.seq;
     copy.endSeq = skb.endSeq;
     copy.tcpFlags = skb.tcpFlags;

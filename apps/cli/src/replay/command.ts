@@ -58,6 +58,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program));
   const runs = timeAgain(first, frames, options, timed);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
+  if (!options.json) terminal.out(runs.map(heldText).join(""));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
@@ -125,6 +126,20 @@ function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[],
   return `${lines.join("\n")}\n\n${renderTable(runs)}\n${says(runs)}\n`;
 }
 
+const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: "at once", late: "when the traffic is over", never: "never" };
+/** Of those that hold pages, so many are named. */
+const MOST_NAMED = 5;
+
+/** Whose the pages are that are not home when the traffic is over. */
+function heldText({ design, inet }: DesignResult): string {
+  if (inet === undefined || inet.held.length === 0) return "";
+  const most = inet.held.toSorted((a, b) => b.pages - a.pages);
+  const named = most.slice(0, MOST_NAMED).map(({ socket, packets, pages, sinceNs }) => `${socket} ${counted(pages, "page")} of ${counted(packets, "packet")}, since ${(sinceNs / 1e9).toFixed(6)} s`);
+  const others = most.slice(MOST_NAMED);
+  if (others.length > 0) named.push(`${counted(others.length, "other")} ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);
+  return `\n${design}: when the traffic was over ${counted(inet.held.reduce((sum, { pages }) => sum + pages, 0), "page")} were held by sockets, and ${grouped(inet.posted)} were posted to eth0:\n${named.map((line) => `  ${line}\n`).join("")}`;
+}
+
 /** What differs from a plain replay, in words. */
 function settingsOf(options: ReplayOptions): string {
   const words: string[] = [];
@@ -140,6 +155,10 @@ function settingsOf(options: ReplayOptions): string {
   if (options.dma !== DEFAULT_DMA) words.push(`DMA ${options.dma}`);
   if (options.xdp !== undefined) words.push(`XDP program ${options.xdp} ${options.xdpMode === "generic" ? "on skbs" : "in the driver"}`);
   if (options.cpuCache) words.push("CPU cache modelled");
+  if (options.sockets !== undefined) words.push(`IPv4 into ${counted(options.sockets, "socket")} of UDP and each connection's of TCP, read ${READ_WORDS[options.reader]}`);
+  if (options.rcvbuf !== undefined) words.push(`${counted(options.rcvbuf, "byte")} each`);
+  if (options.forward) words.push("IPv4 sent on by eth1");
+  if (options.gro) words.push("GRO");
   return words.join("; ");
 }
 
@@ -148,7 +167,7 @@ function faultsOf(run: DesignRun, frames: readonly WireFrame[], options: ReplayO
   const faults = [...programFaults(run), ...run.reports.filter(({ kind }) => run.xdp === undefined || !PROGRAM_REPORTS.includes(kind)).map(({ kind, count }) => `${run.design}: report ${kind}, ${counted(count, "time")}`)];
   if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${counted(run.inflightAtEnd, "page")} still in flight at the end`);
   // What a program drops, or writes, is its own affair.
-  if (run.xdp !== undefined) return faults;
+  if (run.xdp !== undefined || run.inet !== undefined) return faults;
   if (run.dropped > 0 && !options.earlyDrop && options.timing === "back-to-back") faults.push(`${run.design}: ${counted(run.dropped, "packet")} lost, though the wire waits for the ring`);
   if (run.dropped === 0 && run.delivered.sha256 !== sha256Of(frames)) faults.push(`${run.design}: the bytes delivered are not those of the captures`);
   return faults;

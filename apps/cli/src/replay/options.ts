@@ -1,5 +1,5 @@
 import { Option, type Command } from "commander";
-import { DMA_KIND_NAMES, FREE_ORDERS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, dmaKind, type DmaKindName, type FreeOrder, type PresetName, type WireTiming } from "@netmem/machine";
+import { DMA_KIND_NAMES, FREE_ORDERS, MOST_SOCKETS, PRESET_NAMES, READ_TIMES, RETURN_PATHS, SHARED_RELEASES, dmaKind, type DmaKindName, type FreeOrder, type PresetName, type ReadTime, type WireTiming } from "@netmem/machine";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { designsOf, once, wholeNumber } from "../options.ts";
@@ -18,6 +18,15 @@ export interface ReplayOptions {
   readonly readerLag: number;
   readonly readerCpu: number;
   readonly earlyDrop: boolean;
+  /** TCP segments are merged as they are received. */
+  readonly gro: boolean;
+  /** Into so many sockets of UDP, and connections of TCP, instead of one reader of frames; when they are read. */
+  readonly sockets?: number;
+  readonly reader: ReadTime;
+  /** Bytes of truesize that a socket may hold; the kernel's defaults unless said otherwise. */
+  readonly rcvbuf?: number;
+  /** Out of a second device instead. */
+  readonly forward: boolean;
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
   readonly packetCostNs: number;
@@ -41,6 +50,11 @@ interface RawOptions {
   readonly readerLag: number;
   readonly readerCpu: number;
   readonly earlyDrop?: true;
+  readonly gro?: true;
+  readonly sockets?: number;
+  readonly reader?: ReadTime;
+  readonly rcvbuf?: number;
+  readonly forward?: true;
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
   readonly packetCost?: number;
@@ -66,6 +80,11 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--reader-lag <packets>", "leave this many packets waiting in the socket, 0 to 100000").default(0).argParser(wholeNumber("reader-lag", 0, 100_000)))
     .addOption(new Option("--reader-cpu <cpu>", "CPU of the reading process, 0 or 1; the NIC interrupts CPU 0").default(1).argParser(wholeNumber("reader-cpu", 0, 1)))
     .addOption(new Option("--early-drop", "drop each packet in the driver once its skb is built, as the 2021 series measured"))
+    .addOption(new Option("--sockets <number>", `into IPv4: this many sockets of UDP, 1 to ${MOST_SOCKETS}, share the datagrams out by connection, and each connection of TCP has one of its own`).argParser(wholeNumber("sockets", 1, MOST_SOCKETS)))
+    .addOption(new Option("--reader <when>", "with --sockets: when they are read: at once, once the traffic is over, or never, and then it is said who holds which pages (default: prompt)").choices([...READ_TIMES]))
+    .addOption(new Option("--rcvbuf <bytes>", "with --sockets: bytes of truesize that each may hold (default: 212992, of TCP 6291456)").argParser(wholeNumber("rcvbuf", 1, 0x7fffffff)))
+    .addOption(new Option("--forward", "send every IPv4 packet on by a second device, as a router does"))
+    .addOption(new Option("--gro", "with --sockets or --forward: merge TCP segments of a connection as they are received"))
     .addOption(new Option("--return-path <name>", "override how a recycling design finds a page's owner").choices([...RETURN_PATHS]))
     .addOption(new Option("--shared-release <policy>", "override what a put does that finds another reference: leave the pool (5.14), let the last holder recycle (the 2021 proposal), or count pool-aware holders apart (6.8)").choices([...SHARED_RELEASES]))
     .addOption(new Option("--ring <descriptors>", "receive descriptors, 32 to 512 (what the hardware has)").default(DEFAULT_RING).argParser(wholeNumber("ring", 32, 512)))
@@ -88,6 +107,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
   if (raw.xdp !== undefined && raw.earlyDrop === true) throw new CliError("--xdp and --early-drop: a packet is dropped by the program or by the driver; give one of them");
   if (raw.packetCost !== undefined && raw.timing !== "capture") throw new CliError("--packet-cost is simulated time, which back-to-back traffic does not look at: give --timing capture too");
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
+  checkInetOptions(raw);
   if (raw.cpuCache === true && dmaKind(raw.dma).device.nonCoherent !== true) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
   return {
     designs,
@@ -100,6 +120,11 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     readerLag: raw.readerLag,
     readerCpu: raw.readerCpu,
     earlyDrop: raw.earlyDrop ?? false,
+    gro: raw.gro ?? false,
+    ...(raw.sockets === undefined ? {} : { sockets: raw.sockets }),
+    reader: raw.reader ?? "prompt",
+    ...(raw.rcvbuf === undefined ? {} : { rcvbuf: raw.rcvbuf }),
+    forward: raw.forward ?? false,
     ...(raw.returnPath === undefined ? {} : { returnPath: raw.returnPath }),
     ...(raw.sharedRelease === undefined ? {} : { sharedRelease: raw.sharedRelease }),
     packetCostNs: raw.timing === "capture" ? (raw.packetCost ?? DEFAULT_PACKET_COST_NS) : 0,
@@ -109,4 +134,21 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     xdpMode: raw.xdpMode ?? "driver",
     json: raw.json ?? false,
   };
+}
+
+/** What is above IPv4, and what is above nothing. */
+function checkInetOptions(raw: RawOptions): void {
+  const { sockets, forward } = raw;
+  if (sockets !== undefined && forward === true) throw new CliError("--sockets and --forward: a packet ends here, or goes on; give one of them");
+  if (sockets === undefined && raw.reader !== undefined) throw new CliError("--reader says when sockets are read: give --sockets too");
+  if (sockets === undefined && raw.rcvbuf !== undefined) throw new CliError("--rcvbuf is what sockets may hold: give --sockets too");
+  if (sockets === undefined && forward !== true) {
+    if (raw.gro === true) throw new CliError("--gro makes other packets of those that came in: give --sockets or --forward too");
+    return;
+  }
+  const end = forward === true ? "--forward" : "--sockets";
+  if (raw.tap === true) throw new CliError(`${end} and --tap: the tap is the reader's of whole frames; give one of them`);
+  if (raw.earlyDrop === true) throw new CliError(`${end} and --early-drop: a packet dropped in the driver reaches no protocol; give one of them`);
+  if (raw.readerLag > 0) throw new CliError(`${end} and --reader-lag: the lag is the reader's of whole frames; give one of them`);
+  if (raw.xdp !== undefined) throw new CliError(`${end} and --xdp: what a program lets pass goes to the reader of whole frames; give one of them`);
 }

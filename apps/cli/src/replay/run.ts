@@ -1,12 +1,12 @@
-import { createHash } from "node:crypto";
 import { mvneta } from "@netmem/driver-mvneta";
 import { ENOMEM, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
-import { createMachine, dmaKind, Reader, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import { backingBytes, createWasmBacking } from "@netmem/mm";
-import { PAGE_SIZE, type DmaStats } from "@netmem/mm/api";
+import { PAGE_SIZE, type DmaStats, type PayloadRegion } from "@netmem/mm/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
+import { droppedInAll, forwarder, frameReader, inetRun, socketReaders, type InetRun, type TrafficEnd } from "./ends.ts";
 import type { ReplayOptions } from "./options.ts";
 import type { ProgramInstance } from "./program.ts";
 import { AttachedProgram, type XdpRun } from "./xdp.ts";
@@ -33,6 +33,8 @@ export interface DesignRun {
   readonly nsPerPacket: number;
   /** Only with a program. */
   readonly xdp?: XdpRun;
+  /** Only with sockets, or forwarding. */
+  readonly inet?: InetRun;
 }
 
 /** What only the table shows: why pages left their pool instead of being recycled. */
@@ -77,25 +79,14 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
     ...(options.sharedRelease === undefined ? {} : { sharedRelease: options.sharedRelease }),
   });
-  const { kernel, net, mm } = machine;
+  const { kernel, mm } = machine;
   const wire = new Wire(kernel, mm.payload, frames, options.timing);
   const user = mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
-  const hash = createHash("sha256");
-  let hashingNs = 0n;
-  const reader = new Reader(kernel, net, user, {
-    cpu: options.readerCpu,
-    lag: options.readerLag,
-    tap: options.tap,
-    expand: options.expand,
-    freeOrder: options.freeOrder,
-    onBytes: (bytes) => {
-      // Checking is not the model's work: its time is taken off.
-      const before = process.hrtime.bigint();
-      hash.update(bytes);
-      hashingNs += process.hrtime.bigint() - before;
-    },
-  });
   const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0, ...reach });
+  device.netif.dev.gro = options.gro;
+  const frameEnd = options.sockets === undefined && !options.forward ? frameReader(machine, user, options) : null;
+  const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options);
+  const end = frameEnd ?? sockets ?? forwardOn(machine, design, user, frames, options);
   const withProgram = program === null ? null : attach(machine, design, device, program, options, frames);
   bringUp(device, design, options);
   const pool = machine.pagePools.pools().find(({ netdev }) => netdev === device.netif.dev)!;
@@ -103,31 +94,33 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
 
   const began = process.hrtime.bigint();
   wire.connect(device.nic);
-  stepUntilIdle(machine, wire, reader, watcher);
-  reader.drain();
-  stepUntilIdle(machine, wire, reader, watcher);
+  stepUntilIdle(machine, wire, end, watcher);
+  end.drain();
+  stepUntilIdle(machine, wire, end, watcher);
   machine.flushDeferred();
   if (!wire.finished()) throw new CliError(`${design}: stalled after ${wire.sent()} of ${frames.length} frames, ${mm.pages.freePages()} pages free: this is a bug of the model`);
-  const elapsedNs = Number(process.hrtime.bigint() - began - hashingNs);
+  const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs());
   // What the traffic recycled; the posted buffers that teardown puts back are no recycling.
   const stats = pool.getStats(machine.pagePools.createStats());
   const { cached, ring, releasedRefcnt, ringFull } = stats.recycleStats;
   const percent = recyclingPercent(stats);
   const xdp = withProgram?.attached.result();
   const sending = withProgram?.sending();
-  reader.close();
+  const inet = frameEnd !== null ? undefined : inetRun(machine, pool, sockets?.readers ?? null, options.forward ? end.packets() : 0);
+  end.close();
   machine.shutdown();
   watcher.step?.();
 
   const { overruns } = device.nic.stats;
-  const delivered = reader.packets;
+  const delivered = end.packets();
+  const expandFailures = frameEnd?.reader.expandFailures ?? 0;
   const { maps, unmaps, syncs } = device.dma.stats;
   return {
     design,
-    delivered: { packets: delivered, bytes: reader.bytes, sha256: hash.digest("hex") },
-    dropped: frames.length - delivered + (xdp === undefined ? 0 : xdp.copies - xdp.sent.eth0 - xdp.sent.eth1),
+    delivered: { packets: delivered, bytes: end.bytes(), sha256: end.sha256() },
+    dropped: inet !== undefined ? droppedInAll(inet.dropped) + overruns : frames.length - delivered + (xdp === undefined ? 0 : xdp.copies - xdp.sent.eth0 - xdp.sent.eth1),
     ...(overruns === 0 ? {} : { overruns }),
-    ...(reader.expandFailures === 0 ? {} : { expandFailures: reader.expandFailures }),
+    ...(expandFailures === 0 ? {} : { expandFailures }),
     pageAllocs: pool.holdCnt >>> 0,
     dmaMaps: maps + (sending?.maps ?? 0),
     dmaUnmaps: unmaps + (sending?.unmaps ?? 0),
@@ -138,6 +131,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     reports: kernel.reports.counts(),
     nsPerPacket: frames.length === 0 ? 0 : elapsedNs / frames.length,
     ...(xdp === undefined ? {} : { xdp }),
+    ...(inet === undefined ? {} : { inet }),
     lost: { shared: releasedRefcnt, ringFull },
   };
 }
@@ -163,6 +157,16 @@ function attach(machine: Machine, design: PresetName, device: Device, program: P
   return { attached, sending: () => ({ maps: stats.maps - before.maps, unmaps: stats.unmaps - before.unmaps, syncs: stats.syncs - before.syncs }) };
 }
 
+/** A second device for what is sent on. */
+function forwardOn(machine: Machine, design: PresetName, out: PayloadRegion, frames: readonly WireFrame[], options: ReplayOptions): TrafficEnd {
+  const { device: reach } = dmaKind(options.dma);
+  const second = machine.attach(mvneta, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
+  const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
+  second.netif.dev.mtu = Math.max(ETH_DATA_LEN, largest - ETH_HLEN);
+  bringUp(second, design, options);
+  return forwarder(machine, out, second);
+}
+
 function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOptions): void {
   const errno = netif.open();
   if (errno === 0) return;
@@ -171,16 +175,16 @@ function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOpt
 }
 
 /** Steps until nothing is left to do but what only time will bring. */
-function stepUntilIdle(machine: Machine, wire: Wire, reader: Reader, watcher: RunWatcher): void {
+function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, watcher: RunWatcher): void {
   const { scheduler, clock } = machine.kernel;
   let steps = 0;
   let progress = 0;
   let progressAtNs = clock.nowNs;
   while (scheduler.step()) {
     watcher.step?.();
-    if (++steps % PROGRESS_STEPS === 0) watcher.progress?.(reader.packets);
-    if (wire.sent() + reader.packets !== progress) {
-      progress = wire.sent() + reader.packets;
+    if (++steps % PROGRESS_STEPS === 0) watcher.progress?.(end.packets());
+    if (wire.sent() + end.packets() !== progress) {
+      progress = wire.sent() + end.packets();
       progressAtNs = clock.nowNs;
     } else if (clock.nowNs - progressAtNs > STALL_NS && (wire.lossless || wire.finished())) {
       // A driver that is short of memory tries again for ever; nobody will free any before the reader drains.

@@ -27,6 +27,22 @@ const ROWS: readonly Row[] = [
   { label: "model packets per second", value: (run) => (run.nsPerPacket === 0 ? "–" : grouped(Math.round(1e9 / run.nsPerPacket))) },
 ];
 
+/** Above IPv4: what was read, sent on, and not. */
+const INET_ROWS: readonly Row[] = [
+  { label: "datagrams read", value: ({ inet }) => grouped(inet!.datagrams) },
+  { label: "TCP connections", value: ({ inet }) => grouped(inet!.connections) },
+  { label: "frames sent on", value: ({ inet }) => grouped(inet!.forwarded) },
+  { label: "bytes delivered", value: (run) => grouped(run.delivered.bytes) },
+  { label: "dropped: not IPv4", value: ({ inet }) => grouped(inet!.dropped.notIpv4) },
+  { label: "dropped: bad header", value: ({ inet }) => grouped(inet!.dropped.badHeader) },
+  { label: "dropped: checksum", value: ({ inet }) => grouped(inet!.dropped.checksum) },
+  { label: "dropped: no socket", value: ({ inet }) => grouped(inet!.dropped.noSocket) },
+  { label: "dropped: socket full", value: ({ inet }) => grouped(inet!.dropped.socketFull) },
+  { label: "dropped: other", value: ({ inet }) => grouped(inet!.dropped.other) },
+];
+/** Rows that a replay of whole frames has in their place. */
+const FRAME_ROWS = 3;
+
 /** With a program: what it said, and what left. */
 const XDP_ROWS: readonly Row[] = [
   { label: "XDP_PASS", value: ({ xdp }) => grouped(xdp!.verdicts.pass) },
@@ -48,7 +64,7 @@ export function redirectsLost({ lost }: XdpRun): number {
 
 /** One column a design, one row a count. */
 export function renderTable(runs: readonly DesignResult[]): string {
-  const rows = runs.some(({ xdp }) => xdp !== undefined) ? [...XDP_ROWS, ...ROWS] : ROWS;
+  const rows = runs.some(({ inet }) => inet !== undefined) ? [...INET_ROWS, ...ROWS.slice(FRAME_ROWS)] : runs.some(({ xdp }) => xdp !== undefined) ? [...XDP_ROWS, ...ROWS] : ROWS;
   const columns = runs.map((run) => [run.design, ...rows.map((row) => row.value(run))]);
   const labels = ["design", ...rows.map((row) => row.label)];
   const labelWidth = Math.max(...labels.map((label) => label.length));

@@ -16,6 +16,8 @@ export interface InetStats {
   /** Of a protocol that there is not, or pieces of a datagram, which are not put together. */
   ipInDiscards: number;
   ipForwDatagrams: number;
+  /** No IPv4 at all: dropped. */
+  notIpv4: number;
   /** Longer than the next device's MTU: nothing is cut up here. */
   ipFragFails: number;
   udpInDatagrams: number;
@@ -62,12 +64,14 @@ export interface UdpSocket extends InetSocket {
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
 }
 
-/** The receiving side of one connection. @kernel net/ipv4/tcp_input.c */
+/** The receiving side of one connection, named after its listener and its sender. @kernel net/ipv4/tcp_input.c */
 export interface TcpSocket extends InetSocket {
   /** Who sends: address and port, and the port it sends to. */
   readonly saddr: number;
   readonly sport: number;
   readonly dport: number;
+  /** Called in place of the listener's `dataReady`. @kernel sk_data_ready */
+  readonly setDataReady: (ready: () => void) => void;
   /** Bytes that can be read, and bytes received that some before are missing of. */
   readonly available: () => number;
   readonly outOfOrder: () => number;

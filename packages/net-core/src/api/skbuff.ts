@@ -207,6 +207,8 @@ export class SkBuff {
   seq: number;
   endSeq: number;
   tcpFlags: number;
+  /** When a socket took it, in simulated ns. @kernel tstamp */
+  tstamp: number;
   /** Why it was dropped, while it waits for the softirq that frees it. */
   reason: number;
   /** What GRO knows of it, from `groStart` on; before, it is another packet's. */
@@ -248,6 +250,7 @@ export class SkBuff {
     this.seq = 0;
     this.endSeq = 0;
     this.tcpFlags = 0;
+    this.tstamp = 0;
     this.reason = 0;
     this.gro = new NapiGroCb();
     this.free = true;

@@ -25,7 +25,7 @@ export class IpInput implements Inet {
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
     this.tcp = new TcpInput({ ...parts, stats: this.stats });
@@ -51,6 +51,7 @@ export class IpInput implements Inet {
   packetRcv(received: SkBuff): void {
     const { lifetime, edit, payload } = this.parts;
     if (received.protocol !== ETH_P_IP) {
+      this.stats.notIpv4++;
       lifetime.kfreeSkb(received, SKB_DROP_REASON_UNHANDLED_PROTO);
       return;
     }

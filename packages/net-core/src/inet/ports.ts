@@ -3,11 +3,12 @@ import { read16, read32 } from "../api/index.ts";
 
 /** Sockets by port; those of no port share what is left, a connection always going to the same. @kernel struct udp_table, inet_hashinfo, reuseport_select_sock */
 export class PortTable<S> {
-  private readonly byPort: (S | null)[];
+  /** Made for the first that has one. */
+  private byPort: (S | null)[] | null;
   private readonly any: S[];
 
   constructor() {
-    this.byPort = Array.from({ length: 0x10000 }, () => null);
+    this.byPort = null;
     this.any = [];
   }
 
@@ -16,6 +17,7 @@ export class PortTable<S> {
       this.any.push(socket);
       return 0;
     }
+    this.byPort ??= Array.from({ length: 0x10000 }, () => null);
     if (this.byPort[port] !== null) return -EADDRINUSE;
     this.byPort[port] = socket;
     return 0;
@@ -23,7 +25,7 @@ export class PortTable<S> {
 
   remove(port: number | null, socket: S): void {
     if (port !== null) {
-      if (this.byPort[port] === socket) this.byPort[port] = null;
+      if (this.byPort !== null && this.byPort[port] === socket) this.byPort[port] = null;
       return;
     }
     const at = this.any.indexOf(socket);
@@ -32,7 +34,7 @@ export class PortTable<S> {
 
   /** Whose the packet is, with its ports at `ports`; null: nobody's. */
   lookup(bytes: Uint8Array, ip: number, ports: number): S | null {
-    const own = this.byPort[read16(bytes, ports + 2)]!;
+    const own = this.byPort === null ? null : this.byPort[read16(bytes, ports + 2)]!;
     if (own !== null) return own;
     const { length } = this.any;
     if (length < 2) return length === 0 ? null : this.any[0]!;

@@ -1,4 +1,4 @@
-import { EAGAIN, ECONNRESET } from "@netmem/kernel/api";
+import { EAGAIN, ECONNRESET, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
   SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
@@ -17,6 +17,7 @@ export interface TcpParts {
   readonly merge: SkbMerge;
   readonly payload: PayloadMemory;
   readonly zerocopy: TcpZerocopy;
+  readonly clock: Clock;
   readonly stats: InetStats;
 }
 
@@ -42,7 +43,7 @@ export class TcpReceiver implements TcpSocket {
   nextInChain: TcpReceiver | null;
   private readonly parts: TcpParts;
   private readonly rcvbufBytes: number;
-  private readonly dataReady: (() => void) | null;
+  private dataReady: (() => void) | null;
   private readonly gone: () => void;
   private readonly queue: RcvQueue;
   private readonly ahead: RcvQueue;
@@ -57,7 +58,7 @@ export class TcpReceiver implements TcpSocket {
   private closed: boolean;
 
   constructor(listener: TcpListenOptions, parts: TcpParts, connection: TcpConnection) {
-    this.name = listener.name;
+    this.name = `${listener.name} ${[24, 16, 8, 0].map((shift) => (connection.saddr >>> shift) & 0xff).join(".")}:${connection.sport}`;
     this.saddr = connection.saddr;
     this.daddr = connection.daddr;
     this.sport = connection.sport;
@@ -68,8 +69,8 @@ export class TcpReceiver implements TcpSocket {
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
-    this.queue = new RcvQueue();
-    this.ahead = new RcvQueue();
+    this.queue = new RcvQueue(parts.clock);
+    this.ahead = new RcvQueue(parts.clock);
     this.stream = {
       available: () => this.available(),
       isFinished: () => this.finished,
@@ -217,6 +218,10 @@ export class TcpReceiver implements TcpSocket {
     this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_TCP_RESET);
     this.purge(this.ahead, SKB_DROP_REASON_TCP_CLOSE);
     if (this.dataReady !== null) this.dataReady();
+  }
+
+  setDataReady(ready: () => void): void {
+    this.dataReady = ready;
   }
 
   available(): number {

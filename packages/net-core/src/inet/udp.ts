@@ -1,4 +1,4 @@
-import { EAGAIN } from "@netmem/kernel/api";
+import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
@@ -12,6 +12,7 @@ export interface UdpParts {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
+  readonly clock: Clock;
   readonly stats: InetStats;
   /** From 6.15 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
   readonly udpNeverBeyondRcvbuf: boolean;
@@ -89,7 +90,7 @@ class UdpQueue implements UdpSocket {
     this.parts = parts;
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;
-    this.queue = new RcvQueue();
+    this.queue = new RcvQueue(parts.clock);
     this.unbind = unbind;
     this.dropped = 0;
   }

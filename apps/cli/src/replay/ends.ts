@@ -1,0 +1,123 @@
+import { createHash, type Hash } from "node:crypto";
+import { Reader, SocketReaders, USER_BUFFER_BYTES, type Device, type Machine, type SocketHolding } from "@netmem/machine";
+import type { PayloadRegion } from "@netmem/mm/api";
+import type { InetStats } from "@netmem/net-core/api";
+import type { PagePool } from "@netmem/page-pool/api";
+import type { ReplayOptions } from "./options.ts";
+
+/** Where the packets of a replay end. */
+export interface TrafficEnd {
+  /** So far: packets that were read, or sent on. */
+  readonly packets: () => number;
+  readonly bytes: () => number;
+  /** Of all bytes, in order; only once. */
+  readonly sha256: () => string;
+  /** Of the time since the start, what checking took: it is not the model's. */
+  readonly checkingNs: () => bigint;
+  /** What waits is read now. */
+  readonly drain: () => void;
+  readonly close: () => void;
+}
+
+/** What only IPv4 tells. The names are those of the JSON document. */
+export interface InetRun {
+  readonly datagrams: number;
+  readonly connections: number;
+  /** Frames that left. */
+  readonly forwarded: number;
+  readonly dropped: { readonly notIpv4: number; readonly badHeader: number; readonly checksum: number; readonly noSocket: number; readonly socketFull: number; readonly other: number };
+  /** Who holds pages when the traffic is over, and since when. */
+  readonly held: readonly SocketHolding[];
+  /** Of the device's pool: in buffers that are posted, or on their way. */
+  readonly posted: number;
+}
+
+class Checked {
+  readonly hash: Hash = createHash("sha256");
+  ns = 0n;
+
+  update(bytes: Uint8Array): void {
+    const before = process.hrtime.bigint();
+    this.hash.update(bytes);
+    this.ns += process.hrtime.bigint() - before;
+  }
+}
+
+/** A reader of whole frames. */
+export function frameReader(machine: Machine, user: PayloadRegion, options: ReplayOptions): TrafficEnd & { readonly reader: Reader } {
+  const checked = new Checked();
+  const reader = new Reader(machine.kernel, machine.net, user, {
+    cpu: options.readerCpu, lag: options.readerLag, tap: options.tap, expand: options.expand, freeOrder: options.freeOrder, onBytes: (bytes) => checked.update(bytes),
+  });
+  return { reader, packets: () => reader.packets, bytes: () => reader.bytes, sha256: () => checked.hash.digest("hex"), checkingNs: () => checked.ns, drain: () => reader.drain(), close: () => reader.close() };
+}
+
+/** Sockets; of each its bytes have a hash, and all of them one. */
+export function socketReaders(machine: Machine, user: PayloadRegion, options: ReplayOptions): TrafficEnd & { readonly readers: SocketReaders } {
+  const each: Checked[] = [];
+  const readers = new SocketReaders(machine.kernel, machine.net, user, {
+    cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
+    onBytes: (socket, bytes) => {
+      while (each.length <= socket) each.push(new Checked());
+      each[socket]!.update(bytes);
+    },
+  });
+  return {
+    readers, packets: () => readers.packets, bytes: () => readers.bytes,
+    sha256: () => {
+      const all = createHash("sha256");
+      for (const { hash } of each) all.update(hash.digest());
+      return all.digest("hex");
+    },
+    checkingNs: () => each.reduce((sum, { ns }) => sum + ns, 0n), drain: () => readers.drain(), close: () => readers.close(),
+  };
+}
+
+/** Everything leaves by the second device. */
+export function forwarder(machine: Machine, out: PayloadRegion, second: Device): TrafficEnd {
+  const { net } = machine;
+  const checked = new Checked();
+  let packets = 0;
+  let bytes = 0;
+  net.inet.routeAdd({ destination: 0, prefixLength: 0, dev: second.netif.dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 0xfe]) });
+  net.receive.setProtocol(net.inet);
+  second.nic.connectSink({
+    region: out, offset: () => 0, roomBytes: () => USER_BUFFER_BYTES,
+    frameSent: (lengthBytes) => {
+      packets++;
+      bytes += lengthBytes;
+      checked.update(out.bytes.subarray(0, lengthBytes));
+    },
+  });
+  return { packets: () => packets, bytes: () => bytes, sha256: () => checked.hash.digest("hex"), checkingNs: () => checked.ns, drain: () => undefined, close: () => net.receive.setProtocol(null) };
+}
+
+export function inetRun(machine: Machine, pool: PagePool, readers: SocketReaders | null, sentOn: number): InetRun {
+  const { stats } = machine.net.inet;
+  const held = readers?.holdings() ?? [];
+  const idle = pool.cacheCount + pool.ringCount();
+  return {
+    datagrams: readers?.datagrams ?? 0,
+    connections: readers?.connections ?? 0,
+    forwarded: sentOn,
+    dropped: droppedOf(stats, machine.net.transmit.stats.dropped),
+    held,
+    posted: Math.max(0, pool.inflight() - idle - held.reduce((sum, { pages }) => sum + pages, 0)),
+  };
+}
+
+function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {
+  const checksum = stats.udpCsumErrors + stats.tcpCsumErrors;
+  return {
+    notIpv4: stats.notIpv4,
+    badHeader: stats.ipInHdrErrors + stats.udpInErrors - stats.udpCsumErrors - stats.udpRcvbufErrors + stats.tcpInErrs - stats.tcpCsumErrors,
+    checksum,
+    noSocket: stats.udpNoPorts,
+    socketFull: stats.udpRcvbufErrors,
+    other: stats.ipInDiscards + stats.ipFragFails + unsent,
+  };
+}
+
+export function droppedInAll(dropped: InetRun["dropped"]): number {
+  return Object.values(dropped).reduce((sum, count) => sum + count, 0);
+}

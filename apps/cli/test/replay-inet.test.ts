@@ -1,0 +1,110 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PRESET_NAMES } from "@netmem/machine";
+import { pcapFile, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
+import type { ReplayDocument } from "../src/replay/command.ts";
+import { cli } from "./cli.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const SHIPPED = ["dns-ping.pcapng", "jumbo.pcap", "tcp-download.pcap"].map((name) => `examples/captures/${name}`);
+let folder = "";
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "netmem-inet-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A capture of these frames. */
+function capture(name: string, frames: readonly Uint8Array[]): string {
+  writeFileSync(join(folder, name), pcapFile(frames.map((bytes) => ({ bytes }))));
+  return name;
+}
+
+async function runs(args: readonly string[], cwd: string = folder): Promise<ReplayDocument["runs"]> {
+  const { code, out, err } = await cli(["replay", ...args, "--json"], cwd);
+  expect([code, err]).toEqual([0, ""]);
+  return (JSON.parse(out) as ReplayDocument).runs;
+}
+
+/** Payload of the shipped captures: what tshark puts together, and every datagram. */
+const STREAM_BYTES = 3_009_558;
+
+describe("--sockets", () => {
+  test("the shipped captures: the same bytes under every design, with GRO and without, whoever reads when, and no page lost", async () => {
+    const hashes = new Set<string>();
+    for (const args of [[], ["--gro"], ["--reader", "late"], ["--gro", "--dma", "bounce"]]) {
+      for (const run of await runs([...SHIPPED, "--sockets", "1", "--rcvbuf", "10000000", ...args], ROOT)) {
+        expect([run.design, run.delivered.bytes, run.inflightAtEnd, run.reports, run.inet!.datagrams, run.inet!.connections]).toEqual([run.design, STREAM_BYTES, 0, [], 80, 6]);
+        expect(run.inet!.dropped).toEqual({ notIpv4: 4, badHeader: 0, checksum: 0, noSocket: 0, socketFull: 0, other: 190 });
+        hashes.add(run.delivered.sha256);
+      }
+    }
+    expect(hashes.size).toBe(1);
+  });
+
+  test("what cannot be taken is counted by its reason", async () => {
+    const wrong = udpFrame(testPayload(10, 1));
+    wrong[45] = wrong[45]! ^ 1;
+    const header = udpFrame(testPayload(10, 1));
+    header[24] = header[24]! ^ 1;
+    const file = capture("mixed.pcap", [udpFrame(testPayload(10, 1)), wrong, header, testFrame(60, 1), udpFrame(testPayload(10, 1), { fragOff: 0x2000 }), tcpFrame(testPayload(100, 1))]);
+    for (const run of await runs([file, "--sockets", "2"])) {
+      expect([run.delivered, run.dropped, run.inet]).toEqual([
+        { packets: 2, bytes: 110, sha256: expect.any(String) }, 4,
+        { datagrams: 1, connections: 1, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, noSocket: 0, socketFull: 0, other: 1 }, held: [], posted: expect.any(Number) },
+      ]);
+    }
+  });
+
+  test("a socket that is full drops; --rcvbuf makes room", async () => {
+    const file = capture("many.pcap", Array.from({ length: 300 }, (_, i) => udpFrame(testPayload(100, i))));
+    const [small] = await runs([file, "--sockets", "1", "--reader", "late", "--rcvbuf", "50000", "--design", "6.18"]);
+    expect([small!.inet!.datagrams, small!.inet!.dropped.socketFull]).toEqual([11, 289]);
+    const [large] = await runs([file, "--sockets", "1", "--reader", "late", "--rcvbuf", "5000000", "--design", "6.18"]);
+    expect([large!.inet!.datagrams, large!.dropped]).toEqual([300, 0]);
+  });
+
+  test("never read, it is said who holds which pages since when; they go home as the sockets close", async () => {
+    const frames = [...Array.from({ length: 3 }, (_, i) => udpFrame(testPayload(100, i))), tcpFrame(testPayload(1000, 9), { seq: 1, sport: 7 })];
+    const file = capture("held.pcap", frames);
+    const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
+    expect([run!.inet!.held, run!.inet!.posted, run!.inflightAtEnd]).toEqual([[{ socket: "udp 0", packets: 3, pages: 3, sinceNs: 0 }, { socket: "tcp 10.0.0.1:7", packets: 1, pages: 1, sinceNs: 0 }], 512, 0]);
+    const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18"], folder);
+    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held by sockets, and 512 were posted to eth0:\n  udp 0 3 pages of 3 packets, since 0.000000 s\n  tcp 10.0.0.1:7 1 page of 1 packet, since 0.000000 s\n");
+  });
+});
+
+describe("--forward", () => {
+  test("every IPv4 packet of the shipped captures leaves, merged on the way or not", async () => {
+    for (const gro of [[], ["--gro"]]) {
+      for (const run of await runs([...SHIPPED, "--forward", ...gro], ROOT)) {
+        expect([run.design, run.inet!.forwarded, run.inet!.dropped.notIpv4, run.dropped, run.inflightAtEnd, run.reports]).toEqual([run.design, 1902, 4, 4, 0, []]);
+      }
+    }
+  });
+
+  test("what must not go on is dropped", async () => {
+    const file = capture("ttl.pcap", [udpFrame(testPayload(10, 1), { ttl: 1 }), udpFrame(testPayload(10, 2))]);
+    const all = await runs([file, "--forward"]);
+    expect(all.map(({ design, inet }) => [design, inet!.forwarded, inet!.dropped.badHeader])).toEqual(PRESET_NAMES.map((design) => [design, 1, 1]));
+  });
+});
+
+test.each([
+  [["--gro"], "--gro makes other packets of those that came in: give --sockets or --forward too"],
+  [["--sockets", "0"], "--sockets 0: give a whole number from 1 to 1000"],
+  [["--sockets", "4", "--forward"], "--sockets and --forward: a packet ends here, or goes on; give one of them"],
+  [["--reader", "late"], "--reader says when sockets are read: give --sockets too"],
+  [["--rcvbuf", "9"], "--rcvbuf is what sockets may hold: give --sockets too"],
+  [["--sockets", "2", "--tap"], "--sockets and --tap: the tap is the reader's of whole frames; give one of them"],
+  [["--forward", "--early-drop"], "--forward and --early-drop: a packet dropped in the driver reaches no protocol; give one of them"],
+  [["--sockets", "2", "--reader-lag", "3"], "--sockets and --reader-lag: the lag is the reader's of whole frames; give one of them"],
+  [["--sockets", "2", "--xdp", "x.js"], "--sockets and --xdp: what a program lets pass goes to the reader of whole frames; give one of them"],
+] as const)("%j is refused, and why", async (args, message) => {
+  const file = capture("one.pcap", [udpFrame(testPayload(10, 1))]);
+  const { code, out, err } = await cli(["replay", file, ...args], folder);
+  expect([code, out, err]).toEqual([2, "", `netmem: ${message}\n`]);
+});

@@ -1,0 +1,162 @@
+import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
+import type { PayloadRegion } from "@netmem/mm/api";
+import type { InetSocket, NetCore, SkBuff, TcpSocket, UdpSocket } from "@netmem/net-core/api";
+
+/** When a process reads: as soon as there is something; once the traffic is over; not at all. */
+export type ReadTime = "prompt" | "late" | "never";
+export const READ_TIMES: readonly ReadTime[] = ["prompt", "late", "never"];
+export const MOST_SOCKETS = 1000;
+/** No datagram is longer. */
+const MOST_BYTES_OF_A_READ = 65_536;
+
+export interface SocketReadersOptions {
+  /** CPU the reading process runs on. */
+  readonly cpu: number;
+  /** Sockets of UDP, 1 … 1000, which share out the datagrams by connection; each connection of TCP has one of its own. */
+  readonly sockets: number;
+  readonly reads: ReadTime;
+  /** Bytes of truesize that each may hold; default the kernel's. */
+  readonly rcvbufBytes?: number;
+  /** Gets what was read of a socket, numbered in order of their making, in order; the bytes are reused afterwards. */
+  readonly onBytes: (socket: number, bytes: Uint8Array) => void;
+}
+
+/** What a socket has of a machine's memory. */
+export interface SocketHolding {
+  readonly socket: string;
+  readonly packets: number;
+  readonly pages: number;
+  /** When it took the oldest of them, in simulated ns. */
+  readonly sinceNs: number;
+}
+
+class Reading {
+  readonly index: number;
+  readonly socket: UdpSocket | TcpSocket;
+  ready = false;
+
+  constructor(index: number, socket: UdpSocket | TcpSocket) {
+    this.index = index;
+    this.socket = socket;
+  }
+}
+
+/** A process with many sockets, over IPv4: it reads what UDP and TCP have for it. */
+export class SocketReaders {
+  /** Datagrams, and reads of streams. */
+  packets = 0;
+  bytes = 0;
+  datagrams = 0;
+  connections = 0;
+  readonly #net: NetCore;
+  readonly #kernel: Kernel;
+  readonly #options: SocketReadersOptions;
+  readonly #user: PayloadRegion;
+  readonly #task: Runnable;
+  readonly #all: Reading[] = [];
+  readonly #ready: Reading[] = [];
+  readonly #endListening: () => void;
+  #reads: ReadTime;
+  /** Read and not handed over yet, of one socket. */
+  #filled = 0;
+  #filledFrom = 0;
+
+  /** `user`: USER_BUFFER_BYTES of memory that is read into. */
+  constructor(kernel: Kernel, net: NetCore, user: PayloadRegion, options: SocketReadersOptions) {
+    const { sockets } = options;
+    if (!Number.isInteger(sockets) || sockets < 1 || sockets > MOST_SOCKETS) throw new UsageError("machine", "sockets", sockets, `give 1 to ${MOST_SOCKETS}`);
+    this.#kernel = kernel;
+    this.#net = net;
+    this.#options = options;
+    this.#user = user;
+    this.#reads = options.reads;
+    this.#task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.#run() });
+    const rcvbuf = options.rcvbufBytes === undefined ? {} : { rcvbufBytes: options.rcvbufBytes };
+    for (let i = 0; i < sockets; i++) {
+      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, dataReady: () => this.#wake(reading) }) as UdpSocket);
+      this.#all.push(reading);
+    }
+    this.#endListening = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.#accept(socket) }) as () => void;
+    net.receive.setProtocol(net.inet);
+  }
+
+  /** From now on everything is read, unless nothing ever is. */
+  drain(): void {
+    if (this.#reads === "late") this.#reads = "prompt";
+    this.#kernel.scheduler.wake(this.#task);
+  }
+
+  /** Those that hold packets. */
+  holdings(): SocketHolding[] {
+    return this.#all.map(({ socket }) => holdingOf(socket)).filter(({ packets }) => packets > 0);
+  }
+
+  close(): void {
+    this.#flush();
+    this.#kernel.scheduler.remove(this.#task);
+    this.#endListening();
+    this.#net.receive.setProtocol(null);
+    for (const { socket } of this.#all) socket.close();
+  }
+
+  #accept(socket: TcpSocket): void {
+    const reading = new Reading(this.#all.length, socket);
+    this.#all.push(reading);
+    this.connections++;
+    socket.setDataReady(() => this.#wake(reading));
+  }
+
+  #wake(reading: Reading): void {
+    if (reading.ready) return;
+    reading.ready = true;
+    this.#ready.push(reading);
+    if (this.#reads === "prompt") this.#kernel.scheduler.wake(this.#task);
+  }
+
+  #run(): number {
+    if (this.#reads !== "prompt") return TASK_SLEEP;
+    for (let i = 0; i < this.#ready.length; i++) this.#read(this.#ready[i]!);
+    this.#ready.length = 0;
+    return TASK_SLEEP;
+  }
+
+  #read(reading: Reading): void {
+    const { socket, index } = reading;
+    reading.ready = false;
+    const isDatagrams = index < this.#options.sockets;
+    if (index !== this.#filledFrom) this.#flush();
+    this.#filledFrom = index;
+    for (;;) {
+      if (this.#user.bytes.length - this.#filled < MOST_BYTES_OF_A_READ) this.#flush();
+      const got = socket.recvmsg(this.#user, this.#filled, MOST_BYTES_OF_A_READ);
+      // 0 is the end of a stream, and an empty datagram.
+      if (got < 0 || (got === 0 && !isDatagrams)) return;
+      this.packets++;
+      this.bytes += got;
+      this.#filled += got;
+      if (isDatagrams) this.datagrams++;
+    }
+  }
+
+  #flush(): void {
+    if (this.#filled > 0) this.#options.onBytes(this.#filledFrom, this.#user.bytes.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+}
+
+function holdingOf(socket: InetSocket): SocketHolding {
+  const packets = socket.packets();
+  const pages = new Set<number>();
+  for (const skb of packets) addPages(skb, pages);
+  return { socket: socket.name, packets: packets.length, pages: pages.size, sinceNs: packets.reduce((oldest, { tstamp }) => Math.min(oldest, tstamp), Infinity) };
+}
+
+function addPages(skb: SkBuff, pages: Set<number>): void {
+  const { headPage, frags, nrFrags, fragList } = skb.shinfo!;
+  if (headPage !== null) pages.add(headPage.head.pfn);
+  for (let i = 0; i < nrFrags; i++) {
+    const { netmem } = frags[i]!;
+    if (!netmem!.isNetIov) pages.add(netmem!.head.pfn);
+  }
+  for (let member = fragList; member !== null; member = member.next) addPages(member, pages);
+}
