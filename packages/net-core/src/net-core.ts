@@ -90,7 +90,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     napi,
     receive,
     sockets: createSockets(lives),
-    inet: new IpInput({ lifetime: lives, edit, merge, payload, transmit, clock: kernel.clock, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
+    inet: new IpInput({ lifetime: lives, edit, merge, payload, pages, transmit, clock: kernel.clock, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
     transmit,
     xdpSkbs: conversions,
     genericXdp: generic,

@@ -6,6 +6,7 @@ export * from "./lifetime.ts";
 export * from "./napi.ts";
 export * from "./merge.ts";
 export * from "./net-core.ts";
+export * from "./pipe.ts";
 export * from "./receive.ts";
 export * from "./skbuff.ts";
 export * from "./tcp-zerocopy.ts";

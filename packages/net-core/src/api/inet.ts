@@ -1,5 +1,6 @@
 import type { PayloadRegion, VmArea } from "@netmem/mm/api";
 import type { NetDevice } from "@netmem/xdp/api";
+import type { Pipe } from "./pipe.ts";
 import type { PacketHandler } from "./receive.ts";
 import type { SkBuff } from "./skbuff.ts";
 import type { TcpZerocopyReceive } from "./tcp-zerocopy.ts";
@@ -80,6 +81,8 @@ export interface TcpSocket extends InetSocket {
    * CPU that built them. Process context. @kernel tcp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
+  /** The next bytes, at most `bytes`, into a pipe of `createPipe`, where their pages lie with a reference each; heads that are no page's, or shared, are copied. How many; 0 at the end; -EAGAIN for none, or a pipe that is full; -ECONNRESET; -EFAULT: the CPU cannot read them. Process context. @kernel tcp_splice_read */
+  readonly spliceRead: (pipe: Pipe, bytes: number) => number;
   /** A range for `zerocopyReceive`; -EPERM unless it is only to be read. The caller's, until it is unmapped. Process context. @kernel tcp_mmap (net/ipv4/tcp.c) */
   readonly mmap: (prot: number, lengthBytes: number) => VmArea | number;
   /**
@@ -112,6 +115,8 @@ export interface Inet extends PacketHandler {
   readonly udpBind: (options: InetSocketOptions) => UdpSocket | number;
   /** Connections to a port are received, no byte is ever sent. -EADDRINUSE as above. Answers how to end it; sockets stay. Process context. @kernel inet_listen */
   readonly tcpListen: (options: TcpListenOptions) => (() => void) | number;
+  /** Empty; the caller's. Process context. @kernel pipe (fs/pipe.c) */
+  readonly createPipe: () => Pipe;
   /** Packets for that prefix are sent on; the longest counts. 0, -EEXIST, -EINVAL (bits behind the prefix, a length above 32, no six bytes). Process context. @kernel ip_route_add, ip_forward (net/ipv4/ip_forward.c) */
   readonly routeAdd: (route: InetRoute) => number;
   /** 0 or -ENOENT. Process context. */

@@ -2,14 +2,15 @@ import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP } from "@netmem/xdp/api";
 import {
   IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO,
-  read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
+  read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
 } from "../api/index.ts";
 import { IpForward, type ForwardParts } from "./ip-forward.ts";
+import { PageRing, type PipeParts } from "./pipe.ts";
 import { TcpInput } from "./tcp-input.ts";
 import type { TcpParts } from "./tcp-socket.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
-export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats"> {
+export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats">, PipeParts {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
@@ -37,6 +38,10 @@ export class IpInput implements Inet {
 
   tcpListen(options: TcpListenOptions): (() => void) | number {
     return this.tcp.listen(options);
+  }
+
+  createPipe(): Pipe {
+    return new PageRing(this.parts);
   }
 
   routeAdd(route: InetRoute): number {

@@ -1,10 +1,11 @@
-import { EAGAIN, ECONNRESET, type Clock } from "@netmem/kernel/api";
+import { EAGAIN, ECONNRESET, EFAULT, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
   SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
-  type Coalesced, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
+  type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
+import type { PageRing } from "./pipe.ts";
 import { RcvQueue } from "./rcv-queue.ts";
 import type { TcpStream, TcpZerocopy } from "./tcp-zerocopy.ts";
 
@@ -266,6 +267,24 @@ export class TcpReceiver implements TcpSocket {
       lifetime.skbAttemptDeferFree(skb);
     }
     if (copied > 0 || bytes === 0) return copied;
+    if (this.finished) return 0;
+    return this.wasReset ? -ECONNRESET : -EAGAIN;
+  }
+
+  spliceRead(pipe: Pipe, bytes: number): number {
+    let done = 0;
+    while (done < bytes) {
+      const skb = this.recvSkb(this.copiedSeq);
+      if (skb === null) break;
+      if (skb.unreadable) return done > 0 ? done : -EFAULT;
+      const part = (pipe as PageRing).splice(skb, (this.copiedSeq - skb.seq) | 0, bytes - done);
+      if (part === 0) break;
+      done += part;
+      this.copiedSeq = (this.copiedSeq + part) | 0;
+    }
+    this.recvSkb(this.copiedSeq);
+    if (done > 0 || bytes === 0) return done;
+    if (this.queue.first !== null) return -EAGAIN;
     if (this.finished) return 0;
     return this.wasReset ? -ECONNRESET : -EAGAIN;
   }
