@@ -35,7 +35,7 @@ const STREAM_BYTES = 3_009_558;
 describe("--sockets", () => {
   test("the shipped captures: the same bytes under every design, with GRO and without, whoever reads when, and no page lost", async () => {
     const hashes = new Set<string>();
-    for (const args of [[], ["--gro"], ["--reader", "late"], ["--gro", "--dma", "bounce"]]) {
+    for (const args of [[], ["--gro"], ["--reader", "late"], ["--zerocopy"], ["--gro", "--dma", "bounce"]]) {
       for (const run of await runs([...SHIPPED, "--sockets", "1", "--rcvbuf", "10000000", ...args], ROOT)) {
         expect([run.design, run.delivered.bytes, run.inflightAtEnd, run.reports, run.inet!.datagrams, run.inet!.connections]).toEqual([run.design, STREAM_BYTES, 0, [], 80, 6]);
         expect(run.inet!.dropped).toEqual({ notIpv4: 4, badHeader: 0, checksum: 0, noSocket: 0, socketFull: 0, other: 190 });
@@ -54,7 +54,7 @@ describe("--sockets", () => {
     for (const run of await runs([file, "--sockets", "2"])) {
       expect([run.delivered, run.dropped, run.inet]).toEqual([
         { packets: 2, bytes: 110, sha256: expect.any(String) }, 4,
-        { datagrams: 1, connections: 1, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, noSocket: 0, socketFull: 0, other: 1 }, held: [], posted: expect.any(Number) },
+        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, noSocket: 0, socketFull: 0, other: 1 }, held: [], posted: expect.any(Number) },
       ]);
     }
   });
@@ -98,6 +98,7 @@ test.each([
   [["--sockets", "0"], "--sockets 0: give a whole number from 1 to 1000"],
   [["--sockets", "4", "--forward"], "--sockets and --forward: a packet ends here, or goes on; give one of them"],
   [["--reader", "late"], "--reader says when sockets are read: give --sockets too"],
+  [["--zerocopy"], "--zerocopy says how sockets are read: give --sockets too"],
   [["--rcvbuf", "9"], "--rcvbuf is what sockets may hold: give --sockets too"],
   [["--sockets", "2", "--tap"], "--sockets and --tap: the tap is the reader's of whole frames; give one of them"],
   [["--forward", "--early-drop"], "--forward and --early-drop: a packet dropped in the driver reaches no protocol; give one of them"],

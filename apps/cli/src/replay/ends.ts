@@ -23,6 +23,8 @@ export interface TrafficEnd {
 export interface InetRun {
   readonly datagrams: number;
   readonly connections: number;
+  /** Bytes of streams that were read where they lay. */
+  readonly mappedBytes: number;
   /** Frames that left. */
   readonly forwarded: number;
   readonly dropped: { readonly notIpv4: number; readonly badHeader: number; readonly checksum: number; readonly noSocket: number; readonly socketFull: number; readonly other: number };
@@ -55,8 +57,8 @@ export function frameReader(machine: Machine, user: PayloadRegion, options: Repl
 /** Sockets; of each its bytes have a hash, and all of them one. */
 export function socketReaders(machine: Machine, user: PayloadRegion, options: ReplayOptions): TrafficEnd & { readonly readers: SocketReaders } {
   const each: Checked[] = [];
-  const readers = new SocketReaders(machine.kernel, machine.net, user, {
-    cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
+  const readers = new SocketReaders(machine.kernel, machine.net, machine.mm.userMappings, user, {
+    cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, zerocopy: options.zerocopy, ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
     onBytes: (socket, bytes) => {
       while (each.length <= socket) each.push(new Checked());
       each[socket]!.update(bytes);
@@ -99,6 +101,7 @@ export function inetRun(machine: Machine, pool: PagePool, readers: SocketReaders
   return {
     datagrams: readers?.datagrams ?? 0,
     connections: readers?.connections ?? 0,
+    mappedBytes: readers?.mappedBytes ?? 0,
     forwarded: sentOn,
     dropped: droppedOf(stats, machine.net.transmit.stats.dropped),
     held,

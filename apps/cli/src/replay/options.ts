@@ -23,6 +23,8 @@ export interface ReplayOptions {
   /** Into so many sockets of UDP, and connections of TCP, instead of one reader of frames; when they are read. */
   readonly sockets?: number;
   readonly reader: ReadTime;
+  /** Streams are read by mapping their pages. */
+  readonly zerocopy: boolean;
   /** Bytes of truesize that a socket may hold; the kernel's defaults unless said otherwise. */
   readonly rcvbuf?: number;
   /** Out of a second device instead. */
@@ -54,6 +56,7 @@ interface RawOptions {
   readonly sockets?: number;
   readonly reader?: ReadTime;
   readonly rcvbuf?: number;
+  readonly zerocopy?: true;
   readonly forward?: true;
   readonly returnPath?: ReturnPathName;
   readonly sharedRelease?: SharedRelease;
@@ -82,6 +85,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--early-drop", "drop each packet in the driver once its skb is built, as the 2021 series measured"))
     .addOption(new Option("--sockets <number>", `into IPv4: this many sockets of UDP, 1 to ${MOST_SOCKETS}, share the datagrams out by connection, and each connection of TCP has one of its own`).argParser(wholeNumber("sockets", 1, MOST_SOCKETS)))
     .addOption(new Option("--reader <when>", "with --sockets: when they are read: at once, once the traffic is over, or never, and then it is said who holds which pages (default: prompt)").choices([...READ_TIMES]))
+    .addOption(new Option("--zerocopy", "with --sockets: read TCP by mapping its pages (TCP_ZEROCOPY_RECEIVE), where payload fills them from their beginning, which takes a NIC that splits headers; the rest is copied"))
     .addOption(new Option("--rcvbuf <bytes>", "with --sockets: bytes of truesize that each may hold (default: 212992, of TCP 6291456)").argParser(wholeNumber("rcvbuf", 1, 0x7fffffff)))
     .addOption(new Option("--forward", "send every IPv4 packet on by a second device, as a router does"))
     .addOption(new Option("--gro", "with --sockets or --forward: merge TCP segments of a connection as they are received"))
@@ -123,6 +127,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     gro: raw.gro ?? false,
     ...(raw.sockets === undefined ? {} : { sockets: raw.sockets }),
     reader: raw.reader ?? "prompt",
+    zerocopy: raw.zerocopy ?? false,
     ...(raw.rcvbuf === undefined ? {} : { rcvbuf: raw.rcvbuf }),
     forward: raw.forward ?? false,
     ...(raw.returnPath === undefined ? {} : { returnPath: raw.returnPath }),
@@ -141,6 +146,7 @@ function checkInetOptions(raw: RawOptions): void {
   const { sockets, forward } = raw;
   if (sockets !== undefined && forward === true) throw new CliError("--sockets and --forward: a packet ends here, or goes on; give one of them");
   if (sockets === undefined && raw.reader !== undefined) throw new CliError("--reader says when sockets are read: give --sockets too");
+  if (sockets === undefined && raw.zerocopy === true) throw new CliError("--zerocopy says how sockets are read: give --sockets too");
   if (sockets === undefined && raw.rcvbuf !== undefined) throw new CliError("--rcvbuf is what sockets may hold: give --sockets too");
   if (sockets === undefined && forward !== true) {
     if (raw.gro === true) throw new CliError("--gro makes other packets of those that came in: give --sockets or --forward too");

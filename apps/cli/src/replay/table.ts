@@ -33,6 +33,7 @@ const INET_ROWS: readonly Row[] = [
   { label: "TCP connections", value: ({ inet }) => grouped(inet!.connections) },
   { label: "frames sent on", value: ({ inet }) => grouped(inet!.forwarded) },
   { label: "bytes delivered", value: (run) => grouped(run.delivered.bytes) },
+  { label: "of them mapped", value: ({ inet }) => grouped(inet!.mappedBytes) },
   { label: "dropped: not IPv4", value: ({ inet }) => grouped(inet!.dropped.notIpv4) },
   { label: "dropped: bad header", value: ({ inet }) => grouped(inet!.dropped.badHeader) },
   { label: "dropped: checksum", value: ({ inet }) => grouped(inet!.dropped.checksum) },

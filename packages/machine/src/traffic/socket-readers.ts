@@ -1,6 +1,6 @@
 import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
-import type { PayloadRegion } from "@netmem/mm/api";
-import type { InetSocket, NetCore, SkBuff, TcpSocket, UdpSocket } from "@netmem/net-core/api";
+import { PAGE_SIZE, PROT_READ, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
+import type { InetSocket, NetCore, SkBuff, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
 
 /** When a process reads: as soon as there is something; once the traffic is over; not at all. */
 export type ReadTime = "prompt" | "late" | "never";
@@ -17,6 +17,8 @@ export interface SocketReadersOptions {
   readonly reads: ReadTime;
   /** Bytes of truesize that each may hold; default the kernel's. */
   readonly rcvbufBytes?: number;
+  /** Streams are read by mapping their pages, as far as they fill pages; the rest is copied. Default false. */
+  readonly zerocopy?: boolean;
   /** Gets what was read of a socket, numbered in order of their making, in order; the bytes are reused afterwards. */
   readonly onBytes: (socket: number, bytes: Uint8Array) => void;
 }
@@ -30,10 +32,16 @@ export interface SocketHolding {
   readonly sinceNs: number;
 }
 
+/** Pages of a stream that are mapped at a time. */
+const MAPPED_PAGES = 64;
+
 class Reading {
   readonly index: number;
   readonly socket: UdpSocket | TcpSocket;
   ready = false;
+  /** Where a stream's pages are mapped, and since when; null unless they are. */
+  zc: TcpZerocopyReceive | null = null;
+  mappedSinceNs = 0;
 
   constructor(index: number, socket: UdpSocket | TcpSocket) {
     this.index = index;
@@ -48,10 +56,13 @@ export class SocketReaders {
   bytes = 0;
   datagrams = 0;
   connections = 0;
+  /** Of `bytes`, those that were not copied. */
+  mappedBytes = 0;
   readonly #net: NetCore;
   readonly #kernel: Kernel;
   readonly #options: SocketReadersOptions;
   readonly #user: PayloadRegion;
+  readonly #mappings: UserMappings;
   readonly #task: Runnable;
   readonly #all: Reading[] = [];
   readonly #ready: Reading[] = [];
@@ -62,13 +73,14 @@ export class SocketReaders {
   #filledFrom = 0;
 
   /** `user`: USER_BUFFER_BYTES of memory that is read into. */
-  constructor(kernel: Kernel, net: NetCore, user: PayloadRegion, options: SocketReadersOptions) {
+  constructor(kernel: Kernel, net: NetCore, mappings: UserMappings, user: PayloadRegion, options: SocketReadersOptions) {
     const { sockets } = options;
     if (!Number.isInteger(sockets) || sockets < 1 || sockets > MOST_SOCKETS) throw new UsageError("machine", "sockets", sockets, `give 1 to ${MOST_SOCKETS}`);
     this.#kernel = kernel;
     this.#net = net;
     this.#options = options;
     this.#user = user;
+    this.#mappings = mappings;
     this.#reads = options.reads;
     this.#task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.#run() });
     const rcvbuf = options.rcvbufBytes === undefined ? {} : { rcvbufBytes: options.rcvbufBytes };
@@ -88,7 +100,10 @@ export class SocketReaders {
 
   /** Those that hold packets. */
   holdings(): SocketHolding[] {
-    return this.#all.map(({ socket }) => holdingOf(socket)).filter(({ packets }) => packets > 0);
+    return [
+      ...this.#all.map(({ socket }) => holdingOf(socket)).filter(({ packets }) => packets > 0),
+      ...this.#all.flatMap(({ socket, zc, mappedSinceNs }) => (zc === null || zc.area.filePages === 0 ? [] : [{ socket: `${socket.name}, mapped`, packets: 0, pages: zc.area.filePages, sinceNs: mappedSinceNs }])),
+    ];
   }
 
   close(): void {
@@ -96,13 +111,18 @@ export class SocketReaders {
     this.#kernel.scheduler.remove(this.#task);
     this.#endListening();
     this.#net.receive.setProtocol(null);
-    for (const { socket } of this.#all) socket.close();
+    for (const { socket, zc } of this.#all) {
+      socket.close();
+      if (zc !== null) this.#mappings.munmap(zc.area);
+    }
   }
 
   #accept(socket: TcpSocket): void {
     const reading = new Reading(this.#all.length, socket);
     this.#all.push(reading);
     this.connections++;
+    const area = this.#options.zerocopy === true ? socket.mmap(PROT_READ, MAPPED_PAGES * PAGE_SIZE) : -1;
+    if (typeof area !== "number") reading.zc = { area, address: area.vmStart, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0 };
     socket.setDataReady(() => this.#wake(reading));
   }
 
@@ -126,6 +146,10 @@ export class SocketReaders {
     const isDatagrams = index < this.#options.sockets;
     if (index !== this.#filledFrom) this.#flush();
     this.#filledFrom = index;
+    if (reading.zc !== null) {
+      this.#readMapped(reading, socket as TcpSocket, reading.zc);
+      return;
+    }
     for (;;) {
       if (this.#user.bytes.length - this.#filled < MOST_BYTES_OF_A_READ) this.#flush();
       const got = socket.recvmsg(this.#user, this.#filled, MOST_BYTES_OF_A_READ);
@@ -135,6 +159,35 @@ export class SocketReaders {
       this.bytes += got;
       this.#filled += got;
       if (isDatagrams) this.datagrams++;
+    }
+  }
+
+  /** What fills pages is looked at where it lies; what does not is copied, as `recvSkipHint` says. */
+  #readMapped(reading: Reading, socket: TcpSocket, zc: TcpZerocopyReceive): void {
+    const { area } = zc;
+    for (;;) {
+      zc.length = area.vmEnd - area.vmStart;
+      zc.copybufLen = 0;
+      if (socket.zerocopyReceive(zc) < 0) return;
+      if (zc.length > 0) {
+        this.#flush();
+        reading.mappedSinceNs = this.#kernel.clock.nowNs;
+        for (let i = 0; i < zc.length / PAGE_SIZE; i++) {
+          const { region, base } = area.mapped[i]!;
+          this.#options.onBytes(reading.index, region.bytes.subarray(base, base + PAGE_SIZE));
+        }
+        this.packets++;
+        this.bytes += zc.length;
+        this.mappedBytes += zc.length;
+      }
+      if (zc.recvSkipHint > 0) {
+        if (this.#user.bytes.length - this.#filled < MOST_BYTES_OF_A_READ) this.#flush();
+        const got = socket.recvmsg(this.#user, this.#filled, Math.min(zc.recvSkipHint, MOST_BYTES_OF_A_READ));
+        if (got <= 0) return;
+        this.packets++;
+        this.bytes += got;
+        this.#filled += got;
+      } else if (zc.length === 0) return;
     }
   }
 

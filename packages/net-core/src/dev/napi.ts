@@ -1,4 +1,4 @@
-import { NET_RX_SOFTIRQ, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type ReportSeverity, type Runnable, type Timer } from "@netmem/kernel/api";
+import { NET_RX_SOFTIRQ, NSEC_PER_SEC, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type ReportSeverity, type Runnable, type Timer } from "@netmem/kernel/api";
 import {
   MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_IN_BUSY_POLL, NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_PREFER_BUSY_POLL, NAPIF_STATE_SCHED, NAPIF_STATE_SCHED_THREADED, NAPIF_STATE_THREADED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
@@ -41,6 +41,8 @@ export class NapiLists implements NapiScheduler {
   readonly #gro: Gro;
   readonly #softnets: Softnet[] = [];
   readonly #sameSoftirq: boolean;
+  /** Packets of one softirq: those it may, or those there is time for, since it stands still meanwhile and what counts is what they cost. */
+  readonly #budget: number;
   #nextNapiId = MIN_NAPI_ID;
   readonly #packetCostNs: number;
   /** By device: its instances, for what concerns them all. */
@@ -55,6 +57,8 @@ export class NapiLists implements NapiScheduler {
     this.#gro = parts.gro;
     this.#sameSoftirq = parts.rules.polledInSameSoftirq;
     this.#packetCostNs = parts.packetCostNs;
+    const limitNs = (NETDEV_BUDGET_JIFFIES * NSEC_PER_SEC) / kernel.hz;
+    this.#budget = parts.packetCostNs === 0 ? NETDEV_BUDGET : Math.min(NETDEV_BUDGET, Math.ceil(limitNs / parts.packetCostNs));
     for (let i = 0; i < kernel.nrCpus; i++) this.#softnets.push(new Softnet());
     kernel.softirqs.openSoftirq(NET_RX_SOFTIRQ, () => this.#netRxAction());
   }
@@ -264,13 +268,10 @@ export class NapiLists implements NapiScheduler {
    * softirq, so that interrupts and others come in between. @kernel net_rx_action
    */
   #netRxAction(): void {
-    const { context, hz } = this.#kernel;
-    const { cpu } = context;
+    const { cpu } = this.#kernel.context;
     const softnet = this.#softnets[cpu]!;
     const { pollList, now, again } = softnet;
-    let budget = NETDEV_BUDGET;
-    // Time stands still meanwhile: what counts is what the packets cost.
-    let timeNs = (NETDEV_BUDGET_JIFFIES * 1_000_000_000) / hz;
+    let budget = this.#budget;
     softnet.inNetRxAction = true;
     while (pollList.length > 0) now.append(pollList.takeFirst());
     for (;;) {
@@ -281,10 +282,8 @@ export class NapiLists implements NapiScheduler {
         while (pollList.length > 0) now.append(pollList.takeFirst());
         continue;
       }
-      const work = this.#poll(now.takeFirst(), again);
-      budget -= work;
-      timeNs -= work * this.#packetCostNs;
-      if (budget <= 0 || timeNs <= 0) {
+      budget -= this.#poll(now.takeFirst(), again);
+      if (budget <= 0) {
         this.stats.timeSqueeze++;
         break;
       }

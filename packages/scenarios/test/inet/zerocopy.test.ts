@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { EBUSY, EINVAL, EIO, EPERM } from "@netmem/kernel/api";
-import type { PresetName } from "@netmem/machine";
+import { SocketReaders, USER_BUFFER_BYTES, type PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, __GFP_COMP, type Page, type VmArea } from "@netmem/mm/api";
 import { TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT, skbRegion, type SkBuff, type TcpSocket, type TcpZerocopyReceive } from "@netmem/net-core/api";
 import { tcpFrame, testPayload } from "@netmem/testkit";
@@ -18,12 +18,12 @@ class ZcRig {
   socket!: TcpSocket;
   #seq = 1;
 
-  constructor(preset: PresetName = "6.18") {
+  constructor(preset: PresetName = "6.18", listens: boolean = true) {
     this.rig = new Rig({ preset });
     this.from = this.rig.createPool();
     const { net } = this.rig.machine;
     net.receive.setProtocol(net.inet);
-    net.inet.tcpListen({ name: "tcp", port: 2000, accept: (socket) => (this.socket = socket) });
+    if (listens) net.inet.tcpListen({ name: "tcp", port: 2000, accept: (socket) => (this.socket = socket) });
   }
 
   /** One segment, its payload cut into frags of `sizes` bytes, each in a page, at `offset` of it. */
@@ -194,4 +194,26 @@ test("a queue of no more than the buffer takes is copied, pages or not", () => {
   const copybuf = zc.rig.machine.mm.payload.adoptRegion("copybuf", new Uint8Array(PAGE_SIZE), true);
   const area = zc.area(1);
   expect([zc.receive(area, { copybuf, copybufLen: PAGE_SIZE }), [...copybuf.bytes], area.filePages]).toEqual([{ errno: 0, length: 0, hint: 0, copied: PAGE_SIZE }, zc.sent, 0]);
+});
+
+test("a process that reads so gets the stream's bytes, holds what it has mapped, and lets go of it as it ends", () => {
+  const zc = new ZcRig("6.18", false);
+  const { kernel, net, mm } = zc.rig.machine;
+  const got: number[] = [];
+  const user = mm.payload.adoptRegion("buffer", new Uint8Array(USER_BUFFER_BYTES), true);
+  const readers = new SocketReaders(kernel, net, mm.userMappings, user, { cpu: 1, sockets: 1, reads: "prompt", zerocopy: true, onBytes: (_socket, bytes) => got.push(...bytes) });
+  for (const sizes of [[PAGE_SIZE, PAGE_SIZE], [300], [PAGE_SIZE, 10, PAGE_SIZE]]) {
+    zc.send(sizes);
+    kernel.scheduler.runFor(1000);
+  }
+  zc.send([PAGE_SIZE, PAGE_SIZE]);
+  kernel.scheduler.runFor(1000);
+  expect([readers.mappedBytes, readers.bytes, readers.connections]).toEqual([6 * PAGE_SIZE, 6 * PAGE_SIZE + 310, 1]);
+  expect(readers.holdings()).toEqual([{ socket: "tcp 10.0.0.1:1000, mapped", packets: 0, pages: 2, sinceNs: 3000 }]);
+  readers.close();
+  // Its packets wait for the CPU that built them: unmapped before they are gone, their pages are recycled.
+  zc.rig.machine.flushDeferred();
+  const { pool } = zc.from;
+  expect([got, readers.holdings(), pool.inflight() - pool.cacheCount - pool.ringCount(), net.lifetime.stats.live]).toEqual([zc.sent, [], 0, 0]);
+  expect(zc.rig.reportKinds()).toEqual([]);
 });
