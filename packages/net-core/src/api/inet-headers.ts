@@ -22,9 +22,9 @@ export function read16(bytes: Uint8Array, at: number): number {
   return (bytes[at]! << 8) | bytes[at + 1]!;
 }
 
-/** 0 … 2^32 − 1. */
+/** Signed: a number above 2^31 would be an object to the engine. */
 export function read32(bytes: Uint8Array, at: number): number {
-  return bytes[at]! * 0x1000000 + ((bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!);
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
 }
 
 export function write16(bytes: Uint8Array, at: number, value: number): void {

@@ -89,7 +89,7 @@ export class InetGro {
       || read16(bytes, tcp + 14) !== read16(held, at + 14) || read32(bytes, tcp + 8) !== read32(held, at + 8)
       || !sameOptions(bytes, tcp, held, at, headerBytes) || !follows(bytes, ip, held, p.networkHeader, p)
       || (gso ? mss !== skb.shinfo!.gsoSize : len === 0 || len > mss)
-      || ((read32(held, at + 4) + skbGroLen(p)) >>> 0) !== read32(bytes, tcp + 4);
+      || ((read32(held, at + 4) + skbGroLen(p)) | 0) !== read32(bytes, tcp + 4);
     // What it gives up is no longer in it.
     const short = gso ? len !== gro.count * skb.shinfo!.gsoSize : len < mss;
     if (apart || this.merge.skbGroReceive(p, skb) !== 0) {

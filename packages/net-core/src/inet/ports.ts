@@ -44,6 +44,6 @@ export class PortTable<S> {
 
 /** Of addresses and ports, 31 bits. */
 export function connectionHash(bytes: Uint8Array, ip: number, ports: number): number {
-  const mixed = Math.imul((read32(bytes, ip + 12) ^ Math.imul(read32(bytes, ip + 16) | 0, 0x9e3779b1)) ^ read32(bytes, ports), 0x85ebca6b);
+  const mixed = Math.imul((read32(bytes, ip + 12) ^ Math.imul(read32(bytes, ip + 16), 0x9e3779b1)) ^ read32(bytes, ports), 0x85ebca6b);
   return (mixed ^ (mixed >>> 15)) & 0x7fffffff;
 }

@@ -45,7 +45,7 @@ export class TcpGso {
     for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
       const last = segment.next === null;
       const kept = flags & ~(index === 0 ? 0 : TCPHDR_CWR) & ~(last ? 0 : TCPHDR_FIN | TCPHDR_PSH);
-      this.writeHeaders(segment, (seq + index * gsoSize) >>> 0, kept, fixedId ? id : (id + index) & 0xffff);
+      this.writeHeaders(segment, (seq + index * gsoSize) | 0, kept, fixedId ? id : (id + index) & 0xffff);
       index++;
     }
     lifetime.consumeSkb(skb);

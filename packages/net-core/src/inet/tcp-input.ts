@@ -51,7 +51,7 @@ export class TcpInput {
       skb.ipSummed = CHECKSUM_UNNECESSARY;
     }
     const flags = bytes[tcp + 13]!;
-    const seq = read32(bytes, tcp + 4) | 0;
+    const seq = read32(bytes, tcp + 4);
     // SYN and FIN have a number each. @kernel tcp_v4_fill_cb
     skb.seq = seq;
     skb.endSeq = (seq + skb.len - headerBytes + ((flags & TCPHDR_SYN) === 0 ? 0 : 1) + ((flags & TCPHDR_FIN) === 0 ? 0 : 1)) | 0;
@@ -71,7 +71,7 @@ export class TcpInput {
     const sport = read16(bytes, tcp);
     const dport = read16(bytes, tcp + 2);
     let socket: TcpReceiver | null = this.established[connectionHash(bytes, ip, tcp) & (this.established.length - 1)]!;
-    while (socket !== null && (socket.saddr !== saddr || socket.sport !== sport || socket.dport !== dport || socket.daddr !== daddr)) socket = socket.nextInChain;
+    while (socket !== null && ((socket.saddr | 0) !== saddr || socket.sport !== sport || socket.dport !== dport || (socket.daddr | 0) !== daddr)) socket = socket.nextInChain;
     return socket;
   }
 
@@ -82,7 +82,7 @@ export class TcpInput {
     if (listener === null) return null;
     const hash = connectionHash(bytes, ip, tcp);
     const first = (skb.tcpFlags & TCPHDR_SYN) === 0 ? skb.seq : (skb.seq + 1) | 0;
-    const socket: TcpReceiver = new TcpReceiver(listener, this.parts, { saddr: read32(bytes, ip + 12), daddr: read32(bytes, ip + 16), sport: read16(bytes, tcp), dport: read16(bytes, tcp + 2), hash, firstSeq: first, gone: () => this.remove(socket) });
+    const socket: TcpReceiver = new TcpReceiver(listener, this.parts, { saddr: read32(bytes, ip + 12) >>> 0, daddr: read32(bytes, ip + 16) >>> 0, sport: read16(bytes, tcp), dport: read16(bytes, tcp + 2), hash, firstSeq: first, gone: () => this.remove(socket) });
     if (++this.connections > this.established.length) this.grow();
     this.insert(socket);
     listener.accept(socket);
