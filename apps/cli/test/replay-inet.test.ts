@@ -71,7 +71,7 @@ describe("--sockets", () => {
     const frames = [...Array.from({ length: 3 }, (_, i) => udpFrame(testPayload(100, i))), tcpFrame(testPayload(1000, 9), { seq: 1, sport: 7 })];
     const file = capture("held.pcap", frames);
     const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
-    expect([run!.inet!.held, run!.inet!.posted, run!.inflightAtEnd]).toEqual([[{ socket: "udp 0", packets: 3, pages: 3, sinceNs: 0 }, { socket: "tcp 10.0.0.1:7", packets: 1, pages: 1, sinceNs: 0 }], 512, 0]);
+    expect([run!.inet!.held, run!.inet!.posted, run!.inflightAtEnd]).toEqual([[{ socket: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { socket: "tcp 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], 512, 0]);
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18"], folder);
     expect(out).toContain("\n6.18: when the traffic was over 4 pages were held by sockets, and 512 were posted to eth0:\n  udp 0 3 pages of 3 packets, since 0.000000 s\n  tcp 10.0.0.1:7 1 page of 1 packet, since 0.000000 s\n");
   });

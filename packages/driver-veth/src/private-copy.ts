@@ -14,13 +14,13 @@ const ONE_PAGE_BYTES: number = PAGE_SIZE - XDP_PACKET_HEADROOM - SKB_SHARED_INFO
 
 /**
  * The packet, from its MAC header on, as a program may write it: itself, grown, or copied. Null: there is no memory, it is too long, or the CPU cannot read it; then it stays
- * the caller's. Consumes what it copies.
+ * the caller's. Consumes what it copies. What lacks headroom only is copied, too, as in kernels from 5.18 on that have been mended (7c10131803e4): before, its head grew, and
+ * was freed under those whom XDP sent it to.
  */
-export function writable(deps: Pick<LinkDeps, "edit" | "xdpSkbs">, skb: SkBuff, copies: VethCopies, source: FragSource): SkBuff | null {
-  const { edit, xdpSkbs } = deps;
+export function writable(deps: Pick<LinkDeps, "xdpSkbs">, skb: SkBuff, copies: VethCopies, source: FragSource): SkBuff | null {
+  const { xdpSkbs } = deps;
   const lacksRoom = skbHeadroom(skb) < XDP_PACKET_HEADROOM;
   const mustCopy = skbShared(skb) || skbHeadIsLocked(skb) || skb.shinfo!.nrFrags > 0;
-  if (copies === "pages" && !mustCopy && lacksRoom) return edit.pskbExpandHead(skb, XDP_PACKET_HEADROOM, 0, GFP_ATOMIC) < 0 ? null : skb;
   if (!mustCopy && !lacksRoom) return skb;
   if (copies === "page" && skb.len > ONE_PAGE_BYTES) return null;
   const copy = xdpSkbs.skbPpCowData(source, skb, XDP_PACKET_HEADROOM);

@@ -26,7 +26,7 @@ export class UserAddresses implements UserMappings {
     const slot = (address - area.vmStart) >> PAGE_SHIFT;
     for (let i = 0; i < n; i++) {
       const page = pages[from + i]!;
-      const error = address < area.vmStart || slot + i >= area.mapped.length || page.head.state === PAGE_SLAB ? -EINVAL : area.mapped[slot + i] === null ? 0 : -EBUSY;
+      const error = area.unmapped || address < area.vmStart || slot + i >= area.mapped.length || page.head.state === PAGE_SLAB ? -EINVAL : area.mapped[slot + i] === null ? 0 : -EBUSY;
       if (error !== 0) return { inserted: i, error };
       this.pages.getPage(page);
       area.mapped[slot + i] = page;
@@ -49,5 +49,6 @@ export class UserAddresses implements UserMappings {
 
   munmap(area: VmArea): void {
     this.zapPageRange(area, area.vmStart, area.vmEnd - area.vmStart);
+    area.unmapped = true;
   }
 }

@@ -77,7 +77,9 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const gro = new Gro({ kernel, inet: new InetGro(payload, merge), lifetime: lives, up: receive });
   receive.useGro(gro);
   const napi = new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs });
-  receive.useBacklog(new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives }));
+  const backlog = new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives });
+  receive.useBacklog(backlog);
+  const inet = new IpInput({ lifetime: lives, edit, merge, payload, pages, transmit, clock: kernel.clock, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf });
   const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
   xdp.connectStack(port, port);
   return {
@@ -90,14 +92,18 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     napi,
     receive,
     sockets: createSockets(lives),
-    inet: new IpInput({ lifetime: lives, edit, merge, payload, pages, transmit, clock: kernel.clock, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf }),
+    inet,
     transmit,
     xdpSkbs: conversions,
     genericXdp: generic,
     xdpAttachment: new XdpAttachments(),
     frameReceiver: port,
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
-    unregisterNetdev: (dev) => devices.unregister(dev),
+    unregisterNetdev: (dev) => {
+      devices.unregister(dev);
+      backlog.flush(dev);
+      inet.forget(dev);
+    },
     loopback: devices.loopback,
   };
 }

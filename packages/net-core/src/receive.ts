@@ -11,7 +11,8 @@ import type { Gro } from "./gro/gro.ts";
 /** @kernel __netif_receive_skb_core (net/core/dev.c), without protocols yet */
 export class ReceivePath implements NetReceive {
   readonly #lifetime: SkbLifetime;
-  readonly #taps: PacketHandler[] = [];
+  /** Another one when it changes: one that goes as it gets a packet does not hide the next. */
+  #taps: readonly PacketHandler[] = [];
   #protocol: PacketHandler | null = null;
   /** Programs for drivers without XDP; set once, when both are made. */
   #genericXdp: GenericXdp | null = null;
@@ -74,18 +75,18 @@ export class ReceivePath implements NetReceive {
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
     const skb = prog === null ? received : this.#genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return;
-    for (let i = 0; i < this.#taps.length; i++) this.#taps[i]!.packetRcv(this.#lifetime.skbGet(skb));
+    const taps = this.#taps;
+    for (let i = 0; i < taps.length; i++) taps[i]!.packetRcv(this.#lifetime.skbGet(skb));
     if (this.#protocol === null) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
     else this.#protocol.packetRcv(skb);
   }
 
   addTap(handler: PacketHandler): void {
-    this.#taps.push(handler);
+    this.#taps = [...this.#taps, handler];
   }
 
   removeTap(handler: PacketHandler): void {
-    const index = this.#taps.indexOf(handler);
-    if (index >= 0) this.#taps.splice(index, 1);
+    this.#taps = this.#taps.filter((tap) => tap !== handler);
   }
 
   setProtocol(handler: PacketHandler | null): void {
@@ -117,7 +118,9 @@ class QueueSocket implements ReceiveSocket {
   }
 
   packetRcv(shared: SkBuff): void {
-    if (this.#closed || this.#rmemAlloc + shared.truesize > this.#rcvbufBytes) {
+    // A tap may go beyond by one. @kernel packet_rcv
+    const full = this.#clones ? this.#rmemAlloc >= this.#rcvbufBytes : this.#rmemAlloc + shared.truesize > this.#rcvbufBytes;
+    if (this.#closed || full) {
       this.#drops++;
       this.#lifetime.kfreeSkb(shared, this.#closed ? SKB_DROP_REASON_SOCKET_CLOSE : SKB_DROP_REASON_SOCKET_RCVBUFF);
       return;

@@ -342,6 +342,23 @@ describe("a threaded instance", () => {
     expect([polls.map(({ owner }) => owner), napi.state]).toEqual([[0], 0]);
   });
 
+  test("that disables itself is a report, as it is when a process polls it", () => {
+    for (const threaded of [true, false]) {
+      const rig = new NetRig();
+      const napi = rig.net.napi.netifNapiAdd(rig.dev, { poll: (self) => {
+        if (!rig.kinds().includes("napi-disable-running")) rig.net.napi.napiDisable(self);
+        return 0;
+      } }, 64);
+      rig.net.napi.devSetThreaded(rig.dev, threaded);
+      rig.net.napi.napiEnable(napi);
+      if (threaded) {
+        rig.net.napi.napiSchedule(napi);
+        rig.kernel.scheduler.runFor(0);
+      } else rig.net.napi.napiBusyLoop(napi, () => true, false, 8);
+      expect(rig.kinds()).toEqual(["napi-disable-running"]);
+    }
+  });
+
   test("that does not complete is a report", () => {
     const rig = new NetRig();
     const napi = rig.net.napi.netifNapiAdd(rig.dev, { poll: () => 1 }, 64);

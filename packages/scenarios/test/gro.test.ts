@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
-import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_GSO_TCPV4, skbRegion, type SkBuff } from "@netmem/net-core/api";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_GSO_TCPV4, skbRegion, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
 import { internetChecksum, tcpFrame, testPayload, udpFrame, type TcpHeader } from "@netmem/testkit";
 import { Rig, type RigPool } from "./rig.ts";
 
@@ -198,6 +198,32 @@ test.each([
   gro.receive(frame, frame);
   expect([gro.segments(), gro.up.map((skb) => [...gro.bytes(skb)])]).toEqual([[1, 1], [[...frame.subarray(14)], [...frame.subarray(14)]]]);
   expect(gro.end()).toEqual({ lost: 0, reports: [] });
+});
+
+test("more than 64 KiB in one packet, where the device says so: no length can say it, and no byte is lost", () => {
+  const gro = new GroRig();
+  const { net, mm } = gro.rig.machine;
+  Object.assign(gro.rig.dev, { groMaxSize: 200_000, groIpv4MaxSize: 200_000 });
+  let stream: TcpSocket | null = null;
+  net.inet.tcpListen({ name: "tcp", port: null, accept: (socket) => (stream = socket) });
+  let largest = 0;
+  net.receive.setProtocol({ packetRcv: (skb) => {
+    largest = Math.max(largest, skb.len);
+    net.inet.packetRcv(skb);
+  } });
+  const frames = connection(Array.from({ length: 60 }, () => 1400));
+  gro.receiveAs("split", frames);
+  const user = mm.payload.adoptRegion("user", new Uint8Array(1 << 17), true);
+  expect([largest, stream!.recvmsg(user, 0, 1 << 17)]).toEqual([60 * 1400 + 40, 84_000]);
+  expect(Buffer.from(user.bytes.subarray(0, 84_000)).equals(Buffer.from(payloadOf(frames)))).toBe(true);
+});
+
+test("CWR in the first does not keep the next away; in the next it does", () => {
+  const gro = new GroRig();
+  const frames = connection([1000, 1000], {});
+  frames[0] = tcpFrame(testPayload(1000, 1000), { seq: 1000, ipId: 10, flags: CWR | ACK });
+  gro.receive(...frames);
+  expect([gro.segments(), gro.bytes(gro.up[0]!)[33]]).toEqual([[2], CWR | ACK]);
 });
 
 test("a device without GRO merges nothing", () => {

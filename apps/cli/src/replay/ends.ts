@@ -105,7 +105,7 @@ export function inetRun(machine: Machine, pool: PagePool, readers: SocketReaders
     forwarded: sentOn,
     dropped: droppedOf(stats, machine.net.transmit.stats.dropped),
     held,
-    posted: Math.max(0, pool.inflight() - idle - held.reduce((sum, { pages }) => sum + pages, 0)),
+    posted: Math.max(0, pool.inflight() - idle - held.reduce((sum, { poolPages }) => sum + poolPages, 0)),
   };
 }
 
@@ -115,9 +115,9 @@ function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {
     notIpv4: stats.notIpv4,
     badHeader: stats.ipInHdrErrors + stats.udpInErrors - stats.udpCsumErrors - stats.udpRcvbufErrors + stats.tcpInErrs - stats.tcpCsumErrors,
     checksum,
-    noSocket: stats.udpNoPorts,
-    socketFull: stats.udpRcvbufErrors,
-    other: stats.ipInDiscards + stats.ipFragFails + unsent,
+    noSocket: stats.udpNoPorts + stats.tcpNoPorts,
+    socketFull: stats.udpRcvbufErrors + stats.tcpRcvbufErrors,
+    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipFragFails + unsent,
   };
 }
 

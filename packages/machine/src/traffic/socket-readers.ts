@@ -1,5 +1,5 @@
 import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
-import { PAGE_SIZE, PROT_READ, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
+import { PAGE_SIZE, PROT_READ, type Page, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
 import type { InetSocket, NetCore, SkBuff, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
 
 /** When a process reads: as soon as there is something; once the traffic is over; not at all. */
@@ -28,6 +28,8 @@ export interface SocketHolding {
   readonly socket: string;
   readonly packets: number;
   readonly pages: number;
+  /** Of them, those that a pool counts as its own. */
+  readonly poolPages: number;
   /** When it took the oldest of them, in simulated ns. */
   readonly sinceNs: number;
 }
@@ -102,7 +104,7 @@ export class SocketReaders {
   holdings(): SocketHolding[] {
     return [
       ...this.#all.map(({ socket }) => holdingOf(socket)).filter(({ packets }) => packets > 0),
-      ...this.#all.flatMap(({ socket, zc, mappedSinceNs }) => (zc === null || zc.area.filePages === 0 ? [] : [{ socket: `${socket.name}, mapped`, packets: 0, pages: zc.area.filePages, sinceNs: mappedSinceNs }])),
+      ...this.#all.flatMap(({ socket, zc, mappedSinceNs }) => (zc === null || zc.area.filePages === 0 ? [] : [{ socket: `${socket.name}, mapped`, packets: 0, pages: zc.area.filePages, poolPages: 0, sinceNs: mappedSinceNs }])),
     ];
   }
 
@@ -199,17 +201,22 @@ export class SocketReaders {
 
 function holdingOf(socket: InetSocket): SocketHolding {
   const packets = socket.packets();
-  const pages = new Set<number>();
+  const pages = new Set<Page>();
   for (const skb of packets) addPages(skb, pages);
-  return { socket: socket.name, packets: packets.length, pages: pages.size, sinceNs: packets.reduce((oldest, { tstamp }) => Math.min(oldest, tstamp), Infinity) };
+  return { socket: socket.name, packets: packets.length, pages: pages.size, poolPages: [...pages].filter(isPools).length, sinceNs: packets.reduce((oldest, { tstamp }) => Math.min(oldest, tstamp), Infinity) };
 }
 
-function addPages(skb: SkBuff, pages: Set<number>): void {
+/** Whatever the word in which a pool marks it. */
+function isPools(page: Page): boolean {
+  return page.signature !== 0 || (page.ppMagic & ~3) !== 0;
+}
+
+function addPages(skb: SkBuff, pages: Set<Page>): void {
   const { headPage, frags, nrFrags, fragList } = skb.shinfo!;
-  if (headPage !== null) pages.add(headPage.head.pfn);
+  if (headPage !== null) pages.add(headPage.head);
   for (let i = 0; i < nrFrags; i++) {
     const { netmem } = frags[i]!;
-    if (!netmem!.isNetIov) pages.add(netmem!.head.pfn);
+    if (!netmem!.isNetIov) pages.add(netmem!.head);
   }
   for (let member = fragList; member !== null; member = member.next) addPages(member, pages);
 }

@@ -15,6 +15,8 @@ export class VmArea {
   readonly mapped: (Page | null)[];
   /** How many there are. @kernel mm_counter(mm, MM_FILEPAGES) */
   filePages: number;
+  /** It is gone. */
+  unmapped: boolean;
 
   constructor(vmStart: number, vmEnd: number, pages: number) {
     this.vmStart = vmStart;
@@ -22,6 +24,7 @@ export class VmArea {
     this.mapped = [];
     for (let i = 0; i < pages; i++) this.mapped.push(null);
     this.filePages = 0;
+    this.unmapped = false;
   }
 }
 
@@ -29,7 +32,7 @@ export class VmArea {
 export interface UserMappings {
   /** A range of `lengthBytes`, rounded up to pages, with nothing in it; the caller's. @kernel mmap */
   readonly mmap: (lengthBytes: number) => VmArea;
-  /** The first `n` pages appear from `address` on, each with one reference more. How many did: fewer where a place is taken (`error` -EBUSY), or a page is a slab's (-EINVAL). Shares them. @kernel vm_insert_pages (mm/memory.c) */
+  /** The first `n` pages appear from `address` on, each with one reference more. How many did: fewer where a place is taken (`error` -EBUSY), or a page is a slab's, or the area gone (-EINVAL). Shares them. @kernel vm_insert_pages (mm/memory.c) */
   readonly vmInsertPages: (area: VmArea, address: number, pages: readonly (Page | null)[], from: number, n: number) => { readonly inserted: number; readonly error: number };
   /** What is mapped in `lengthBytes` from `address` on is so no more. @kernel zap_page_range_single */
   readonly zapPageRange: (area: VmArea, address: number, lengthBytes: number) => void;

@@ -29,6 +29,11 @@ export interface InetStats {
   tcpInSegs: number;
   tcpInErrs: number;
   tcpCsumErrors: number;
+  tcpNoPorts: number;
+  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, or of a reset out of turn. */
+  tcpRcvbufErrors: number;
+  tcpRepeats: number;
+  tcpNotTaken: number;
 }
 
 export interface InetSocketOptions {

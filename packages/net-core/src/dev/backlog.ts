@@ -55,12 +55,34 @@ export class Backlog {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_CPU_BACKLOG);
       return NET_RX_DROP;
     }
+    this.append(queue, skb);
+    if (queue.length === 1) napi.napiSchedule(queue.napi);
+    return NET_RX_SUCCESS;
+  }
+
+  /** Its packets are dropped: it is gone. @kernel flush_all_backlogs */
+  flush(dev: NetDevice): void {
+    for (const queue of this.queues) {
+      const { first } = queue;
+      queue.first = null;
+      queue.last = null;
+      queue.length = 0;
+      for (let skb = first; skb !== null;) {
+        const { next }: { next: SkBuff | null } = skb;
+        skb.next = null;
+        if (skb.dev === dev) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);
+        else this.append(queue, skb);
+        skb = next;
+      }
+    }
+  }
+
+  private append(queue: Queue, skb: SkBuff): void {
     skb.next = null;
     if (queue.last === null) queue.first = skb;
     else queue.last.next = skb;
     queue.last = skb;
-    if (queue.length++ === 0) napi.napiSchedule(queue.napi);
-    return NET_RX_SUCCESS;
+    queue.length++;
   }
 
   private poll(queue: Queue, napi: NapiStruct, budget: number): number {

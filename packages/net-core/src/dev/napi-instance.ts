@@ -12,6 +12,8 @@ export class NapiInstance implements NapiCore {
   readonly watchdogs: (Timer | null)[];
   /** @kernel napi_struct.thread */
   thread: Runnable | null;
+  /** Its poll is under way. */
+  polling: boolean;
   /** Its last poll, or somebody since, has completed it or tried to. */
   completed: boolean;
   /** Told once that it did more than it may. */
@@ -23,6 +25,7 @@ export class NapiInstance implements NapiCore {
     this.deferHardIrqsCount = 0;
     this.watchdogs = [];
     this.thread = null;
+    this.polling = false;
     this.completed = false;
     this.overBudget = false;
   }

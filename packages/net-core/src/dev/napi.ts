@@ -106,7 +106,7 @@ export class NapiLists implements NapiScheduler {
       return;
     }
     // A poll under way can only be this very caller: the kernel would wait for itself.
-    if ((napi.state & NAPIF_STATE_SCHED) !== 0 && napi.listOwner !== -1 && !napi.queued) this.#report("napi-disable-running", "warn", napi, "disabled by its own poll");
+    if (instanceOf(napi).polling) this.#report("napi-disable-running", "warn", napi, "disabled by its own poll");
     this.#unlink(napi);
     const instance = instanceOf(napi);
     // Whoever waits for the poll sees it complete, and so pass on what it held.
@@ -228,8 +228,11 @@ export class NapiLists implements NapiScheduler {
 
   #pollOnce(napi: NapiStruct, budget: number): number {
     this.stats.polls++;
-    instanceOf(napi).completed = false;
+    const instance = instanceOf(napi);
+    instance.completed = false;
+    instance.polling = true;
     const work = napi.poller.poll(napi, budget);
+    instance.polling = false;
     if (this.#packetCostNs > 0) this.#kernel.scheduler.charge(work * this.#packetCostNs);
     if (work > budget) this.#overBudget(napi, work, budget);
     return work;

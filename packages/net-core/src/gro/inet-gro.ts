@@ -84,7 +84,7 @@ export class InetGro {
     const gso = skbIsGso(skb);
     const mss = p.shinfo!.gsoSize;
     const apart = (flags & TCPHDR_CWR) !== 0
-      || ((flags ^ held[at + 13]!) & ~MAY_DIFFER) !== 0 || bytes[tcp + 12] !== held[at + 12]
+      || ((flags ^ held[at + 13]!) & ~(MAY_DIFFER | TCPHDR_CWR)) !== 0 || bytes[tcp + 12] !== held[at + 12]
       // The window may not differ, either: it is in the same word.
       || read16(bytes, tcp + 14) !== read16(held, at + 14) || read32(bytes, tcp + 8) !== read32(held, at + 8)
       || !sameOptions(bytes, tcp, held, at, headerBytes) || !follows(bytes, ip, held, p.networkHeader, p)
@@ -115,8 +115,10 @@ export class InetGro {
     const ip = skb.networkHeader;
     const tcp = skb.transportHeader;
     const totalBytes = skb.len - (ip - skb.data);
-    write16(bytes, ip + 10, csumReplace2(read16(bytes, ip + 10), read16(bytes, ip + 2), totalBytes & 0xffff));
-    write16(bytes, ip + 2, totalBytes & 0xffff);
+    // What no length can say is 0: its length is the packet's. @kernel iph_set_totlen
+    const written = totalBytes > 0xffff ? 0 : totalBytes;
+    write16(bytes, ip + 10, csumReplace2(read16(bytes, ip + 10), read16(bytes, ip + 2), written));
+    write16(bytes, ip + 2, written);
     // The sum of the pseudo header: whoever sends it on completes it.
     write16(bytes, tcp + 16, csumPseudo(bytes, ip, IPPROTO_TCP, totalBytes - IP_HLEN));
     const info = skb.shinfo!;

@@ -1,5 +1,5 @@
 import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
-import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
+import { ETH_HLEN, ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
   SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_BIG, csumReplace2, read16, read32, skbIsGso, skbRegion, write16,
   type InetRoute, type InetStats, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime,
@@ -43,6 +43,11 @@ export class IpForward {
     return 0;
   }
 
+  /** Nothing goes by way of `dev` any more. @kernel fib_netdev_event */
+  forget(dev: NetDevice): void {
+    for (let i = this.routes.length - 1; i >= 0; i--) if (this.routes[i]!.dev === dev) this.routes.splice(i, 1);
+  }
+
   /** Null: it is for us. @kernel ip_route_input */
   lookup(daddr: number): InetRoute | null {
     for (let i = 0; i < this.routes.length; i++) {
@@ -60,8 +65,7 @@ export class IpForward {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_IP_INHDR);
       return;
     }
-    // Of several segments each is as long as it came in.
-    if (!skbIsGso(skb) && skb.len > route.dev.mtu) {
+    if (longestOf(skb) > route.dev.mtu) {
       stats.ipFragFails++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_PKT_TOO_BIG);
       return;
@@ -89,6 +93,13 @@ export class IpForward {
   destinationOf(skb: SkBuff): number {
     return read32(skbRegion(skb).bytes, skb.networkHeader + 16);
   }
+}
+
+/** Bytes, from its IP header on, that it has on the wire, or each of its segments at most. @kernel ip_exceeds_mtu, skb_gso_validate_network_len */
+function longestOf(skb: SkBuff): number {
+  if (!skbIsGso(skb)) return skb.len;
+  const { bytes } = skbRegion(skb);
+  return skb.transportHeader - skb.networkHeader + (bytes[skb.transportHeader + 12]! >> 4) * 4 + skb.shinfo!.gsoSize;
 }
 
 function maskOf(prefixLength: number): number {

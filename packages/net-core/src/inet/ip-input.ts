@@ -1,7 +1,7 @@
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
-import { ETH_P_IP } from "@netmem/xdp/api";
+import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
-  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO,
+  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
   read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
 } from "../api/index.ts";
 import { IpForward, type ForwardParts } from "./ip-forward.ts";
@@ -26,7 +26,7 @@ export class IpInput implements Inet {
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
     this.tcp = new TcpInput({ ...parts, stats: this.stats });
@@ -50,6 +50,10 @@ export class IpInput implements Inet {
 
   routeDel(destination: number, prefixLength: number): number {
     return this.routes.remove(destination, prefixLength);
+  }
+
+  forget(dev: NetDevice): void {
+    this.routes.forget(dev);
   }
 
   /** @kernel ip_rcv, ip_rcv_core */
@@ -83,7 +87,9 @@ export class IpInput implements Inet {
       this.badHeader(skb, SKB_DROP_REASON_IP_CSUM);
       return;
     }
-    const totalBytes = read16(region.bytes, ip + 2);
+    const written = read16(region.bytes, ip + 2);
+    // @kernel iph_totlen, skb_ip_totlen
+    const totalBytes = written === 0 && skbIsGso(skb) && (skb.shinfo!.gsoType & SKB_GSO_TCPV4) !== 0 ? skb.len : written;
     if (totalBytes < headerBytes || totalBytes > skb.len) {
       this.badHeader(skb, totalBytes < headerBytes ? SKB_DROP_REASON_IP_INHDR : SKB_DROP_REASON_PKT_TOO_SMALL);
       return;

@@ -1,20 +1,13 @@
-import type { Clock } from "@netmem/kernel/api";
 import type { SkBuff } from "../api/index.ts";
 
 /** Packets in order, chained through `next`, and what they are charged. @kernel struct sk_buff_head, sk_rmem_alloc */
 export class RcvQueue {
-  private readonly clock: Clock;
   first: SkBuff | null = null;
   last: SkBuff | null = null;
   length = 0;
   rmemAlloc = 0;
 
-  constructor(clock: Clock) {
-    this.clock = clock;
-  }
-
   append(skb: SkBuff): void {
-    skb.tstamp = this.clock.nowNs;
     skb.next = null;
     if (this.last === null) this.first = skb;
     else this.last.next = skb;
@@ -29,7 +22,6 @@ export class RcvQueue {
       this.append(skb);
       return;
     }
-    skb.tstamp = this.clock.nowNs;
     skb.next = before === null ? this.first : before.next;
     if (before === null) this.first = skb;
     else before.next = skb;

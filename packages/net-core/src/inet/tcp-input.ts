@@ -56,8 +56,13 @@ export class TcpInput {
     skb.seq = seq;
     skb.endSeq = (seq + skb.len - headerBytes + ((flags & TCPHDR_SYN) === 0 ? 0 : 1) + ((flags & TCPHDR_FIN) === 0 ? 0 : 1)) | 0;
     skb.tcpFlags = flags;
-    const socket = this.lookup(bytes, ip, tcp) ?? this.connect(bytes, ip, tcp, skb);
+    const known = this.lookup(bytes, ip, tcp);
+    // As a socket that waits for the last of its segments makes way. @kernel tcp_timewait_state_process
+    const again = known !== null && (flags & TCPHDR_SYN) !== 0 && known.isOver();
+    if (again) known.unhash();
+    const socket = again ? this.connect(bytes, ip, tcp, skb) : (known ?? this.connect(bytes, ip, tcp, skb));
     if (socket === null) {
+      stats.tcpNoPorts++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
     }

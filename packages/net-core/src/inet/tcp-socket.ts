@@ -70,8 +70,8 @@ export class TcpReceiver implements TcpSocket {
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
-    this.queue = new RcvQueue(parts.clock);
-    this.ahead = new RcvQueue(parts.clock);
+    this.queue = new RcvQueue();
+    this.ahead = new RcvQueue();
     this.stream = {
       available: () => this.available(),
       isFinished: () => this.finished,
@@ -95,8 +95,16 @@ export class TcpReceiver implements TcpSocket {
   /** Its payload, headers pulled. Consumes. @kernel tcp_rcv_established, tcp_data_queue */
   segment(skb: SkBuff): void {
     const { lifetime } = this.parts;
+    skb.tstamp = this.parts.clock.nowNs;
+    // By whoever was told of it just now.
+    if (this.closed) {
+      this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
+      return;
+    }
     if ((skb.tcpFlags & TCPHDR_RST) !== 0) {
-      this.reset(skb);
+      // Of any other number it may be somebody else's. @kernel tcp_validate_incoming, RFC 5961
+      if (skb.seq === this.rcvNxt) this.reset(skb);
+      else this.drop(skb, SKB_DROP_REASON_TCP_RESET);
       return;
     }
     // Its bytes come behind its number.
@@ -141,7 +149,8 @@ export class TcpReceiver implements TcpSocket {
   private coalesces(queue: RcvQueue, to: SkBuff, from: SkBuff): boolean {
     const { merge, lifetime } = this.parts;
     const { result } = this;
-    if (from.seq !== to.endSeq || !merge.skbTryCoalesce(to, from, result)) return false;
+    // Behind a FIN there is nothing.
+    if (from.seq !== to.endSeq || (to.tcpFlags & TCPHDR_FIN) !== 0 || !merge.skbTryCoalesce(to, from, result)) return false;
     queue.rmemAlloc += result.deltaTruesize;
     to.endSeq = from.endSeq;
     to.tcpFlags |= from.tcpFlags;
@@ -223,6 +232,16 @@ export class TcpReceiver implements TcpSocket {
 
   setDataReady(ready: () => void): void {
     this.dataReady = ready;
+  }
+
+  /** A new connection may begin with the same addresses and ports. */
+  isOver(): boolean {
+    return this.finished || this.wasReset;
+  }
+
+  /** It is found no more. */
+  unhash(): void {
+    this.gone();
   }
 
   available(): number {
@@ -321,6 +340,10 @@ export class TcpReceiver implements TcpSocket {
 
   private drop(skb: SkBuff, reason: number): void {
     this.dropped++;
+    const { stats } = this.parts;
+    if (reason === SKB_DROP_REASON_PROTO_MEM || reason === SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE) stats.tcpRcvbufErrors++;
+    else if (reason === SKB_DROP_REASON_TCP_OLD_DATA || reason === SKB_DROP_REASON_TCP_OFOMERGE || reason === SKB_DROP_REASON_TCP_OFO_DROP) stats.tcpRepeats++;
+    else stats.tcpNotTaken++;
     this.parts.lifetime.kfreeSkb(skb, reason);
   }
 }

@@ -57,7 +57,7 @@ export class TcpZerocopy {
       zc.recvSkipHint = inq;
       return inq === 0 && stream.isFinished() ? -EIO : 0;
     }
-    if (zc.address < zc.area.vmStart || zc.address >= zc.area.vmEnd) return -EINVAL;
+    if (zc.area.unmapped || zc.address < zc.area.vmStart || zc.address >= zc.area.vmEnd) return -EINVAL;
     const most = Math.min(zc.length, zc.area.vmEnd - zc.address, inq);
     const toMap = most - (most % PAGE_SIZE);
     if (toMap > 0 && (zc.flags & TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT) === 0) this.mappings.zapPageRange(zc.area, zc.address, toMap);
@@ -150,9 +150,10 @@ export class TcpZerocopy {
   }
 }
 
-/** The frag that begins `offset` bytes into the packet; −1: none begins there. @kernel skb_advance_to_frag */
+/** The frag that begins `offset` bytes into the packet; −1: none begins there, or it has a frag list. @kernel skb_advance_to_frag */
 function fragAt(skb: SkBuff, offset: number): number {
-  const { frags, nrFrags } = skb.shinfo!;
+  const { frags, nrFrags, fragList } = skb.shinfo!;
+  if (fragList !== null) return -1;
   let left = offset - skbHeadlen(skb);
   let index = 0;
   while (left > 0 && index < nrFrags) left -= frags[index++]!.sizeBytes;

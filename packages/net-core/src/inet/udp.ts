@@ -90,7 +90,7 @@ class UdpQueue implements UdpSocket {
     this.parts = parts;
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;
-    this.queue = new RcvQueue(parts.clock);
+    this.queue = new RcvQueue();
     this.unbind = unbind;
     this.dropped = 0;
   }
@@ -107,6 +107,7 @@ class UdpQueue implements UdpSocket {
     }
     // Short of room, small datagrams give up their pages.
     if (queue.rmemAlloc > rcvbufBytes >> 1) edit.skbCondense(skb);
+    skb.tstamp = this.parts.clock.nowNs;
     queue.append(skb);
     if (this.dataReady !== null) this.dataReady();
     return true;

@@ -87,6 +87,22 @@ test.each([["a TTL of 1", udpFrame(testPayload(10, 1), { ttl: 1 }), { ipInHdrErr
   expect(run.stats).toMatchObject({ ...expected, ipForwDatagrams: 0 });
 });
 
+test("merged on the way, a segment that is longer than the next MTU is dropped all the same", () => {
+  const frames = wire([0, 1, 2].map((i) => tcpFrame(testPayload(1000, i), { seq: 1 + 1000 * i, ipId: i })));
+  for (const [mtu, left] of [[1039, 0], [1040, 3]] as const) {
+    const run = forwarded(frames, { gro: true, mtu });
+    expect([run.out.length, run.stats.ipFragFails, run.live]).toEqual([left, left === 0 ? 1 : 0, 0]);
+  }
+});
+
+test("a device that is gone takes its routes with it", () => {
+  const machine = createMachine();
+  const dev = machine.net.registerNetdev("a", 1);
+  machine.net.inet.routeAdd({ destination: 0, prefixLength: 0, dev, neighbour: NEIGHBOUR });
+  machine.net.unregisterNetdev(dev);
+  expect(machine.net.inet.routeDel(0, 0)).toBe(-ENOENT);
+});
+
 test("the longest prefix counts; what no route has is ours; a route is there once", () => {
   const machine = createMachine();
   const { inet, receive, lifetime } = machine.net;

@@ -75,6 +75,44 @@ test("data in a SYN is the stream's first", () => {
   expect(rig.readAll(socket)).toEqual(stream(200));
 });
 
+test("a reset of another number than the next is somebody else's, and dropped", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(0, 100), tcpFrame(new Uint8Array(0), { seq: 0x7000_0000, flags: RST }), segment(100, 200)]);
+  expect([rig.read(socket), rig.machine.net.inet.stats.tcpNotTaken]).toEqual([stream(200), 1]);
+});
+
+test.each([["FIN", segment(100, 100, { flags: FIN | ACK })], ["RST", segment(100, 100, { flags: RST })]])("after a %s the same addresses and ports begin anew with a SYN", (_what, last) => {
+  const rig = new InetRig();
+  const sockets = rig.tcp(2000);
+  rig.receive([HELLO, segment(0, 100), last, tcpFrame(new Uint8Array(0), { seq: 5000, flags: SYN }), tcpFrame(STREAM.subarray(0, 50), { seq: 5001 })]);
+  expect([sockets.length, rig.readAll(sockets[0]!), rig.readAll(sockets[1]!)]).toEqual([2, stream(100), stream(50)]);
+  for (const socket of sockets) socket.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("closed as it is accepted, the segment that opened it is gone, too", () => {
+  const rig = new InetRig();
+  rig.tcp(2000, { accept: (socket) => socket.close() });
+  rig.receive([segment(0, 100)]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("what lies behind a FIN that was ahead is no part of the stream", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(100, 200, { flags: FIN | ACK }), tcpFrame(STREAM.subarray(201, 301), { seq: 1001 + 201 }), segment(0, 100)]);
+  expect([rig.readAll(socket), rig.read(socket)]).toEqual([stream(200), []]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("every segment that is not kept is counted: no room, there already, not to be taken", () => {
+  const rig = new InetRig();
+  const sockets = rig.tcp(2000, { rcvbufBytes: 5000 });
+  rig.receive([HELLO, segment(0, 100), segment(0, 100), segment(2000, 2100), segment(3000, 3100), segment(100, 100, { flags: RST }), segment(100, 200)]);
+  const { tcpRepeats, tcpRcvbufErrors, tcpNotTaken } = rig.machine.net.inet.stats;
+  expect([tcpRepeats, tcpRcvbufErrors, tcpNotTaken, sockets[0]!.drops()]).toEqual([1, 1, 1, 3]);
+  sockets[0]!.close();
+});
+
 test("a reset ends it: what is in order can be read, then the error; what was ahead is gone", () => {
   const rig = new InetRig();
   const socket = one(rig, [HELLO, segment(0, 100), segment(200, 300), segment(100, 100, { flags: RST }), segment(100, 200)]);

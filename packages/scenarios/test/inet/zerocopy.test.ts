@@ -209,11 +209,29 @@ test("a process that reads so gets the stream's bytes, holds what it has mapped,
   zc.send([PAGE_SIZE, PAGE_SIZE]);
   kernel.scheduler.runFor(1000);
   expect([readers.mappedBytes, readers.bytes, readers.connections]).toEqual([6 * PAGE_SIZE, 6 * PAGE_SIZE + 310, 1]);
-  expect(readers.holdings()).toEqual([{ socket: "tcp 10.0.0.1:1000, mapped", packets: 0, pages: 2, sinceNs: 3000 }]);
+  expect(readers.holdings()).toEqual([{ socket: "tcp 10.0.0.1:1000, mapped", packets: 0, pages: 2, poolPages: 0, sinceNs: 3000 }]);
   readers.close();
   // Its packets wait for the CPU that built them: unmapped before they are gone, their pages are recycled.
   zc.rig.machine.flushDeferred();
   const { pool } = zc.from;
   expect([got, readers.holdings(), pool.inflight() - pool.cacheCount - pool.ringCount(), net.lifetime.stats.live]).toEqual([zc.sent, [], 0, 0]);
   expect(zc.rig.reportKinds()).toEqual([]);
+});
+
+test("a packet with a frag list is not mapped: its pages are not all in its frags", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE, PAGE_SIZE]);
+  const { shinfo } = zc.socket.packets()[0]!;
+  shinfo!.fragList = zc.rig.machine.net.lifetime.allocSkb(10, GFP_ATOMIC);
+  const area = zc.area(2);
+  expect(zc.receive(area)).toEqual({ errno: 0, length: 0, hint: 2 * PAGE_SIZE, copied: 0 });
+  zc.socket.close();
+});
+
+test("an area that is unmapped takes nothing any more", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE]);
+  const area = zc.area(1);
+  zc.rig.machine.mm.userMappings.munmap(area);
+  expect([zc.receive(area).errno, zc.rig.machine.mm.userMappings.vmInsertPages(area, area.vmStart, zc.pages, 0, 1)]).toEqual([-EINVAL, { inserted: 0, error: -EINVAL }]);
 });

@@ -158,10 +158,10 @@ describe("with XDP", () => {
 });
 
 /** A packet with a page's head and room for XDP in front. */
-function roomy(rig: VethRig, frame: Uint8Array): SkBuff {
+function roomy(rig: VethRig, frame: Uint8Array, headroom: number = 300): SkBuff {
   const { net, mm } = rig.machine;
   const skb = net.lifetime.napiBuildSkb(mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, PAGE_SIZE)!;
-  net.edit.skbReserve(skb, 300);
+  net.edit.skbReserve(skb, headroom);
   net.edit.skbPut(skb, frame.length);
   skbRegion(skb).bytes.set(frame, skb.data);
   skb.macHeader = skb.data;
@@ -369,6 +369,28 @@ test("before 5.18 a packet must fit into one page, beside its headroom; from the
     rig.send(rig.a, [testFrame(3520, 1), testFrame(3521, 2)]);
   }
   expect([old, now].map(({ received, b }) => [received.length, b.stats.queues[0]!.rxDrops])).toEqual([[1, 1], [2, 0]]);
+});
+
+test.each(PRESET_NAMES)("%s: a page's head without room in front, sent back by its program: copied, and all home", (preset) => {
+  const rig = new VethRig({ preset });
+  rig.attachPass(rig.a);
+  rig.attach(rig.b, rig.program(() => XDP_TX));
+  const frame = testFrame(200, 8);
+  rig.sendSkb(rig.a, () => roomy(rig, frame, 64));
+  expect(rig.received.map((skb) => rig.bytes(skb))).toEqual([[...frame.subarray(14)]]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("what waits for a CPU when its device goes is dropped with it; others' packets are not", () => {
+  const rig = new VethRig();
+  const other = rig.machine.newlink(veth);
+  for (const end of other.ends) end.open();
+  rig.softirq(0, () => {
+    for (const [i, from] of [rig.a, other.ends[0], rig.a].entries()) rig.machine.net.transmit.devDirectXmit(rig.skb(testFrame(60 + i, i)), from.dev, 0);
+    rig.dellink();
+  });
+  expect(rig.received.map(({ dev, len }) => [dev === other.ends[1].dev, len])).toEqual([[true, 47]]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
 describe("frames of others", () => {
