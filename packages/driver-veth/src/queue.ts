@@ -19,6 +19,8 @@ export interface VethQueueStats {
   xdpTx: number;
   xdpTxErr: number;
   rxDrops: number;
+  /** What waited in the ring as NAPI went; the kernel counts it nowhere. */
+  ringDrops: number;
 }
 
 /** Where the frames of a poll go that its program sends back. */
@@ -31,7 +33,7 @@ export interface VethTransmitter {
 
 /** What one end receives on one queue: while it has NAPI, through a ring. @kernel struct veth_rq */
 export class VethQueue {
-  readonly stats: VethQueueStats = { xdpPackets: 0, xdpBytes: 0, xdpRedirect: 0, xdpDrops: 0, xdpTx: 0, xdpTxErr: 0, rxDrops: 0 };
+  readonly stats: VethQueueStats = { xdpPackets: 0, xdpBytes: 0, xdpRedirect: 0, xdpDrops: 0, xdpTx: 0, xdpTxErr: 0, rxDrops: 0, ringDrops: 0 };
   /** Null: packets go by way of the backlog. @kernel veth_rq.napi */
   napi: NapiStruct | null;
   prog: XdpProg | null;
@@ -108,6 +110,7 @@ export class VethQueue {
     const ring = this.ring!;
     this.ring = null;
     for (let item = ring.consume(); item !== null; item = ring.consume()) {
+      this.stats.ringDrops++;
       if (isFrame(item)) xdpReturn.xdpReturnFrame(item);
       else lifetime.kfreeSkb(item, SKB_DROP_REASON_NOT_SPECIFIED);
     }
@@ -119,6 +122,11 @@ export class VethQueue {
   /** Keeps it, or answers false. */
   produce(packet: SkBuff | XdpFrame): boolean {
     return this.ring!.produce(packet);
+  }
+
+  /** In the ring, until it is polled. */
+  waiting(): number {
+    return this.ring === null ? 0 : this.ring.count();
   }
 
   /** @kernel __veth_xdp_flush */

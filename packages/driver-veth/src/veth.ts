@@ -13,6 +13,8 @@ import { VethQueue, type VethQueueStats } from "./queue.ts";
 export interface VethStats {
   /** What its NAPI received, by queue. */
   readonly queues: readonly Readonly<VethQueueStats>[];
+  /** Packets in its rings. */
+  readonly waiting: number;
   /** Sent by way of the peer's backlog. */
   readonly txPackets: number;
   /** Not sent: the peer was gone, down, full, or had no NAPI for frames. */
@@ -48,7 +50,7 @@ export class VethEnd implements LinkEnd {
   }
 
   get stats(): VethStats {
-    return { queues: this.#queues.map(({ stats }) => stats), txPackets: this.#txPackets, txDropped: this.#txDropped };
+    return { queues: this.#queues.map(({ stats }) => stats), waiting: this.#queues.reduce((sum, queue) => sum + queue.waiting(), 0), txPackets: this.#txPackets, txDropped: this.#txDropped };
   }
 
   join(peer: VethEnd): void {
@@ -151,7 +153,7 @@ export class VethEnd implements LinkEnd {
   /** @kernel veth_xdp_flush */
   #flushPeer(): void {
     const queue = this.#receivingQueue();
-    // Without a program, nobody has promised to look into the ring.
+    // With GRO alone it is not told, as in the kernel: the frames wait for another packet.
     if (queue !== null && queue.prog !== null) queue.notify();
   }
 
