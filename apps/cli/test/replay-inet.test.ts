@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { PRESET_NAMES } from "@netmem/machine";
 import { pcapFile, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
 import type { ReplayDocument } from "../src/replay/command.ts";
+import { pagesFor } from "../src/replay/run.ts";
 import { cli } from "./cli.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -75,6 +76,21 @@ describe("--sockets", () => {
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18"], folder);
     expect(out).toContain("\n6.18: when the traffic was over 4 pages were held by sockets, and 512 were posted to eth0:\n  udp 0 3 pages of 3 packets, since 0.000000 s\n  tcp 10.0.0.1:7 1 page of 1 packet, since 0.000000 s\n");
   });
+});
+
+test("what is posted to the device is told apart from what sockets hold, whether that is still the pool's or not", async () => {
+  const file = capture("ten.pcap", Array.from({ length: 10 }, (_, i) => udpFrame(testPayload(100, i))));
+  for (const run of await runs([file, "--sockets", "1", "--reader", "never"])) {
+    const [held] = run.inet!.held;
+    expect([run.design, held!.pages, held!.poolPages === 0, run.inet!.posted]).toEqual([run.design, 10, run.design === "stock", 512]);
+  }
+});
+
+test("a machine has room for all that sockets may hold which are not read, or says that it has not", () => {
+  const frames = Array.from({ length: 300_000 }, () => ({ bytes: new Uint8Array(0), offset: 0, lengthBytes: 60, arrivalNs: 0 }));
+  const options = { readerLag: 0, expand: false };
+  expect([pagesFor(frames.slice(0, 30_000), options), pagesFor(frames.slice(0, 30_000), { ...options, reader: "never" })]).toEqual([8192, 38_192]);
+  expect(() => pagesFor(frames, { ...options, reader: "late" })).toThrow("--reader late: holding back that many of these packets takes 308192 pages, and a machine has at most 262144; replay fewer");
 });
 
 describe("--forward", () => {

@@ -7,6 +7,7 @@ import {
 import { instanceOf } from "./dev/napi-instance.ts";
 import type { Backlog } from "./dev/backlog.ts";
 import type { Gro } from "./gro/gro.ts";
+import { SkbQueue } from "./skb-queue.ts";
 
 /** @kernel __netif_receive_skb_core (net/core/dev.c), without protocols yet */
 export class ReceivePath implements NetReceive {
@@ -94,7 +95,6 @@ export class ReceivePath implements NetReceive {
   }
 }
 
-/** Packets chained through `skb.next`; the structs are the list's nodes, as in the kernel. */
 class QueueSocket implements ReceiveSocket {
   readonly name: string;
   readonly #lifetime: SkbLifetime;
@@ -102,10 +102,7 @@ class QueueSocket implements ReceiveSocket {
   readonly #dataReady: (() => void) | null;
   /** A tap must not touch the packet that others will still see. */
   readonly #clones: boolean;
-  #first: SkBuff | null = null;
-  #last: SkBuff | null = null;
-  #length = 0;
-  #rmemAlloc = 0;
+  readonly #queue: SkbQueue = new SkbQueue();
   #drops = 0;
   #closed = false;
 
@@ -119,7 +116,8 @@ class QueueSocket implements ReceiveSocket {
 
   packetRcv(shared: SkBuff): void {
     // A tap may go beyond by one. @kernel packet_rcv
-    const full = this.#clones ? this.#rmemAlloc >= this.#rcvbufBytes : this.#rmemAlloc + shared.truesize > this.#rcvbufBytes;
+    const { rmemAlloc } = this.#queue;
+    const full = this.#clones ? rmemAlloc >= this.#rcvbufBytes : rmemAlloc + shared.truesize > this.#rcvbufBytes;
     if (this.#closed || full) {
       this.#drops++;
       this.#lifetime.kfreeSkb(shared, this.#closed ? SKB_DROP_REASON_SOCKET_CLOSE : SKB_DROP_REASON_SOCKET_RCVBUFF);
@@ -130,21 +128,16 @@ class QueueSocket implements ReceiveSocket {
       this.#drops++;
       return;
     }
-    skb.next = null;
-    if (this.#last === null) this.#first = skb;
-    else this.#last.next = skb;
-    this.#last = skb;
-    this.#length++;
-    this.#rmemAlloc += skb.truesize;
+    this.#queue.append(skb);
     if (this.#dataReady !== null) this.#dataReady();
   }
 
   length(): number {
-    return this.#length;
+    return this.#queue.length;
   }
 
   rmemAlloc(): number {
-    return this.#rmemAlloc;
+    return this.#queue.rmemAlloc;
   }
 
   drops(): number {
@@ -152,14 +145,7 @@ class QueueSocket implements ReceiveSocket {
   }
 
   dequeue(): SkBuff | null {
-    const skb = this.#first;
-    if (skb === null) return null;
-    this.#first = skb.next;
-    if (this.#first === null) this.#last = null;
-    skb.next = null;
-    this.#length--;
-    this.#rmemAlloc -= skb.truesize;
-    return skb;
+    return this.#queue.shift();
   }
 
   close(): void {

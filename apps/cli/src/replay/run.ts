@@ -204,9 +204,10 @@ function recyclingPercent({ allocStats, recycleStats }: PagePoolStats): number {
 
 /** Memory for the packets a reader may leave waiting, wherever in the traffic they need most, on top of what always circulates. */
 export function pagesFor(frames: readonly WireFrame[], options: Pick<ReplayOptions, "readerLag" | "expand"> & Partial<Pick<ReplayOptions, "reader">>): number {
+  const { reader = "prompt" } = options;
   const pagesOf = (frame: WireFrame): number => Math.ceil((frame.lengthBytes + 6) / (PAGE_SIZE - 576)) + (options.expand ? 2 : 0);
   // Sockets that are read late, or never, may hold everything.
-  const lag = options.reader === "late" || options.reader === "never" ? frames.length : options.readerLag;
+  const lag = reader === "prompt" ? options.readerLag : frames.length;
   let held = 0;
   let most = 0;
   for (let i = 0; i < frames.length; i++) {
@@ -215,6 +216,9 @@ export function pagesFor(frames: readonly WireFrame[], options: Pick<ReplayOptio
     most = Math.max(most, held);
   }
   const pages = BASE_PAGES + (lag === 0 ? 0 : most);
-  if (pages > MOST_PAGES) throw new CliError(`${options.reader === undefined || options.reader === "prompt" ? `--reader-lag ${options.readerLag}` : `--reader ${options.reader}`}: holding back that many of these packets takes ${pages} pages, and a machine has at most ${MOST_PAGES}; ${options.reader === undefined || options.reader === "prompt" ? "lower it" : "replay fewer"}`);
+  if (pages > MOST_PAGES) {
+    const [option, remedy] = reader === "prompt" ? [`--reader-lag ${options.readerLag}`, "lower it"] : [`--reader ${reader}`, "replay fewer"];
+    throw new CliError(`${option}: holding back that many of these packets takes ${pages} pages, and a machine has at most ${MOST_PAGES}; ${remedy}`);
+  }
   return pages;
 }

@@ -1,18 +1,17 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
 import { NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_CPU_BACKLOG, SKB_DROP_REASON_DEV_READY, type NapiScheduler, type NetReceive, type SkBuff, type SkbFree } from "../api/index.ts";
+import { SkbQueue } from "../skb-queue.ts";
 
 /** Packets that may wait for one CPU when another comes. @kernel net.core.netdev_max_backlog */
 const NETDEV_MAX_BACKLOG = 1000;
 /** Packets of one poll. @kernel net.core.dev_weight */
 const DEV_RX_WEIGHT = 64;
 
-/** Packets of one CPU, chained through `next`. @kernel softnet_data.input_pkt_queue, process_queue, backlog */
-class Queue {
+/** What waits for one CPU. @kernel softnet_data.input_pkt_queue, process_queue, backlog */
+class CpuBacklog {
   readonly napi: NapiStruct;
-  first: SkBuff | null = null;
-  last: SkBuff | null = null;
-  length = 0;
+  readonly queue: SkbQueue = new SkbQueue();
 
   constructor(napi: NapiStruct) {
     this.napi = napi;
@@ -30,22 +29,22 @@ export interface BacklogParts {
 /** What devices without an instance of their own receive goes up in the next softirq of the CPU that brought it. @kernel netif_rx, process_backlog (net/core/dev.c) */
 export class Backlog {
   private readonly parts: BacklogParts;
-  private readonly queues: Queue[];
+  private readonly cpus: CpuBacklog[];
 
   constructor(parts: BacklogParts) {
     this.parts = parts;
-    this.queues = [];
+    this.cpus = [];
     for (let cpu = 0; cpu < parts.kernel.nrCpus; cpu++) {
-      const queue: Queue = new Queue(parts.napi.netifNapiAdd(parts.loopback, { poll: (napi, budget) => this.poll(queue, napi, budget) }, DEV_RX_WEIGHT));
-      parts.napi.napiEnable(queue.napi);
-      this.queues.push(queue);
+      const backlog: CpuBacklog = new CpuBacklog(parts.napi.netifNapiAdd(parts.loopback, { poll: (napi, budget) => this.poll(backlog.queue, napi, budget) }, DEV_RX_WEIGHT));
+      parts.napi.napiEnable(backlog.napi);
+      this.cpus.push(backlog);
     }
   }
 
   /** @kernel netif_rx, enqueue_to_backlog */
   netifRx(skb: SkBuff): number {
     const { kernel, lifetime, napi } = this.parts;
-    const queue = this.queues[kernel.context.cpu]!;
+    const { queue, napi: instance } = this.cpus[kernel.context.cpu]!;
     if (!skb.dev!.up) {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);
       return NET_RX_DROP;
@@ -55,47 +54,25 @@ export class Backlog {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_CPU_BACKLOG);
       return NET_RX_DROP;
     }
-    this.append(queue, skb);
-    if (queue.length === 1) napi.napiSchedule(queue.napi);
+    queue.append(skb);
+    if (queue.length === 1) napi.napiSchedule(instance);
     return NET_RX_SUCCESS;
   }
 
   /** Its packets are dropped: it is gone. @kernel flush_all_backlogs */
   flush(dev: NetDevice): void {
-    for (const queue of this.queues) {
-      const { first } = queue;
-      queue.first = null;
-      queue.last = null;
-      queue.length = 0;
-      for (let skb = first; skb !== null;) {
-        const { next }: { next: SkBuff | null } = skb;
-        skb.next = null;
+    for (const { queue } of this.cpus) {
+      for (let left = queue.length; left > 0; left--) {
+        const skb = queue.shift()!;
         if (skb.dev === dev) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);
-        else this.append(queue, skb);
-        skb = next;
+        else queue.append(skb);
       }
     }
   }
 
-  private append(queue: Queue, skb: SkBuff): void {
-    skb.next = null;
-    if (queue.last === null) queue.first = skb;
-    else queue.last.next = skb;
-    queue.last = skb;
-    queue.length++;
-  }
-
-  private poll(queue: Queue, napi: NapiStruct, budget: number): number {
+  private poll(queue: SkbQueue, napi: NapiStruct, budget: number): number {
     let work = 0;
-    while (work < budget && queue.first !== null) {
-      const skb = queue.first;
-      queue.first = skb.next;
-      if (queue.first === null) queue.last = null;
-      queue.length--;
-      skb.next = null;
-      work++;
-      this.parts.up.netifReceiveSkb(skb);
-    }
+    for (; work < budget && queue.length > 0; work++) this.parts.up.netifReceiveSkb(queue.shift()!);
     if (work < budget) this.parts.napi.napiCompleteDone(napi, work);
     return work;
   }

@@ -1,13 +1,12 @@
 import { E2BIG, ETOOMANYREFS } from "@netmem/kernel/api";
 import { ETH_P_IPV6, GRO_LEGACY_MAX_SIZE, MAX_SKB_FRAGS } from "@netmem/xdp/api";
 import {
-  NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbIsGso, skbTruesize, skbZcopy, type SkBuff,
+  IPPROTO_TCP, NAPI_GRO_FREE, NAPI_GRO_FREE_STOLEN_HEAD, SKB_GSO_DODGY, SKB_GSO_TCPV4, SKB_GSO_TCPV6, SKB_STRUCT_BYTES, skbEndOffset, skbGroLen, skbHeadFrag, skbHeadlen, skbHeadroom, skbIsGso, skbTruesize, skbZcopy, type SkBuff,
 } from "../api/index.ts";
 import type { SkbEdits } from "../edit.ts";
 import { advanceFrag, appendFrag } from "../frags.ts";
 import type { GroBigTcp, NetCoreDates } from "../rules.ts";
 
-const IPPROTO_TCP = 6;
 /** @kernel sizeof(struct hop_jumbo_hdr) */
 const HOP_JUMBO_HEADER_BYTES = 8;
 

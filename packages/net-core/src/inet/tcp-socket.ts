@@ -6,7 +6,7 @@ import {
   type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
 import type { PageRing } from "./pipe.ts";
-import { RcvQueue } from "./rcv-queue.ts";
+import { SkbQueue } from "../skb-queue.ts";
 import type { TcpStream, TcpZerocopy } from "./tcp-zerocopy.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
@@ -46,8 +46,8 @@ export class TcpReceiver implements TcpSocket {
   private readonly rcvbufBytes: number;
   private dataReady: (() => void) | null;
   private readonly gone: () => void;
-  private readonly queue: RcvQueue;
-  private readonly ahead: RcvQueue;
+  private readonly queue: SkbQueue;
+  private readonly ahead: SkbQueue;
   private readonly stream: TcpStream;
   private readonly result: Coalesced;
   /** Of the next byte, and of the next one to be read. */
@@ -70,8 +70,8 @@ export class TcpReceiver implements TcpSocket {
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
-    this.queue = new RcvQueue();
-    this.ahead = new RcvQueue();
+    this.queue = new SkbQueue();
+    this.ahead = new SkbQueue();
     this.stream = {
       available: () => this.available(),
       isFinished: () => this.finished,
@@ -146,7 +146,7 @@ export class TcpReceiver implements TcpSocket {
   }
 
   /** Consumes `from` if so. @kernel tcp_try_coalesce */
-  private coalesces(queue: RcvQueue, to: SkBuff, from: SkBuff): boolean {
+  private coalesces(queue: SkbQueue, to: SkBuff, from: SkBuff): boolean {
     const { merge, lifetime } = this.parts;
     const { result } = this;
     // Behind a FIN there is nothing.
@@ -334,7 +334,7 @@ export class TcpReceiver implements TcpSocket {
     this.purge(this.ahead, SKB_DROP_REASON_SOCKET_CLOSE);
   }
 
-  private purge(queue: RcvQueue, reason: number): void {
+  private purge(queue: SkbQueue, reason: number): void {
     for (let skb = queue.shift(); skb !== null; skb = queue.shift()) this.parts.lifetime.kfreeSkb(skb, reason);
   }
 

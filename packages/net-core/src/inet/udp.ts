@@ -5,7 +5,7 @@ import {
   csumAdd, csumPseudo, read16, skbRegion, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
 } from "../api/index.ts";
 import { skbChecksum } from "./checksum.ts";
-import { RcvQueue } from "./rcv-queue.ts";
+import { SkbQueue } from "../skb-queue.ts";
 import { PortTable } from "./ports.ts";
 
 export interface UdpParts {
@@ -81,7 +81,7 @@ class UdpQueue implements UdpSocket {
   private readonly parts: UdpParts;
   private readonly rcvbufBytes: number;
   private readonly dataReady: (() => void) | null;
-  private readonly queue: RcvQueue;
+  private readonly queue: SkbQueue;
   private readonly unbind: () => void;
   private dropped: number;
 
@@ -90,7 +90,7 @@ class UdpQueue implements UdpSocket {
     this.parts = parts;
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;
-    this.queue = new RcvQueue();
+    this.queue = new SkbQueue();
     this.unbind = unbind;
     this.dropped = 0;
   }

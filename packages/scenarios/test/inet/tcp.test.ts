@@ -134,6 +134,16 @@ test("a FIN by itself", () => {
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
+test("a segment that waited for another came when it came, not when it was its turn", () => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(100, 200)]);
+  rig.machine.kernel.scheduler.runFor(5_000_000_000);
+  rig.receive([segment(300, 400)]);
+  rig.receive([segment(0, 50)]);
+  expect(socket.packets().map(({ seq, tstamp }) => [seq - 1001, tstamp])).toEqual([[0, 5_000_000_000], [100, 0], [300, 5_000_000_000]]);
+  socket.close();
+});
+
 test("numbers go over the top", () => {
   const rig = new InetRig();
   const base = 0xffff_ff00;

@@ -1,7 +1,7 @@
-import type { SkBuff } from "../api/index.ts";
+import type { SkBuff } from "./api/index.ts";
 
-/** Packets in order, chained through `next`, and what they are charged. @kernel struct sk_buff_head, sk_rmem_alloc */
-export class RcvQueue {
+/** Packets in order, chained through `next`: the structs are the list's nodes. `rmemAlloc` is what they are charged. @kernel struct sk_buff_head, sk_rmem_alloc */
+export class SkbQueue {
   first: SkBuff | null = null;
   last: SkBuff | null = null;
   length = 0;
