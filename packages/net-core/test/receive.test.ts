@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { SKB_CONSUMED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO } from "../src/api/index.ts";
+import { SKB_CONSUMED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, type PacketHandler } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("without a protocol a packet is dropped, with the reason", () => {
@@ -47,4 +47,32 @@ test("a tap gets a clone of its own; the original goes on to the protocol", () =
   rig.net.receive.removeTap(tap);
   rig.net.receive.netifReceiveSkb(rig.skb(60));
   expect(tap.length()).toBe(0);
+});
+
+test("a tap that goes as it gets a packet does not hide it from the next", () => {
+  const rig = new NetRig();
+  const seen: string[] = [];
+  const tap = (name: string, goes: boolean): PacketHandler => {
+    const handler: PacketHandler = { packetRcv: (skb) => {
+      seen.push(name);
+      if (goes) rig.net.receive.removeTap(handler);
+      rig.net.lifetime.consumeSkb(skb);
+    } };
+    rig.net.receive.addTap(handler);
+    return handler;
+  };
+  tap("a", true);
+  tap("b", false);
+  for (let i = 0; i < 2; i++) rig.net.receive.netifReceiveSkb(rig.skb(60));
+  expect([seen, rig.net.lifetime.stats.live]).toEqual([["a", "b", "b"], 0]);
+});
+
+test("a tap takes packets until it is full, the last of which may go beyond", () => {
+  const rig = new NetRig();
+  const tap = rig.net.sockets.openTap({ name: "t", rcvbufBytes: 1000 });
+  rig.net.receive.addTap(tap);
+  for (let i = 0; i < 2; i++) rig.net.receive.netifReceiveSkb(rig.skb(60));
+  expect([tap.length(), tap.drops()]).toEqual([1, 1]);
+  tap.close();
+  expect(rig.net.lifetime.stats.live).toBe(0);
 });

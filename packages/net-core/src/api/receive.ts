@@ -48,7 +48,7 @@ export interface ReceiveSocket extends PacketHandler {
 
 export interface SocketOptions {
   readonly name: string;
-  /** Bytes of truesize it may hold; a packet beyond is dropped with SOCKET_RCVBUFF. Default: no limit. */
+  /** Bytes of truesize it may hold; a packet beyond is dropped with SOCKET_RCVBUFF, of a tap only the next. Default: no limit. */
   readonly rcvbufBytes?: number;
   /** Called after a packet was queued, in softirq. @kernel sk_data_ready */
   readonly dataReady?: () => void;
