@@ -5,6 +5,7 @@ import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE
 import type { PagePool } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { WIRE_BYTES, rxCloneFree } from "./skb-workloads.ts";
+import { tcpThroughGro, udpIntoSocket } from "./stack-workloads.ts";
 import { rxDrop, rxRedirect, rxTx } from "./xdp-workloads.ts";
 
 export interface Workload {
@@ -139,6 +140,8 @@ export const WORKLOADS: readonly Workload[] = [
   { name: "w5-drop", operation: "packet received, run through a program, and dropped", inC: true, opsPerRound: 10_000_000, prepare: () => xdpPath(rxDrop) },
   { name: "w5-tx", operation: "packet received, its MACs swapped, and sent back", inC: true, opsPerRound: 8_000_000, prepare: () => xdpPath(rxTx) },
   { name: "w5-redirect", operation: "packet received, and redirected through a devmap", inC: false, opsPerRound: 5_000_000, prepare: () => xdpPath(rxRedirect) },
+  { name: "rx-udp", operation: "frame of 64 bytes received, through IPv4 into a UDP socket, and read", inC: false, opsPerRound: 1_000_000, prepare: udpIntoSocket },
+  { name: "rx-tcp-gro", operation: "segment of 1448 bytes received, merged by GRO, into a TCP socket, and read", inC: false, opsPerRound: 500_000, prepare: tcpThroughGro },
   { name: "pp-return-pointer", operation: "pool page taken, marked, and returned by its pointer", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("pool-pointer") },
   { name: "pp-return-mem-info", operation: "pool page taken, marked, and returned through the registry", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("mem-info") },
   { name: "mm-pcp", operation: "order-0 page through the per-CPU list", inC: true, opsPerRound: 8_000_000, prepare: pcp },
