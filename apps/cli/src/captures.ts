@@ -76,7 +76,9 @@ function toFrames(capture: Capture, startNs: number): WireFrame[] {
     throw new CaptureError(path, cutOff.recordOffset, `file cut off in its first record, ${counted(cutOff.missingBytes, "byte")} missing: nothing to replay`);
   }
   for (const linkType of capture.linkTypes) if (linkType !== LINKTYPE_ETHERNET && packets.length === 0) refuseLinkType(path, 20, linkType);
-  const frames: WireFrame[] = [];
+  // With a fraction first, the engine keeps all arrivals as doubles; otherwise it converts each frame anew once one is past 2^31 ns.
+  const frames: WireFrame[] = [{ bytes: capture.bytes, offset: 0, lengthBytes: 0, arrivalNs: 0.5 }];
+  frames.length = 0;
   const first = packets.find((packet) => packet.timeSeconds >= 0);
   let arrivalNs = startNs;
   for (const packet of packets) {

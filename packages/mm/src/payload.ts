@@ -1,13 +1,17 @@
 import { type ReportSink, UsageError } from "@netmem/kernel/api";
 import { PayloadRegion, type PayloadBacking, type PayloadMemory, type RegionKind } from "./api/index.ts";
+import { fold, portableSum, swapped } from "./internet-sum.ts";
 
 /** Below this a word loop beats the call into the engine's own copy. */
 const LOOP_BYTES = 64;
+/** What a backing's own sum takes at a time. */
+const MOST_SUMMED_BYTES = 65_536;
 
 export class BackedPayload implements PayloadMemory {
   private readonly buffer: ArrayBuffer;
   private readonly bytes: Uint8Array;
   private readonly copyWithin: ((target: number, source: number, lengthBytes: number) => void) | null;
+  private readonly sum16: ((at: number, lengthBytes: number) => number) | null;
   private readonly reports: ReportSink;
   private used = 0;
 
@@ -15,6 +19,7 @@ export class BackedPayload implements PayloadMemory {
     this.buffer = backing.buffer;
     this.bytes = new Uint8Array(backing.buffer);
     this.copyWithin = backing.copyWithin ?? null;
+    this.sum16 = backing.sum16 ?? null;
     this.reports = reports;
   }
 
@@ -70,7 +75,14 @@ export class BackedPayload implements PayloadMemory {
       return 0;
     }
     checkRange(region, offset, lengthBytes);
-    return onesComplementSum(region, offset, lengthBytes);
+    const { sum16 } = this;
+    if (sum16 === null || region.base < 0) return swapped(portableSum(region, offset, lengthBytes));
+    if (lengthBytes <= MOST_SUMMED_BYTES) return swapped(fold(sum16(region.base + offset, lengthBytes)));
+    let sum = 0;
+    for (let done = 0; done < lengthBytes; done += MOST_SUMMED_BYTES) {
+      sum = fold(sum + fold(sum16(region.base + offset + done, Math.min(MOST_SUMMED_BYTES, lengthBytes - done))));
+    }
+    return swapped(sum);
   }
 
   readByte(region: PayloadRegion, offset: number): number {
@@ -78,44 +90,6 @@ export class BackedPayload implements PayloadMemory {
     this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `CPU read at offset ${offset} refused: the memory is the device's`);
     return -1;
   }
-}
-
-/** Longest run whose sum of halves of words stays below 2^30. */
-const RUN_BYTES = 1 << 15;
-
-/** The order of bytes does not matter to the sum, but for one swap at the end: words are added as they lie. */
-function onesComplementSum({ bytes, words }: PayloadRegion, offset: number, lengthBytes: number): number {
-  const end = offset + lengthBytes;
-  let at = offset;
-  let sum = 0;
-  if ((offset & 3) === 0 && words.length > 0) {
-    const lastWord = end >> 2;
-    for (let word = offset >> 2; word < lastWord;) {
-      const stop = Math.min(lastWord, word + (RUN_BYTES >> 2));
-      let low = 0;
-      let high = 0;
-      for (; word < stop; word++) {
-        const value = words[word]!;
-        low += value & 0xffff;
-        high += value >>> 16;
-      }
-      sum = fold(sum + fold(low + high));
-    }
-    at = lastWord << 2;
-  }
-  for (; at + 1 < end;) {
-    const stop = Math.min(end - 1, at + RUN_BYTES);
-    let run = 0;
-    for (; at < stop; at += 2) run += bytes[at]! | (bytes[at + 1]! << 8);
-    sum = fold(sum + fold(run));
-  }
-  if (at < end) sum = fold(sum + bytes[at]!);
-  return ((sum & 0xff) << 8) | (sum >> 8);
-}
-
-function fold(sum: number): number {
-  const once = (sum & 0xffff) + (sum >>> 16);
-  return (once & 0xffff) + (once >>> 16);
 }
 
 /** Memory of somebody else's, in a buffer of its own. */

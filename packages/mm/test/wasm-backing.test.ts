@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE } from "../src/api/index.ts";
-import { copyModule } from "../src/copy-module.ts";
 import { backingBytes, createWasmBacking } from "../src/index.ts";
+import { copyModule } from "../src/wasm/copy-module.ts";
 import { memory, usageErrorOf } from "./helpers.ts";
 
 test("a backing has the bytes asked for, rounded up to 64 KiB, zeroed", () => {
@@ -58,4 +58,30 @@ test.each([[true], [false]])("vectors %s: past the end of memory traps and copie
     expect(() => copy(65_536 - length + 1, 0, length), `${length} bytes`).toThrow("memory access out of bounds");
     expect(bytes.subarray(0, 1000).every((byte) => byte === 1)).toBe(true);
   }
+});
+
+/** Of 16-bit words in network order, added one by one. */
+function plainChecksum(bytes: Uint8Array, offset: number, length: number): number {
+  let sum = 0;
+  for (let i = 0; i < length; i++) sum += bytes[offset + i]! * ((i & 1) === 0 ? 256 : 1);
+  while (sum > 0xffff) sum = (sum % 0x10000) + Math.floor(sum / 0x10000);
+  return sum;
+}
+
+test("a backing's checksum is that of its bytes, at each length up to 200 and each place in a vector", () => {
+  const { payload } = memory({ nrPages: 1, backing: createWasmBacking(backingBytes({ nrPages: 1, extraBytes: 4096 })), extraBytes: 4096 });
+  const region = payload.addRegion("bytes", 4096, true);
+  for (let i = 0; i < region.bytes.length; i++) region.bytes[i] = (i * 2_654_435_761) >>> 23;
+  for (let length = 0; length <= 200; length++) {
+    for (let offset = 0; offset < 17; offset++) {
+      expect(payload.checksum(region, offset, length), `${length} bytes from ${offset}`).toBe(plainChecksum(region.bytes, offset, length));
+    }
+  }
+});
+
+test.each([65_535, 65_536, 65_537, 200_001, 1 << 20])("a backing's checksum of %d bytes that are all ones does not overflow", (length) => {
+  const { payload } = memory({ nrPages: 1, backing: createWasmBacking(backingBytes({ nrPages: 1, extraBytes: 1 << 20 })), extraBytes: 1 << 20 });
+  const region = payload.addRegion("ones", 1 << 20, true);
+  region.bytes.fill(0xff);
+  expect(payload.checksum(region, 0, length)).toBe(plainChecksum(region.bytes, 0, length));
 });

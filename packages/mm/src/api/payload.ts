@@ -32,6 +32,11 @@ export interface PayloadBacking {
   readonly buffer: ArrayBuffer;
   /** Copies within `buffer`, ranges apart. Absent: a portable loop is used. */
   readonly copyWithin?: (target: number, source: number, lengthBytes: number) => void;
+  /**
+   * Sum of the 16-bit words of `buffer` from `at` on, as a little-endian machine reads them, an odd last byte being a word of its own: not folded,
+   * below 2^31. `lengthBytes` is at most 65,536. Absent: a portable loop is used.
+   */
+  readonly sum16?: (at: number, lengthBytes: number) => number;
 }
 
 /** Every access of a CPU to packet bytes. */

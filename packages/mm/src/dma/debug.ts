@@ -45,24 +45,28 @@ export interface DebugRef {
   sgEntries: number;
 }
 
+/** Words of an entry: what a sync looks at shares a cache line. */
+const DMA_ADDR = 0;
+const SIZE = 1;
+const NEXT = 2;
+const DEVICE = 3;
+const DIRECTION = 4;
+const TYPE = 5;
+const PHYS = 6;
+const SG_ENTRIES = 7;
+const ENTRY_SHIFT = 3;
+
 /**
- * The record of every live mapping of a machine, and what it tells of a driver's mistakes. Entries are columns of typed
- * arrays, chained by hashed address.
+ * The record of every live mapping of a machine, and what it tells of a driver's mistakes. Entries lie in a typed array,
+ * chained by hashed address, and are known by the place of their first word.
  * @kernel kernel/dma/debug.c
  */
 export class DmaDebug {
   private readonly reports: ReportSink;
   private readonly deviceNames: string[] = [];
   private readonly quietOverlaps: boolean[] = [];
-  private device = new Int16Array(64);
-  private type = new Uint8Array(64);
-  private dmaAddr = new Int32Array(64);
-  private size = new Int32Array(64);
-  private direction = new Uint8Array(64);
-  private phys = new Int32Array(64);
-  private sgEntries = new Int32Array(64);
+  private words = new Int32Array(64 << ENTRY_SHIFT);
   private mapErr = new Uint8Array(64);
-  private next = new Int32Array(64);
   private entries = 0;
   private freeEntry = NONE;
   private readonly buckets: Int32Array = new Int32Array(HASH_SIZE).fill(NONE);
@@ -91,16 +95,16 @@ export class DmaDebug {
   add(attrs: number): void {
     const { ref } = this;
     const entry = this.takeEntry();
-    this.device[entry] = ref.device;
-    this.type[entry] = ref.type;
-    this.dmaAddr[entry] = ref.dmaAddr;
-    this.size[entry] = ref.sizeBytes;
-    this.direction[entry] = ref.direction;
-    this.phys[entry] = ref.phys;
-    this.sgEntries[entry] = ref.sgEntries;
-    this.mapErr[entry] = ref.type === DEBUG_PAGE ? ERR_NOT_CHECKED : ERR_NOT_APPLICABLE;
+    this.words[entry + DEVICE] = ref.device;
+    this.words[entry + TYPE] = ref.type;
+    this.words[entry + DMA_ADDR] = ref.dmaAddr;
+    this.words[entry + SIZE] = ref.sizeBytes;
+    this.words[entry + DIRECTION] = ref.direction;
+    this.words[entry + PHYS] = ref.phys;
+    this.words[entry + SG_ENTRIES] = ref.sgEntries;
+    this.mapErr[entry >> ENTRY_SHIFT] = ref.type === DEBUG_PAGE ? ERR_NOT_CHECKED : ERR_NOT_APPLICABLE;
     const bucket = bucketOf(ref.dmaAddr);
-    this.next[entry] = this.buckets[bucket]!;
+    this.words[entry + NEXT] = this.buckets[bucket]!;
     this.buckets[bucket] = entry;
     if (ref.sizeBytes > this.largest) this.largest = ref.sizeBytes;
     if (ref.direction !== DMA_TO_DEVICE) this.insertLine(ref, attrs);
@@ -119,9 +123,9 @@ export class DmaDebug {
 
   /** The driver asks whether it failed. @kernel debug_dma_mapping_error */
   checked(device: number, dmaAddr: number): void {
-    for (let entry = this.buckets[bucketOf(dmaAddr)]!; entry !== NONE; entry = this.next[entry]!) {
-      if (this.dmaAddr[entry] !== dmaAddr || this.device[entry] !== device || this.mapErr[entry] !== ERR_NOT_CHECKED) continue;
-      this.mapErr[entry] = ERR_CHECKED;
+    for (let entry = this.buckets[bucketOf(dmaAddr)]!; entry !== NONE; entry = this.words[entry + NEXT]!) {
+      if (this.words[entry + DMA_ADDR] !== dmaAddr || this.words[entry + DEVICE] !== device || this.mapErr[entry >> ENTRY_SHIFT] !== ERR_NOT_CHECKED) continue;
+      this.mapErr[entry >> ENTRY_SHIFT] = ERR_CHECKED;
       return;
     }
   }
@@ -139,18 +143,18 @@ export class DmaDebug {
       else this.report("dma-debug-not-allocated", ref, `device driver tries to free DMA memory it has not allocated: ${ref.sizeBytes} bytes`);
       return 0;
     }
-    const size = this.size[entry]!;
-    const type = this.type[entry]!;
-    const direction = this.direction[entry]!;
-    const entries = this.sgEntries[entry]!;
+    const size = this.words[entry + SIZE]!;
+    const type = this.words[entry + TYPE]!;
+    const direction = this.words[entry + DIRECTION]!;
+    const entries = this.words[entry + SG_ENTRIES]!;
     if (ref.sizeBytes !== size) this.report("dma-debug-size", ref, `device driver frees DMA memory with different size: mapped ${size} bytes, unmapped ${ref.sizeBytes}`);
     if (ref.type !== type) this.report("dma-debug-function", ref, `device driver frees DMA memory with wrong function: mapped as ${TYPE_NAMES[type]}, unmapped as ${TYPE_NAMES[ref.type]}`);
     if ((ref.type === DEBUG_COHERENT) !== (type === DEBUG_COHERENT)) return 0;
-    if (type === DEBUG_COHERENT && ref.phys !== this.phys[entry]) this.report("dma-debug-cpu-address", ref, `device driver frees DMA memory with different CPU address: allocated 0x${hex(this.phys[entry]!)}, freed 0x${hex(ref.phys)}`);
+    if (type === DEBUG_COHERENT && ref.phys !== this.words[entry + PHYS]) this.report("dma-debug-cpu-address", ref, `device driver frees DMA memory with different CPU address: allocated 0x${hex(this.words[entry + PHYS]!)}, freed 0x${hex(ref.phys)}`);
     if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== entries) this.report("dma-debug-sg-count", ref, `device driver frees DMA sg list with different entry count: mapped ${entries}, unmapped ${ref.sgEntries}`);
     if (ref.direction !== direction) this.report("dma-debug-direction", ref, `device driver frees DMA memory with different direction: mapped with ${directionName(direction)}, unmapped with ${directionName(ref.direction)}`);
-    if (this.mapErr[entry] === ERR_NOT_CHECKED) this.report("dma-debug-error-unchecked", ref, `device driver failed to check map error: ${size} bytes mapped as ${TYPE_NAMES[type]}, unmapped without a call of dma_mapping_error`);
-    this.removedPhys = this.phys[entry]!;
+    if (this.mapErr[entry >> ENTRY_SHIFT] === ERR_NOT_CHECKED) this.report("dma-debug-error-unchecked", ref, `device driver failed to check map error: ${size} bytes mapped as ${TYPE_NAMES[type]}, unmapped without a call of dma_mapping_error`);
+    this.removedPhys = this.words[entry + PHYS]!;
     this.forget(entry);
     return size;
   }
@@ -163,7 +167,7 @@ export class DmaDebug {
       this.report("dma-debug-sync-not-allocated", ref, `device driver tries to sync DMA memory it has not allocated: ${ref.sizeBytes} bytes, and no mapping holds them all`);
       return false;
     }
-    const direction = this.direction[entry]!;
+    const direction = this.words[entry + DIRECTION]!;
     if (direction === DMA_BIDIRECTIONAL) return true;
     let ok = true;
     if (ref.direction !== direction) {
@@ -178,8 +182,8 @@ export class DmaDebug {
       this.report("dma-debug-sync-write-only", ref, `device driver syncs device write-only DMA memory to device: ${both(direction, ref.direction)}`);
       ok = false;
     }
-    if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== this.sgEntries[entry]) {
-      this.report("dma-debug-sg-count", ref, `device driver syncs DMA sg list with different entry count: mapped ${this.sgEntries[entry]}, synced ${ref.sgEntries}`);
+    if (ref.type === DEBUG_SG && ref.sgEntries !== 0 && ref.sgEntries !== this.words[entry + SG_ENTRIES]) {
+      this.report("dma-debug-sg-count", ref, `device driver syncs DMA sg list with different entry count: mapped ${this.words[entry + SG_ENTRIES]}, synced ${ref.sgEntries}`);
       ok = false;
     }
     return ok;
@@ -190,8 +194,8 @@ export class DmaDebug {
     let count = 0;
     let sample = NONE;
     for (let bucket = 0; bucket < HASH_SIZE; bucket++) {
-      for (let entry = this.buckets[bucket]!; entry !== NONE; entry = this.next[entry]!) {
-        if (this.device[entry] !== device) continue;
+      for (let entry = this.buckets[bucket]!; entry !== NONE; entry = this.words[entry + NEXT]!) {
+        if (this.words[entry + DEVICE] !== device) continue;
         count++;
         sample = entry;
       }
@@ -200,7 +204,7 @@ export class DmaDebug {
     const name = this.deviceNames[device]!;
     this.reports.report(
       "dma-leak", "warn", `device ${name}`, name,
-      `device driver has pending DMA allocations while released from device: count ${count}; one of them is address 0x${hex(this.dmaAddr[sample]!)}, ${this.size[sample]} bytes, mapped with ${directionName(this.direction[sample]!)} as ${TYPE_NAMES[this.type[sample]!]}`,
+      `device driver has pending DMA allocations while released from device: count ${count}; one of them is address 0x${hex(this.words[sample + DMA_ADDR]!)}, ${this.words[sample + SIZE]} bytes, mapped with ${directionName(this.words[sample + DIRECTION]!)} as ${TYPE_NAMES[this.words[sample + TYPE]!]}`,
     );
     return count;
   }
@@ -219,11 +223,11 @@ export class DmaDebug {
     let best = NONE;
     let bestLevel = 0;
     let matches = 0;
-    for (let entry = this.buckets[bucketOf(ref.dmaAddr)]!; entry !== NONE; entry = this.next[entry]!) {
-      if (this.dmaAddr[entry] !== ref.dmaAddr || this.device[entry] !== ref.device) continue;
+    for (let entry = this.buckets[bucketOf(ref.dmaAddr)]!; entry !== NONE; entry = this.words[entry + NEXT]!) {
+      if (this.words[entry + DMA_ADDR] !== ref.dmaAddr || this.words[entry + DEVICE] !== ref.device) continue;
       matches++;
-      const level = (this.size[entry] === ref.sizeBytes ? 1 : 0) + (this.type[entry] === ref.type ? 1 : 0)
-        + (this.direction[entry] === ref.direction ? 1 : 0) + (this.sgEntries[entry] === ref.sgEntries ? 1 : 0);
+      const level = (this.words[entry + SIZE] === ref.sizeBytes ? 1 : 0) + (this.words[entry + TYPE] === ref.type ? 1 : 0)
+        + (this.words[entry + DIRECTION] === ref.direction ? 1 : 0) + (this.words[entry + SG_ENTRIES] === ref.sgEntries ? 1 : 0);
       if (level === 4) return entry;
       if (level > bestLevel) {
         bestLevel = level;
@@ -235,53 +239,50 @@ export class DmaDebug {
 
   /** @kernel bucket_find_contain, containing_match */
   private findContaining(ref: DebugRef): number {
+    const { words } = this;
     const end = ref.dmaAddr + ref.sizeBytes;
     const buckets = Math.min(HASH_SIZE, (this.largest >>> HASH_SHIFT) + 2, (ref.dmaAddr >>> HASH_SHIFT) + 1);
     for (let back = 0; back < buckets; back++) {
-      for (let entry = this.buckets[bucketOf(ref.dmaAddr - (back << HASH_SHIFT))]!; entry !== NONE; entry = this.next[entry]!) {
-        const start = this.dmaAddr[entry]!;
-        if (this.device[entry] === ref.device && start <= ref.dmaAddr && start + this.size[entry]! >= end) return entry;
+      for (let entry = this.buckets[bucketOf(ref.dmaAddr - (back << HASH_SHIFT))]!; entry !== NONE; entry = words[entry + NEXT]!) {
+        const start = words[entry + DMA_ADDR]!;
+        if (words[entry + DEVICE] === ref.device && start <= ref.dmaAddr && start + words[entry + SIZE]! >= end) return entry;
       }
     }
     return NONE;
   }
 
   private forget(entry: number): void {
-    const bucket = bucketOf(this.dmaAddr[entry]!);
-    if (this.buckets[bucket] === entry) this.buckets[bucket] = this.next[entry]!;
+    const bucket = bucketOf(this.words[entry + DMA_ADDR]!);
+    if (this.buckets[bucket] === entry) this.buckets[bucket] = this.words[entry + NEXT]!;
     else {
       let before = this.buckets[bucket]!;
-      while (this.next[before] !== entry) before = this.next[before]!;
-      this.next[before] = this.next[entry]!;
+      while (this.words[before + NEXT] !== entry) before = this.words[before + NEXT]!;
+      this.words[before + NEXT] = this.words[entry + NEXT]!;
     }
-    this.next[entry] = this.freeEntry;
+    this.words[entry + NEXT] = this.freeEntry;
     this.freeEntry = entry;
-    if (this.direction[entry] === DMA_TO_DEVICE) return;
-    const line = (this.phys[entry]! - this.linesBase) >> LINE_SHIFT;
+    if (this.words[entry + DIRECTION] === DMA_TO_DEVICE) return;
+    const line = (this.words[entry + PHYS]! - this.linesBase) >> LINE_SHIFT;
     if (line >= 0 && line < this.lines.length && this.lines[line]! > 0) this.lines[line]!--;
   }
 
   private takeEntry(): number {
     if (this.freeEntry !== NONE) {
       const entry = this.freeEntry;
-      this.freeEntry = this.next[entry]!;
+      this.freeEntry = this.words[entry + NEXT]!;
       return entry;
     }
-    if (this.entries === this.device.length) this.grow();
-    return this.entries++;
+    if (this.entries === this.mapErr.length) this.grow();
+    return this.entries++ << ENTRY_SHIFT;
   }
 
   private grow(): void {
-    const size = this.device.length * 2;
-    this.device = grown(this.device, new Int16Array(size));
-    this.type = grown(this.type, new Uint8Array(size));
-    this.dmaAddr = grown(this.dmaAddr, new Int32Array(size));
-    this.size = grown(this.size, new Int32Array(size));
-    this.direction = grown(this.direction, new Uint8Array(size));
-    this.phys = grown(this.phys, new Int32Array(size));
-    this.sgEntries = grown(this.sgEntries, new Int32Array(size));
-    this.mapErr = grown(this.mapErr, new Uint8Array(size));
-    this.next = grown(this.next, new Int32Array(size));
+    const words = new Int32Array(this.words.length * 2);
+    words.set(this.words);
+    this.words = words;
+    const mapErr = new Uint8Array(this.mapErr.length * 2);
+    mapErr.set(this.mapErr);
+    this.mapErr = mapErr;
   }
 
   private report(kind: DmaDebugKind, ref: DebugRef, message: string): void {
@@ -295,9 +296,4 @@ function bucketOf(dmaAddr: number): number {
 
 function hex(address: number): string {
   return address < 0 ? "ffffffffffffffff" : address.toString(16);
-}
-
-function grown<T extends { set: (from: T) => void }>(old: T, wider: T): T {
-  wider.set(old);
-  return wider;
 }

@@ -120,8 +120,10 @@ export class IommuDomain implements Translation {
   allows(dmaAddr: number, lengthBytes: number, prot: number): boolean {
     // Compared before any shift: that would cut an address off at 32 bits.
     if (dmaAddr < 0 || lengthBytes <= 0 || dmaAddr + lengthBytes > this.size * PAGE_SIZE) return false;
+    const first = dmaAddr >>> PAGE_SHIFT;
+    if ((this.prot[first]! & prot) !== prot) return false;
     const last = (dmaAddr + lengthBytes - 1) >>> PAGE_SHIFT;
-    for (let i = dmaAddr >>> PAGE_SHIFT; i <= last; i++) if ((this.prot[i]! & prot) !== prot) return false;
+    for (let i = first + 1; i <= last; i++) if ((this.prot[i]! & prot) !== prot) return false;
     return true;
   }
 

@@ -113,13 +113,24 @@ export class Gro {
 function sameMetadata(a: SkBuff, b: SkBuff): boolean {
   const bytes = skbMetadataLen(a);
   if (bytes !== skbMetadataLen(b)) return false;
-  const [from, of] = [skbRegion(a).bytes, skbRegion(b).bytes];
+  const from = skbRegion(a).bytes;
+  const of = skbRegion(b).bytes;
   for (let i = 1; i <= bytes; i++) if (from[a.macHeader - i] !== of[b.macHeader - i]) return false;
   return true;
 }
 
+/** As drivers place it, all but its first two bytes are whole words. @kernel compare_ether_header (include/linux/etherdevice.h) */
 function sameMacHeader(a: SkBuff, b: SkBuff): boolean {
-  const [from, of] = [skbRegion(a).bytes, skbRegion(b).bytes];
-  for (let i = 0; i < ETH_HLEN; i++) if (from[a.macHeader + i] !== of[b.macHeader + i]) return false;
+  const from = skbRegion(a);
+  const of = skbRegion(b);
+  const at = a.macHeader;
+  const other = b.macHeader;
+  if ((at & 3) === 2 && (other & 3) === 2) {
+    const word = (at + 2) >> 2;
+    const otherWord = (other + 2) >> 2;
+    return from.words[word] === of.words[otherWord] && from.words[word + 1] === of.words[otherWord + 1] && from.words[word + 2] === of.words[otherWord + 2]
+      && from.bytes[at] === of.bytes[other] && from.bytes[at + 1] === of.bytes[other + 1];
+  }
+  for (let i = 0; i < ETH_HLEN; i++) if (from.bytes[at + i] !== of.bytes[other + i]) return false;
   return true;
 }

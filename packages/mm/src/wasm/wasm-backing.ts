@@ -1,6 +1,7 @@
 import { UsageError } from "@netmem/kernel/api";
-import type { PayloadBacking } from "./api/index.ts";
+import type { PayloadBacking } from "../api/index.ts";
 import { copyModule } from "./copy-module.ts";
+import { sumModule } from "./sum-module.ts";
 
 /** Only what is used here; the ES library of TypeScript does not declare WebAssembly. */
 interface WebAssemblyApi {
@@ -13,7 +14,7 @@ interface WebAssemblyApi {
 const WASM_PAGE = 65_536;
 
 /**
- * Backing of `sizeBytes` (rounded up to 64 KiB) in a WebAssembly memory: copies run at memcpy speed. Reserves address
+ * Backing of `sizeBytes` (rounded up to 64 KiB) in a WebAssembly memory: copies run at memcpy speed, checksums by vectors. Reserves address
  * space for the engine's guard pages, so a process should hold tens of these, not thousands.
  */
 export function createWasmBacking(sizeBytes: number): PayloadBacking {
@@ -21,8 +22,12 @@ export function createWasmBacking(sizeBytes: number): PayloadBacking {
   const { Module, Instance, Memory, validate } = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
   const pages = Math.ceil(sizeBytes / WASM_PAGE);
   const memory = new Memory({ initial: pages, maximum: pages });
-  const vectors = copyModule(true);
+  const link = (module: Uint8Array): Record<string, unknown> => new Instance(new Module(module), { m: { m: memory } }).exports;
   // Some old processors have no vector instructions that are good enough.
-  const instance = new Instance(new Module(validate(vectors) ? vectors : copyModule(false)), { m: { m: memory } });
-  return { buffer: memory.buffer, copyWithin: instance.exports["copy"] as NonNullable<PayloadBacking["copyWithin"]> };
+  const hasVectors = validate(copyModule(true));
+  return {
+    buffer: memory.buffer,
+    copyWithin: link(copyModule(hasVectors))["copy"] as NonNullable<PayloadBacking["copyWithin"]>,
+    ...(hasVectors ? { sum16: link(sumModule())["sum"] as NonNullable<PayloadBacking["sum16"]> } : {}),
+  };
 }
