@@ -55,7 +55,7 @@ describe("--sockets", () => {
     for (const run of await runs([file, "--sockets", "2"])) {
       expect([run.delivered, run.dropped, run.inet]).toEqual([
         { packets: 2, bytes: 110, sha256: expect.any(String) }, 4,
-        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, noSocket: 0, socketFull: 0, other: 1 }, held: [], posted: expect.any(Number) },
+        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, noSocket: 0, socketFull: 0, other: 1 }, unaccounted: 0 },
       ]);
     }
   });
@@ -72,17 +72,17 @@ describe("--sockets", () => {
     const frames = [...Array.from({ length: 3 }, (_, i) => udpFrame(testPayload(100, i))), tcpFrame(testPayload(1000, 9), { seq: 1, sport: 7 })];
     const file = capture("held.pcap", frames);
     const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
-    expect([run!.inet!.held, run!.inet!.posted, run!.inflightAtEnd]).toEqual([[{ socket: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { socket: "tcp 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], 512, 0]);
+    expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { kind: "socket", name: "tcp 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], posted: 512 }, 0]);
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18"], folder);
-    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held by sockets, and 512 were posted to eth0:\n  udp 0 3 pages of 3 packets, since 0.000000 s\n  tcp 10.0.0.1:7 1 page of 1 packet, since 0.000000 s\n");
+    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since 0.000000 s\n  socket tcp 10.0.0.1:7: 1 page of 1 packet, since 0.000000 s\n");
   });
 });
 
 test("what is posted to the device is told apart from what sockets hold, whether that is still the pool's or not", async () => {
   const file = capture("ten.pcap", Array.from({ length: 10 }, (_, i) => udpFrame(testPayload(100, i))));
   for (const run of await runs([file, "--sockets", "1", "--reader", "never"])) {
-    const [held] = run.inet!.held;
-    expect([run.design, held!.pages, held!.poolPages === 0, run.inet!.posted]).toEqual([run.design, 10, run.design === "stock", 512]);
+    const { by: [held], posted } = run.held!;
+    expect([run.design, held!.pages, held!.poolPages === 0, posted]).toEqual([run.design, 10, run.design === "stock", 512]);
   }
 });
 

@@ -1,5 +1,5 @@
 import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
-import type { DriverDeps, DriverOptions, NetDriver, NetInterface } from "@netmem/driver/api";
+import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface } from "@netmem/driver/api";
 import {
   NAPI_POLL_WEIGHT, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, XDP_XMIT_FLUSH,
   type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
@@ -67,6 +67,10 @@ class MvnetaInterface implements NetInterface {
     destroyRxQueue(this.#deps, rxq);
     this.#rxq = null;
     this.#txq = null;
+  }
+
+  inRings(): InRings {
+    return this.#txq === null ? { skbs: [], frames: [] } : this.#txq.inRing();
   }
 
   /** Pages are mapped otherwise with a program, so that the first and the last restart the device. @kernel mvneta_xdp_setup */

@@ -1,5 +1,5 @@
 import { ENOMEM } from "@netmem/kernel/api";
-import type { DriverDeps, NicTxQueue } from "@netmem/driver/api";
+import type { DriverDeps, InRings, NicTxQueue } from "@netmem/driver/api";
 import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type Netmem, type Page } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk } from "@netmem/xdp/api";
@@ -80,6 +80,12 @@ export class MvnetaTxQueue {
     this.#first(1 + info.nrFrags).skb = skb;
     this.ring();
     return NETDEV_TX_OK;
+  }
+
+  /** Sent or not, and not taken back yet. */
+  inRing(): InRings {
+    const bufs = Array.from({ length: this.#count }, (_, i) => this.#bufs[(this.#get + i) % MVNETA_MAX_TXD]!);
+    return { skbs: bufs.map(({ skb }) => skb).filter((skb) => skb !== null), frames: bufs.map(({ frame }) => frame).filter((frame) => frame !== null) };
   }
 
   /** The doorbell, for all that was filled since the last. @kernel mvneta_txq_pend_desc_add */

@@ -125,8 +125,8 @@ export class VethQueue {
   }
 
   /** In the ring, until it is polled. */
-  waiting(): number {
-    return this.ring === null ? 0 : this.ring.count();
+  waiting(): readonly (SkBuff | XdpFrame)[] {
+    return this.ring === null ? [] : this.ring.items();
   }
 
   /** @kernel __veth_xdp_flush */
@@ -318,7 +318,7 @@ export class VethQueue {
 }
 
 /** Both lie in one ring. @kernel veth_is_xdp_frame */
-function isFrame(packet: SkBuff | XdpFrame): packet is XdpFrame {
+export function isFrame(packet: SkBuff | XdpFrame): packet is XdpFrame {
   return "memType" in packet;
 }
 

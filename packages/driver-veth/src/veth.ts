@@ -1,4 +1,4 @@
-import type { Link, LinkDeps, LinkDriver, LinkEnd, LinkOptions } from "@netmem/driver/api";
+import type { InRings, Link, LinkDeps, LinkDriver, LinkEnd, LinkOptions } from "@netmem/driver/api";
 import { EINVAL, ENOSPC, ENOTCONN, ENXIO, ERANGE, UsageError } from "@netmem/kernel/api";
 import { PAGE_SIZE } from "@netmem/mm/api";
 import { NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
@@ -7,7 +7,7 @@ import {
   SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, XDP_XMIT_FLUSH, xdpGetFrameLen, xdpOkFwdDev, type NetDevice, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
 import type { VethCopies } from "./private-copy.ts";
-import { VethQueue, type VethQueueStats } from "./queue.ts";
+import { VethQueue, isFrame, type VethQueueStats } from "./queue.ts";
 
 /** Of one end. @kernel veth_get_stats64, veth_get_ethtool_stats */
 export interface VethStats {
@@ -50,7 +50,12 @@ export class VethEnd implements LinkEnd {
   }
 
   get stats(): VethStats {
-    return { queues: this.#queues.map(({ stats }) => stats), waiting: this.#queues.reduce((sum, queue) => sum + queue.waiting(), 0), txPackets: this.#txPackets, txDropped: this.#txDropped };
+    return { queues: this.#queues.map(({ stats }) => stats), waiting: this.#queues.reduce((sum, queue) => sum + queue.waiting().length, 0), txPackets: this.#txPackets, txDropped: this.#txDropped };
+  }
+
+  inRings(): InRings {
+    const items = this.#queues.flatMap((queue) => queue.waiting());
+    return { skbs: items.filter((item) => !isFrame(item)), frames: items.filter(isFrame) };
   }
 
   join(peer: VethEnd): void {

@@ -62,6 +62,11 @@ export class Machine {
     return this.#devices;
   }
 
+  /** Of all devices and links. */
+  interfaces(): readonly NetInterface[] {
+    return [...this.#devices.map(({ netif }) => netif), ...this.#links.flatMap(({ ends }) => ends)];
+  }
+
   /** Plugs in a NIC of the driver's kind and binds the driver. The interface is down. */
   attach(driver: NetDriver, options: DeviceOptions = {}): Device {
     const name = options.name ?? `eth${this.#devices.length}`;

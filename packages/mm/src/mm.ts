@@ -17,7 +17,7 @@ import { BucketSlab } from "./slab/slab.ts";
 import { UserAddresses } from "./user-mappings.ts";
 
 /** What memory needs to know of the machine: its CPUs and who is running, its timers, where reports go. */
-export type MmKernel = Pick<Kernel, "reports" | "context" | "timers" | "nrCpus" | "cpuNodes">;
+export type MmKernel = Pick<Kernel, "reports" | "context" | "clock" | "timers" | "nrCpus" | "cpuNodes">;
 
 export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   const needed = backingBytes(options);
@@ -49,7 +49,7 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
     frags: new PageFragAllocator(pages, rules.fragsAscend, rules.fragRefillReclaims),
     ballast: new PageBallast(pages, buddy, map),
     reclaim: pages.slowPath,
-    userMappings: new UserAddresses(pages),
+    userMappings: new UserAddresses(pages, kernel.clock),
     attachDevice: (device: DmaDeviceOptions): { readonly dma: DmaDevice; readonly bus: DeviceBus } => devices.attach(device),
     createNetIovArea: (name: string, type: number, count: number, cpuReadable: boolean): NetIovArea => {
       const area = new NetIovArea(payload.addRegion(name, count * PAGE_SIZE, cpuReadable));

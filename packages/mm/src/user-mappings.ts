@@ -1,4 +1,4 @@
-import { EBUSY, EINVAL } from "@netmem/kernel/api";
+import { EBUSY, EINVAL, type Clock } from "@netmem/kernel/api";
 import { PAGE_SHIFT, PAGE_SIZE, PAGE_SLAB, VmArea, type Page, type PageRefs, type UserMappings } from "./api/index.ts";
 
 /** Where user addresses begin. */
@@ -7,16 +7,24 @@ const FIRST_ADDRESS = 0x10_0000;
 /** @kernel mm/mmap.c, mm/memory.c */
 export class UserAddresses implements UserMappings {
   private readonly pages: PageRefs;
+  private readonly clock: Clock;
+  private readonly used: Set<VmArea>;
   private next: number;
 
-  constructor(pages: PageRefs) {
+  constructor(pages: PageRefs, clock: Clock) {
     this.pages = pages;
+    this.clock = clock;
+    this.used = new Set();
     this.next = FIRST_ADDRESS;
   }
 
-  mmap(lengthBytes: number): VmArea {
+  areas(): readonly VmArea[] {
+    return [...this.used];
+  }
+
+  mmap(lengthBytes: number, name: string): VmArea {
     const count = Math.max(1, Math.ceil(lengthBytes / PAGE_SIZE));
-    const area = new VmArea(this.next, this.next + count * PAGE_SIZE, count);
+    const area = new VmArea(name, this.next, this.next + count * PAGE_SIZE, count);
     // A page that nothing is ever mapped at lies between two.
     this.next = area.vmEnd + PAGE_SIZE;
     return area;
@@ -30,7 +38,9 @@ export class UserAddresses implements UserMappings {
       if (error !== 0) return { inserted: i, error };
       this.pages.getPage(page);
       area.mapped[slot + i] = page;
-      area.filePages++;
+      if (area.filePages++ > 0) continue;
+      area.sinceNs = this.clock.nowNs;
+      this.used.add(area);
     }
     return { inserted: n, error: 0 };
   }
@@ -42,7 +52,7 @@ export class UserAddresses implements UserMappings {
       const page = area.mapped[slot]!;
       if (page === null) continue;
       area.mapped[slot] = null;
-      area.filePages--;
+      if (--area.filePages === 0) this.used.delete(area);
       this.pages.putPage(page);
     }
   }

@@ -1,6 +1,8 @@
 import { NET_RX_SOFTIRQ, type Kernel } from "@netmem/kernel/api";
-import type { SkBuff } from "./api/index.ts";
+import type { PacketHolder, SkBuff } from "./api/index.ts";
+import { addHolder } from "./holders.ts";
 import type { NetCoreDates } from "./rules.ts";
+import { chained } from "./skb-queue.ts";
 
 /** @kernel struct skb_defer_node (include/net/hotdata.h), softnet_data.defer_list */
 class DeferList {
@@ -41,11 +43,16 @@ export class DeferredFree {
     // Without a lock one place less.
     if (before >= (this.#perNode ? this.#max - 1 : this.#max)) return false;
     list.count++;
+    skb.tstamp = this.#kernel.clock.nowNs;
     skb.next = list.first;
     list.first = skb;
     // Beyond half: do not wait for traffic to wake that CPU.
     if (before === this.#max >> 1) softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
     return true;
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const [i, { first }] of this.#lists.entries()) addHolder(to, "deferred-free", `cpu ${Math.floor(i / this.#nodes)}`, chained(first).toReversed());
   }
 
   /** Called by the receive softirq of `cpu`. */

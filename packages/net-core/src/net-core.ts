@@ -1,7 +1,7 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { Mm } from "@netmem/mm/api";
 import type { FragSource, Xdp } from "@netmem/xdp/api";
-import type { NetCore, SkbProbe } from "./api/index.ts";
+import type { NetCore, PacketHolder, SkbProbe } from "./api/index.ts";
 import { CompletionQueue } from "./completion.ts";
 import { DeferredFree } from "./defer.ts";
 import { DropReasonTable } from "./drop-reasons.ts";
@@ -19,13 +19,15 @@ import { NapiLists } from "./dev/napi.ts";
 import { Gro } from "./gro/gro.ts";
 import { InetGro } from "./gro/inet-gro.ts";
 import { NetDevices } from "./dev/net-devices.ts";
-import { ReceivePath, createSockets } from "./receive.ts";
+import { ReceivePath } from "./receive.ts";
 import { RecycleMarks } from "./recycle.ts";
 import { SkbRelease } from "./release.ts";
 import type { NetCoreRules } from "./rules.ts";
 import { Segmentation } from "./segment.ts";
+import { SocketTable } from "./sockets.ts";
 import { StackPort } from "./stack-port.ts";
 import { StructCache } from "./struct-cache.ts";
+import { PacketTaps } from "./taps.ts";
 import { TransmitPath } from "./transmit.ts";
 import { XdpAttachments } from "./xdp-attach.ts";
 import { XdpConversions } from "./xdp-skbs.ts";
@@ -66,8 +68,10 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const segmentation = new Segmentation({ lives, edit, refs, release, zerocopy, payload, reports });
   const devices = new NetDevices(structs, notifiers, kernel.reports);
   const recycle = new RecycleMarks(netmemReturn);
-  const receive = new ReceivePath(lives, edit, zerocopy);
-  const transmit = new TransmitPath(lives);
+  const taps = new PacketTaps(lives);
+  const receive = new ReceivePath(lives, edit, zerocopy, taps);
+  const transmit = new TransmitPath(lives, taps, kernel.clock);
+  const sockets = new SocketTable(lives, kernel.clock);
 
   const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });
   const generic = new GenericXdpPath({ xdp, lives, edit, conversions, transmit, context, systemPages });
@@ -91,13 +95,18 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     dropReasons,
     napi,
     receive,
-    sockets: createSockets(lives),
+    sockets,
     inet,
     transmit,
     xdpSkbs: conversions,
     genericXdp: generic,
     xdpAttachment: new XdpAttachments(),
     frameReceiver: port,
+    holders: () => {
+      const all: PacketHolder[] = [];
+      for (const part of [sockets, inet, backlog, napi, deferred]) part.addHolders(all);
+      return all;
+    },
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
     unregisterNetdev: (dev) => {
       devices.unregister(dev);

@@ -1,19 +1,19 @@
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { ETH_HLEN, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
-  NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveSocket, type SkBuff, type SkbLifetime, type SkbEdit, type SkbZerocopy, type SocketOptions, type Sockets, skbHeadlen, skbIsGso,
+  NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_UNHANDLED_PROTO,
+  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbZerocopy, skbHeadlen, skbIsGso,
 } from "./api/index.ts";
 import { instanceOf } from "./dev/napi-instance.ts";
 import type { Backlog } from "./dev/backlog.ts";
 import type { Gro } from "./gro/gro.ts";
-import { SkbQueue } from "./skb-queue.ts";
+import type { PacketTaps } from "./taps.ts";
 
-/** @kernel __netif_receive_skb_core (net/core/dev.c), without protocols yet */
+/** @kernel __netif_receive_skb_core (net/core/dev.c) */
 export class ReceivePath implements NetReceive {
+  readonly stats: ReceiveStats = { received: 0, groMerged: 0, unhandled: 0 };
   readonly #lifetime: SkbLifetime;
-  /** Another one when it changes: one that goes as it gets a packet does not hide the next. */
-  #taps: readonly PacketHandler[] = [];
+  readonly #taps: PacketTaps;
   #protocol: PacketHandler | null = null;
   /** Programs for drivers without XDP; set once, when both are made. */
   #genericXdp: GenericXdp | null = null;
@@ -23,8 +23,9 @@ export class ReceivePath implements NetReceive {
   readonly #edit: Pick<SkbEdit, "ethTypeTrans">;
   readonly #zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
 
-  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">) {
+  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">, taps: PacketTaps) {
     this.#lifetime = lifetime;
+    this.#taps = taps;
     this.#edit = edit;
     this.#zerocopy = zerocopy;
   }
@@ -73,90 +74,28 @@ export class ReceivePath implements NetReceive {
   }
 
   netifReceiveSkb(received: SkBuff): void {
+    this.stats.received++;
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
     const skb = prog === null ? received : this.#genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return;
-    const taps = this.#taps;
-    for (let i = 0; i < taps.length; i++) taps[i]!.packetRcv(this.#lifetime.skbGet(skb));
-    if (this.#protocol === null) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
-    else this.#protocol.packetRcv(skb);
+    this.#taps.received(skb);
+    if (this.#protocol !== null) {
+      this.#protocol.packetRcv(skb);
+      return;
+    }
+    this.stats.unhandled++;
+    this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
   }
 
-  addTap(handler: PacketHandler): void {
-    this.#taps = [...this.#taps, handler];
+  addTap(handler: PacketHandler, dev: NetDevice | null = null): void {
+    this.#taps.add(handler, dev);
   }
 
   removeTap(handler: PacketHandler): void {
-    this.#taps = this.#taps.filter((tap) => tap !== handler);
+    this.#taps.remove(handler);
   }
 
   setProtocol(handler: PacketHandler | null): void {
     this.#protocol = handler;
   }
-}
-
-class QueueSocket implements ReceiveSocket {
-  readonly name: string;
-  readonly #lifetime: SkbLifetime;
-  readonly #rcvbufBytes: number;
-  readonly #dataReady: (() => void) | null;
-  /** A tap must not touch the packet that others will still see. */
-  readonly #clones: boolean;
-  readonly #queue: SkbQueue = new SkbQueue();
-  #drops = 0;
-  #closed = false;
-
-  constructor(options: SocketOptions, clones: boolean, lifetime: SkbLifetime) {
-    this.name = options.name;
-    this.#rcvbufBytes = options.rcvbufBytes ?? Infinity;
-    this.#dataReady = options.dataReady ?? null;
-    this.#clones = clones;
-    this.#lifetime = lifetime;
-  }
-
-  packetRcv(shared: SkBuff): void {
-    // A tap may go beyond by one. @kernel packet_rcv
-    const { rmemAlloc } = this.#queue;
-    const full = this.#clones ? rmemAlloc >= this.#rcvbufBytes : rmemAlloc + shared.truesize > this.#rcvbufBytes;
-    if (this.#closed || full) {
-      this.#drops++;
-      this.#lifetime.kfreeSkb(shared, this.#closed ? SKB_DROP_REASON_SOCKET_CLOSE : SKB_DROP_REASON_SOCKET_RCVBUFF);
-      return;
-    }
-    const skb = this.#clones ? this.#lifetime.skbShareCheck(shared, GFP_ATOMIC) : shared;
-    if (skb === null) {
-      this.#drops++;
-      return;
-    }
-    this.#queue.append(skb);
-    if (this.#dataReady !== null) this.#dataReady();
-  }
-
-  length(): number {
-    return this.#queue.length;
-  }
-
-  rmemAlloc(): number {
-    return this.#queue.rmemAlloc;
-  }
-
-  drops(): number {
-    return this.#drops;
-  }
-
-  dequeue(): SkBuff | null {
-    return this.#queue.shift();
-  }
-
-  close(): void {
-    this.#closed = true;
-    for (let skb = this.dequeue(); skb !== null; skb = this.dequeue()) this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_CLOSE);
-  }
-}
-
-export function createSockets(lifetime: SkbLifetime): Sockets {
-  return {
-    open: (options: SocketOptions): ReceiveSocket => new QueueSocket(options, false, lifetime),
-    openTap: (options: SocketOptions): ReceiveSocket => new QueueSocket(options, true, lifetime),
-  };
 }

@@ -57,8 +57,13 @@ export class SkbQueue {
   }
 
   packets(): SkBuff[] {
-    const all: SkBuff[] = [];
-    for (let skb = this.first; skb !== null; skb = skb.next) all.push(skb);
-    return all;
+    return chained(this.first);
   }
+}
+
+/** Those chained through `next`. */
+export function chained(first: SkBuff | null): SkBuff[] {
+  const all: SkBuff[] = [];
+  for (let skb = first; skb !== null; skb = skb.next) all.push(skb);
+  return all;
 }

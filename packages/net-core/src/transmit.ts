@@ -1,18 +1,24 @@
+import type { Clock } from "@netmem/kernel/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, NET_XMIT_DROP, type NetDevice } from "@netmem/xdp/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbIsGso, type NetTransmit, type SkBuff, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
 import type { TcpGso } from "./inet/tcp-gso.ts";
+import type { PacketTaps } from "./taps.ts";
 
 /** From the stack to a driver, without queueing disciplines. @kernel net/core/dev.c */
 export class TransmitPath implements NetTransmit {
   readonly stats: TransmitStats = { sent: 0, dropped: 0 };
   readonly #lifetime: SkbLifetime;
+  readonly #taps: PacketTaps;
+  readonly #clock: Clock;
   /** Set once, when both are made. */
   #gso: Pick<TcpGso, "segment"> | null = null;
   /** By ifindex. */
   readonly #ops: (StartXmit | null)[] = [];
 
-  constructor(lifetime: SkbLifetime) {
+  constructor(lifetime: SkbLifetime, taps: PacketTaps, clock: Clock) {
     this.#lifetime = lifetime;
+    this.#taps = taps;
+    this.#clock = clock;
   }
 
   setStartXmit(dev: NetDevice, ops: StartXmit | null): void {
@@ -21,12 +27,19 @@ export class TransmitPath implements NetTransmit {
   }
 
   devDirectXmit(skb: SkBuff, dev: NetDevice, queueId: number): number {
+    return this.#startXmit(skb, dev, queueId, true);
+  }
+
+  /** @kernel xmit_one, netdev_start_xmit */
+  #startXmit(skb: SkBuff, dev: NetDevice, queueId: number, tapped: boolean): number {
     const ops = this.#ops[dev.ifindex] ?? null;
     if (ops === null || !dev.up) {
       this.#drop(skb);
       return NET_XMIT_DROP;
     }
     skb.dev = dev;
+    skb.tstamp = this.#clock.nowNs;
+    if (tapped) this.#taps.sent(skb);
     const answer = ops.startXmit(skb, dev, queueId);
     if (answer === NETDEV_TX_OK) this.stats.sent++;
     return answer;
@@ -38,20 +51,24 @@ export class TransmitPath implements NetTransmit {
 
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
     if (!skbIsGso(skb) || dev.tso) {
-      this.genericXdpTx(skb, dev);
+      this.#sendOrDrop(skb, dev, true);
       return;
     }
     for (let segment = this.#gso!.segment(skb); segment !== null;) {
       const { next }: { next: SkBuff | null } = segment;
       segment.next = null;
-      this.genericXdpTx(segment, dev);
+      this.#sendOrDrop(segment, dev, true);
       segment = next;
     }
   }
 
-  /** A packet that generic XDP sends; it goes, or is dropped. Consumes. @kernel generic_xdp_tx */
+  /** A packet that generic XDP sends, which no tap sees; it goes, or is dropped. Consumes. @kernel generic_xdp_tx */
   genericXdpTx(skb: SkBuff, dev: NetDevice): void {
-    if (this.devDirectXmit(skb, dev, Math.max(0, skb.rxQueue - 1)) === NETDEV_TX_BUSY) this.#drop(skb);
+    this.#sendOrDrop(skb, dev, false);
+  }
+
+  #sendOrDrop(skb: SkBuff, dev: NetDevice, tapped: boolean): void {
+    if (this.#startXmit(skb, dev, Math.max(0, skb.rxQueue - 1), tapped) === NETDEV_TX_BUSY) this.#drop(skb);
   }
 
   #drop(skb: SkBuff): void {

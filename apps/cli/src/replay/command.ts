@@ -131,13 +131,13 @@ const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: 
 const MOST_NAMED = 5;
 
 /** Whose the pages are that are not home when the traffic is over. */
-function heldText({ design, inet }: DesignResult): string {
-  if (inet === undefined || inet.held.length === 0) return "";
-  const most = inet.held.toSorted((a, b) => b.pages - a.pages);
-  const named = most.slice(0, MOST_NAMED).map(({ socket, packets, pages, sinceNs }) => `${socket} ${counted(pages, "page")} of ${counted(packets, "packet")}, since ${(sinceNs / 1e9).toFixed(6)} s`);
+function heldText({ design, held }: DesignResult): string {
+  if (held === undefined || held.by.length === 0) return "";
+  const most = held.by.toSorted((a, b) => b.pages - a.pages);
+  const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs }) => `${kind} ${name}: ${counted(pages, "page")}${packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${sinceNs === null ? "" : `, since ${(sinceNs / 1e9).toFixed(6)} s`}`);
   const others = most.slice(MOST_NAMED);
-  if (others.length > 0) named.push(`${counted(others.length, "other")} ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);
-  return `\n${design}: when the traffic was over ${counted(inet.held.reduce((sum, { pages }) => sum + pages, 0), "page")} were held by sockets, and ${grouped(inet.posted)} were posted to eth0:\n${named.map((line) => `  ${line}\n`).join("")}`;
+  if (others.length > 0) named.push(`${counted(others.length, "other")}: ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);
+  return `\n${design}: when the traffic was over ${counted(held.by.reduce((sum, { pages }) => sum + pages, 0), "page")} were held, and ${grouped(held.posted)} were posted to eth0:\n${named.map((line) => `  ${line}\n`).join("")}`;
 }
 
 /** What differs from a plain replay, in words. */
@@ -166,6 +166,7 @@ function settingsOf(options: ReplayOptions): string {
 function faultsOf(run: DesignRun, frames: readonly WireFrame[], options: ReplayOptions): string[] {
   const faults = [...programFaults(run), ...run.reports.filter(({ kind }) => run.xdp === undefined || !PROGRAM_REPORTS.includes(kind)).map(({ kind, count }) => `${run.design}: report ${kind}, ${counted(count, "time")}`)];
   if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${counted(run.inflightAtEnd, "page")} still in flight at the end`);
+  if (run.inet !== undefined && run.inet.unaccounted !== 0) faults.push(`${run.design}: ${counted(run.inet.unaccounted, "frame")} unaccounted for: this is a bug of the model`);
   // What a program drops, or writes, is its own affair.
   if (run.xdp !== undefined || run.inet !== undefined) return faults;
   if (run.dropped > 0 && !options.earlyDrop && options.timing === "back-to-back") faults.push(`${run.design}: ${counted(run.dropped, "packet")} lost, though the wire waits for the ring`);

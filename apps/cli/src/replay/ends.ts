@@ -1,5 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
-import { Reader, SocketReaders, USER_BUFFER_BYTES, type Device, type Machine, type SocketHolding } from "@netmem/machine";
+import { Reader, SocketReaders, USER_BUFFER_BYTES, pageHolders, type Device, type Machine, type PageHolder } from "@netmem/machine";
 import type { PayloadRegion } from "@netmem/mm/api";
 import type { InetStats } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
@@ -28,8 +28,14 @@ export interface InetRun {
   /** Frames that left. */
   readonly forwarded: number;
   readonly dropped: { readonly notIpv4: number; readonly badHeader: number; readonly checksum: number; readonly noSocket: number; readonly socketFull: number; readonly other: number };
-  /** Who holds pages when the traffic is over, and since when. */
-  readonly held: readonly SocketHolding[];
+  /** Frames that the device has received, and that are not among what was merged, read, waits, was sent on or dropped: 0, or a bug of the model. */
+  readonly unaccounted: number;
+}
+
+/** Where pages are when the traffic is over. The names are those of the JSON document. */
+export interface HeldAtEnd {
+  /** By whom, and since when. */
+  readonly by: readonly PageHolder[];
   /** Of the device's pool: in buffers that are posted, or on their way. */
   readonly posted: number;
 }
@@ -94,19 +100,36 @@ export function forwarder(machine: Machine, out: PayloadRegion, second: Device):
   return { packets: () => packets, bytes: () => bytes, sha256: () => checked.hash.digest("hex"), checkingNs: () => checked.ns, drain: () => undefined, close: () => net.receive.setProtocol(null) };
 }
 
-export function inetRun(machine: Machine, pool: PagePool, readers: SocketReaders | null, sentOn: number): InetRun {
-  const { stats } = machine.net.inet;
-  const held = readers?.holdings() ?? [];
-  const idle = pool.cacheCount + pool.ringCount();
+export function inetRun(machine: Machine, readers: SocketReaders | null, sentOn: number): InetRun {
+  const { inet, transmit } = machine.net;
   return {
     datagrams: readers?.datagrams ?? 0,
     connections: readers?.connections ?? 0,
     mappedBytes: readers?.mappedBytes ?? 0,
     forwarded: sentOn,
-    dropped: droppedOf(stats, machine.net.transmit.stats.dropped),
-    held,
-    posted: Math.max(0, pool.inflight() - idle - held.reduce((sum, { poolPages }) => sum + poolPages, 0)),
+    dropped: droppedOf(inet.stats, transmit.stats.dropped),
+    unaccounted: unaccountedFrames(machine, readers),
   };
+}
+
+/** Each layer has seen what the one below it passed up, and what was read or waits is what the sockets took. */
+function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | null): number {
+  const { stats } = net.inet;
+  const { rxPackets, rxDropped } = devices[0]!.netif.dev;
+  const { received, groMerged } = net.receive.stats;
+  const decided = stats.ipInHdrErrors + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
+  const waiting = readers?.waitingDatagrams() ?? 0;
+  const differences = [
+    devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
+    stats.ipInReceives - decided, stats.udpInDatagrams - (readers?.datagrams ?? 0) - waiting,
+  ];
+  return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
+}
+
+export function heldAtEnd(machine: Machine, pool: PagePool): HeldAtEnd {
+  const by = pageHolders(machine);
+  const away = pool.inflight() - pool.cacheCount - pool.ringCount();
+  return { by, posted: Math.max(0, away - by.reduce((sum, { poolPages }) => sum + poolPages, 0)) };
 }
 
 function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {

@@ -6,7 +6,7 @@ import { PAGE_SIZE, type DmaStats, type PayloadRegion } from "@netmem/mm/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
-import { droppedInAll, forwarder, frameReader, inetRun, socketReaders, type InetRun, type TrafficEnd } from "./ends.ts";
+import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
 import type { ReplayOptions } from "./options.ts";
 import type { ProgramInstance } from "./program.ts";
 import { AttachedProgram, type XdpRun } from "./xdp.ts";
@@ -35,6 +35,8 @@ export interface DesignRun {
   readonly xdp?: XdpRun;
   /** Only with sockets, or forwarding. */
   readonly inet?: InetRun;
+  /** With sockets, or forwarding, or when somebody holds pages. */
+  readonly held?: HeldAtEnd;
 }
 
 /** What only the table shows: why pages left their pool instead of being recycled. */
@@ -106,7 +108,8 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const percent = recyclingPercent(stats);
   const xdp = withProgram?.attached.result();
   const sending = withProgram?.sending();
-  const inet = frameEnd !== null ? undefined : inetRun(machine, pool, sockets?.readers ?? null, options.forward ? end.packets() : 0);
+  const inet = frameEnd !== null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
+  const held = heldAtEnd(machine, pool);
   end.close();
   machine.shutdown();
   watcher.step?.();
@@ -132,6 +135,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     nsPerPacket: frames.length === 0 ? 0 : elapsedNs / frames.length,
     ...(xdp === undefined ? {} : { xdp }),
     ...(inet === undefined ? {} : { inet }),
+    ...(inet === undefined && held.by.length === 0 ? {} : { held }),
     lost: { shared: releasedRefcnt, ringFull },
   };
 }

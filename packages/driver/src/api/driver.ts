@@ -1,8 +1,8 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { DmaDevice } from "@netmem/mm/api";
-import type { NapiScheduler, NetCore, NetReceive, NetTransmit, SkbEdit, SkbLifetime, SkbRecycle } from "@netmem/net-core/api";
+import type { NapiScheduler, NetCore, NetReceive, NetTransmit, SkBuff, SkbEdit, SkbLifetime, SkbRecycle } from "@netmem/net-core/api";
 import type { PagePools } from "@netmem/page-pool/api";
-import type { NetDevice, XdpBuffs, XdpPrograms, XdpRedirect, XdpReturn, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
+import type { NetDevice, XdpBuffs, XdpFrame, XdpPrograms, XdpRedirect, XdpReturn, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
 import type { NicHardware, RxDescFormat, TxDescFormat } from "./nic.ts";
 
 /** What a driver is given; each member is one role of one layer. */
@@ -44,6 +44,14 @@ export interface NetInterface {
   readonly open: () => number;
   /** Hardware off, posted buffers home, pools destroyed; packets in the stack may live on. @kernel ndo_stop */
   readonly stop: () => void;
+  /** What waits in its transmit rings, or for its other end, oldest first; it stays there. For inspection; absent: such a device never holds any. */
+  readonly inRings?: () => InRings;
+}
+
+/** In a device's rings, beside the buffers that are posted for reception. */
+export interface InRings {
+  readonly skbs: readonly SkBuff[];
+  readonly frames: readonly XdpFrame[];
 }
 
 /** A driver model. Its source knows nothing of the design it runs under. */

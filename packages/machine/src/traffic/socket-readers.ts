@@ -1,6 +1,6 @@
 import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
-import { PAGE_SIZE, PROT_READ, type Page, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
-import type { InetSocket, NetCore, SkBuff, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
+import { PAGE_SIZE, PROT_READ, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
+import type { NetCore, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
 
 /** When a process reads: as soon as there is something; once the traffic is over; not at all. */
 export type ReadTime = "prompt" | "late" | "never";
@@ -23,17 +23,6 @@ export interface SocketReadersOptions {
   readonly onBytes: (socket: number, bytes: Uint8Array) => void;
 }
 
-/** What a socket has of a machine's memory. */
-export interface SocketHolding {
-  readonly socket: string;
-  readonly packets: number;
-  readonly pages: number;
-  /** Of them, those that a pool counts as its own. */
-  readonly poolPages: number;
-  /** When it took the oldest of them, in simulated ns. */
-  readonly sinceNs: number;
-}
-
 /** Pages of a stream that are mapped at a time. */
 const MAPPED_PAGES = 64;
 
@@ -41,9 +30,8 @@ class Reading {
   readonly index: number;
   readonly socket: UdpSocket | TcpSocket;
   ready = false;
-  /** Where a stream's pages are mapped, and since when; null unless they are. */
+  /** Where a stream's pages are mapped; null unless they are. */
   zc: TcpZerocopyReceive | null = null;
-  mappedSinceNs = 0;
 
   constructor(index: number, socket: UdpSocket | TcpSocket) {
     this.index = index;
@@ -100,12 +88,9 @@ export class SocketReaders {
     this.#kernel.scheduler.wake(this.#task);
   }
 
-  /** Those that hold packets. */
-  holdings(): SocketHolding[] {
-    return [
-      ...this.#all.map(({ socket }) => holdingOf(socket)).filter(({ packets }) => packets > 0),
-      ...this.#all.flatMap(({ socket, zc, mappedSinceNs }) => (zc === null || zc.area.filePages === 0 ? [] : [{ socket: `${socket.name}, mapped`, packets: 0, pages: zc.area.filePages, poolPages: 0, sinceNs: mappedSinceNs }])),
-    ];
+  /** That nobody has read. */
+  waitingDatagrams(): number {
+    return this.#all.slice(0, this.#options.sockets).reduce((sum, { socket }) => sum + socket.packets().length, 0);
   }
 
   close(): void {
@@ -173,7 +158,6 @@ export class SocketReaders {
       if (socket.zerocopyReceive(zc) < 0) return;
       if (zc.length > 0) {
         this.#flush();
-        reading.mappedSinceNs = this.#kernel.clock.nowNs;
         for (let i = 0; i < zc.length / PAGE_SIZE; i++) {
           const { region, base } = area.mapped[i]!;
           this.#options.onBytes(reading.index, region.bytes.subarray(base, base + PAGE_SIZE));
@@ -197,26 +181,4 @@ export class SocketReaders {
     if (this.#filled > 0) this.#options.onBytes(this.#filledFrom, this.#user.bytes.subarray(0, this.#filled));
     this.#filled = 0;
   }
-}
-
-function holdingOf(socket: InetSocket): SocketHolding {
-  const packets = socket.packets();
-  const pages = new Set<Page>();
-  for (const skb of packets) addPages(skb, pages);
-  return { socket: socket.name, packets: packets.length, pages: pages.size, poolPages: [...pages].filter(isPools).length, sinceNs: packets.reduce((oldest, { tstamp }) => Math.min(oldest, tstamp), Infinity) };
-}
-
-/** Whatever the word in which a pool marks it. */
-function isPools(page: Page): boolean {
-  return page.signature !== 0 || (page.ppMagic & ~3) !== 0;
-}
-
-function addPages(skb: SkBuff, pages: Set<Page>): void {
-  const { headPage, frags, nrFrags, fragList } = skb.shinfo!;
-  if (headPage !== null) pages.add(headPage.head);
-  for (let i = 0; i < nrFrags; i++) {
-    const { netmem } = frags[i]!;
-    if (!netmem!.isNetIov) pages.add(netmem!.head);
-  }
-  for (let member = fragList; member !== null; member = member.next) addPages(member, pages);
 }

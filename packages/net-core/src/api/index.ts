@@ -1,5 +1,6 @@
 export * from "./drop-reason.ts";
 export * from "./edit.ts";
+export * from "./holders.ts";
 export * from "./inet.ts";
 export * from "./inet-headers.ts";
 export * from "./lifetime.ts";

@@ -1,6 +1,7 @@
 import type { FrameReceiver, NetDevice } from "@netmem/xdp/api";
 import type { SkbDropReasons } from "./drop-reason.ts";
 import type { SkbEdit } from "./edit.ts";
+import type { PacketHolder } from "./holders.ts";
 import type { Inet } from "./inet.ts";
 import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
 import type { SkbMerge } from "./merge.ts";
@@ -34,6 +35,8 @@ export interface NetCore {
   readonly xdpAttachment: XdpAttachment;
   /** What the XDP layer hands frames to; whoever has some may, too. */
   readonly frameReceiver: FrameReceiver;
+  /** Everybody who holds packets just now, in no order that means anything. For inspection: it makes lists. */
+  readonly holders: () => readonly PacketHolder[];
   /** A device of this machine; `rxQueueCount` queues. Process context. @kernel alloc_netdev_mqs, register_netdev */
   readonly registerNetdev: (name: string, rxQueueCount: number) => NetDevice;
   /** The device is gone: memory providers of its queues are uninstalled and everyone is told. Again: report `netdev-unregistered`. Process context. @kernel unregister_netdev, dev_memory_provider_uninstall (net/core/dev.c) */

@@ -11,7 +11,17 @@ export interface PacketHandler {
 export const NET_RX_SUCCESS = 0;
 export const NET_RX_DROP = 1;
 
+export interface ReceiveStats {
+  /** Packets that went up, those merged of several being one. */
+  received: number;
+  /** Packets that became part of another. */
+  groMerged: number;
+  /** Of no protocol that anybody takes. */
+  unhandled: number;
+}
+
 export interface NetReceive {
+  readonly stats: ReceiveStats;
   /** From a driver's poll: held to be merged with what comes, if its device has GRO; goes up with some others, at the latest when the poll completes. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
   readonly napiGroReceive: (napi: NapiStruct, skb: SkBuff) => void;
   /** Those chained through `next`, in order. Consumes. @kernel netif_receive_skb_list (net/core/dev.c) */
@@ -25,8 +35,8 @@ export interface NetReceive {
    * it stays the caller's. NET_RX_DROP: consumed, since `dev` is down, the packet is longer than its MTU, or there is no memory. @kernel __dev_forward_skb (net/core/dev.c)
    */
   readonly devForwardSkb: (dev: NetDevice, skb: SkBuff) => number;
-  /** Sees every packet before the protocol. Process context. @kernel dev_add_pack with ETH_P_ALL */
-  readonly addTap: (handler: PacketHandler) => void;
+  /** Sees every packet: what is received before the protocol does, one user more; what is sent before the driver does, as a clone that is at its MAC header. What XDP sends it does not see. `dev`: only that device's. Keeps the handler. Process context. @kernel dev_add_pack with ETH_P_ALL */
+  readonly addTap: (handler: PacketHandler, dev?: NetDevice | null) => void;
   readonly removeTap: (handler: PacketHandler) => void;
   /** Where packets end up; null: nowhere, they are dropped. @kernel dev_add_pack */
   readonly setProtocol: (handler: PacketHandler | null) => void;
@@ -40,6 +50,8 @@ export interface ReceiveSocket extends PacketHandler {
   /** Bytes of `truesize` they pin. @kernel sk_rmem_alloc */
   readonly rmemAlloc: () => number;
   readonly drops: () => number;
+  /** Those waiting, oldest first; they stay the socket's. For inspection. */
+  readonly packets: () => readonly SkBuff[];
   /** The oldest, the caller's from now on, or null. @kernel skb_recv_datagram */
   readonly dequeue: () => SkBuff | null;
   /** Drops what waits and takes no more. @kernel sock_release */

@@ -1,6 +1,7 @@
 import type { Kernel } from "@netmem/kernel/api";
 import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
-import { NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_CPU_BACKLOG, SKB_DROP_REASON_DEV_READY, type NapiScheduler, type NetReceive, type SkBuff, type SkbFree } from "../api/index.ts";
+import { NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_CPU_BACKLOG, SKB_DROP_REASON_DEV_READY, type NapiScheduler, type NetReceive, type PacketHolder, type SkBuff, type SkbFree } from "../api/index.ts";
+import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
 
 /** Packets that may wait for one CPU when another comes. @kernel net.core.netdev_max_backlog */
@@ -54,6 +55,7 @@ export class Backlog {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_CPU_BACKLOG);
       return NET_RX_DROP;
     }
+    skb.tstamp = kernel.clock.nowNs;
     queue.append(skb);
     if (queue.length === 1) napi.napiSchedule(instance);
     return NET_RX_SUCCESS;
@@ -68,6 +70,10 @@ export class Backlog {
         else queue.append(skb);
       }
     }
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const [cpu, { queue }] of this.cpus.entries()) addHolder(to, "backlog", `cpu ${cpu}`, queue.packets());
   }
 
   private poll(queue: SkbQueue, napi: NapiStruct, budget: number): number {

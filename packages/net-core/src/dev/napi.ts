@@ -3,9 +3,10 @@ import {
   MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_IN_BUSY_POLL, NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_PREFER_BUSY_POLL, NAPIF_STATE_SCHED, NAPIF_STATE_SCHED_THREADED, NAPIF_STATE_THREADED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
 } from "@netmem/xdp/api";
-import { NETDEV_BUDGET, NETDEV_BUDGET_JIFFIES, SKB_CONSUMED, type NapiScheduler, type NapiStats, type SkBuff } from "../api/index.ts";
+import { NETDEV_BUDGET, NETDEV_BUDGET_JIFFIES, SKB_CONSUMED, type NapiScheduler, type NapiStats, type PacketHolder, type SkBuff } from "../api/index.ts";
 import type { DeferredFree } from "../defer.ts";
 import type { Gro } from "../gro/gro.ts";
+import { addHolder } from "../holders.ts";
 import type { SkbRelease } from "../release.ts";
 import type { NetCoreRules } from "../rules.ts";
 import { NapiInstance, instanceOf } from "./napi-instance.ts";
@@ -187,6 +188,10 @@ export class NapiLists implements NapiScheduler {
     } while (!loopEnd());
     if (mine) total += this.#busyPollStop(napi, preferBusyPoll, budget);
     return total;
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const [dev, instances] of this.#instances) for (const { gro } of instances) addHolder(to, "gro", dev.name, gro.packets());
   }
 
   devSetThreaded(dev: NetDevice, threaded: boolean): void {

@@ -1,4 +1,5 @@
 import type { SkBuff } from "../api/index.ts";
+import { chained } from "../skb-queue.ts";
 
 /** Packets of different flows that may be held; the kernel has eight such lists, told apart by a hash that the NIC computes. @kernel MAX_GRO_SKBS (net/core/gro.c) */
 export const MAX_GRO_SKBS = 8;
@@ -41,6 +42,11 @@ export class GroNode {
     else this.rxLast.next = skb;
     this.rxLast = skb;
     this.rxCount += segments;
+  }
+
+  /** Both kinds, oldest first. */
+  packets(): SkBuff[] {
+    return [...chained(this.rxFirst), ...this.held.filter((skb) => skb !== null).toReversed()];
   }
 
   /** All that go up, chained; the caller's. */

@@ -13,7 +13,7 @@ export interface GroParts {
   readonly inet: InetGro;
   readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
   /** Where packets go up. */
-  readonly up: Pick<NetReceive, "netifReceiveSkbList">;
+  readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
 }
 
 /** Merges packets of one connection as they are received, and hands up what it has in batches. @kernel net/core/gro.c */
@@ -22,7 +22,7 @@ export class Gro {
   private readonly hz: number;
   private readonly inet: InetGro;
   private readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
-  private readonly up: Pick<NetReceive, "netifReceiveSkbList">;
+  private readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
 
   constructor(parts: GroParts) {
     this.clock = parts.kernel.clock;
@@ -34,6 +34,7 @@ export class Gro {
 
   /** Consumes. @kernel napi_gro_receive, dev_gro_receive, napi_skb_finish */
   receive(node: GroNode, skb: SkBuff): void {
+    skb.tstamp = this.clock.nowNs;
     if (skb.dev!.gro === false || skb.protocol !== ETH_P_IP) this.normalOne(node, skb, 1);
     else this.tryMerge(node, skb);
   }
@@ -45,6 +46,7 @@ export class Gro {
     const done = this.inet.receive(node, skb);
     if (done >= 0) this.completeOne(node, node.release(done));
     if (gro.sameFlow) {
+      this.up.stats.groMerged++;
       if (gro.free !== 0) this.lifetime.napiSkbFinishMerged(skb);
       return;
     }

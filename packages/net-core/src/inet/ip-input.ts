@@ -2,7 +2,7 @@ import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
   IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
-  read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
+  read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
 } from "../api/index.ts";
 import { IpForward, type ForwardParts } from "./ip-forward.ts";
 import { PageRing, type PipeParts } from "./pipe.ts";
@@ -10,7 +10,7 @@ import { TcpInput } from "./tcp-input.ts";
 import type { TcpParts } from "./tcp-socket.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
-export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats">, PipeParts {
+export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats">, Omit<PipeParts, "filledPipes"> {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
@@ -23,6 +23,7 @@ export class IpInput implements Inet {
   private readonly routes: IpForward;
   private readonly udp: UdpInput;
   private readonly tcp: TcpInput;
+  private readonly pipes: PipeParts;
 
   constructor(parts: InetParts) {
     this.parts = parts;
@@ -30,6 +31,7 @@ export class IpInput implements Inet {
     this.routes = new IpForward({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
     this.tcp = new TcpInput({ ...parts, stats: this.stats });
+    this.pipes = { ...parts, filledPipes: new Set() };
   }
 
   udpBind(options: InetSocketOptions): UdpSocket | number {
@@ -41,7 +43,13 @@ export class IpInput implements Inet {
   }
 
   createPipe(): Pipe {
-    return new PageRing(this.parts);
+    return new PageRing(this.pipes);
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    this.udp.addHolders(to);
+    this.tcp.addHolders(to);
+    for (const pipe of this.pipes.filledPipes) to.push(pipe.holder());
   }
 
   routeAdd(route: InetRoute): number {

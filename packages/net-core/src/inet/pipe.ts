@@ -1,15 +1,19 @@
-import { EAGAIN } from "@netmem/kernel/api";
+import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import { GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, type Page, type PageAllocator, type PayloadMemory, type PayloadRegion } from "@netmem/mm/api";
 import { MAX_SKB_FRAGS } from "@netmem/xdp/api";
-import { PIPE_DEF_BUFFERS, skbHeadIsLocked, skbHeadlen, skbRegion, type Pipe, type SkBuff } from "../api/index.ts";
+import { PIPE_DEF_BUFFERS, skbHeadIsLocked, skbHeadlen, skbRegion, type PacketHolder, type Pipe, type SkBuff } from "../api/index.ts";
 
 export interface PipeParts {
   readonly pages: Pick<PageAllocator, "allocPages" | "getPage" | "putPage">;
   readonly payload: PayloadMemory;
+  readonly clock: Clock;
+  /** Those in which there is something. */
+  readonly filledPipes: Set<PageRing>;
 }
 
 /** @kernel struct pipe_buffer */
 class PipeBuffer {
+  sinceNs = 0;
   page: Page | null = null;
   offset = 0;
   bytes = 0;
@@ -58,6 +62,12 @@ export class PageRing implements Pipe {
       if (buffer.bytes === 0) this.release(buffer);
     }
     return done === 0 && bytes > 0 ? -EAGAIN : done;
+  }
+
+  /** Of what is in it, one for each piece. */
+  holder(): PacketHolder {
+    const pieces = Array.from({ length: this.used }, (_, i) => this.ring[(this.head + i) % PIPE_DEF_BUFFERS]!);
+    return { kind: "pipe", name: "pipe", packets: [], pages: pieces.map(({ page }) => page!), sinceNs: pieces[0]!.sinceNs };
   }
 
   close(): void {
@@ -124,7 +134,9 @@ export class PageRing implements Pipe {
       this.copyOffset += part;
     }
     pages.getPage(from);
+    if (this.used === 0) this.parts.filledPipes.add(this);
     const buffer = this.ring[(this.head + this.used++) % PIPE_DEF_BUFFERS]!;
+    buffer.sinceNs = this.parts.clock.nowNs;
     buffer.page = from;
     buffer.offset = at;
     buffer.bytes = part;
@@ -136,6 +148,6 @@ export class PageRing implements Pipe {
     this.parts.pages.putPage(buffer.page!);
     buffer.page = null;
     this.head = (this.head + 1) % PIPE_DEF_BUFFERS;
-    this.used--;
+    if (--this.used === 0) this.parts.filledPipes.delete(this);
   }
 }

@@ -32,6 +32,10 @@ export class PortTable<S> {
     if (at >= 0) this.any.splice(at, 1);
   }
 
+  all(): S[] {
+    return [...(this.byPort ?? []).filter((socket) => socket !== null), ...this.any];
+  }
+
   /** Whose the packet is, with its ports at `ports`; null: nobody's. */
   lookup(bytes: Uint8Array, ip: number, ports: number): S | null {
     const own = this.byPort === null ? null : this.byPort[read16(bytes, ports + 2)]!;

@@ -1,7 +1,8 @@
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
-  csumAdd, csumPseudo, read16, read32, skbRegion, type SkBuff, type TcpListenOptions,
+  csumAdd, csumPseudo, read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
 } from "../api/index.ts";
+import { addHolder } from "../holders.ts";
 import { skbChecksum } from "./checksum.ts";
 import { PortTable, connectionHash } from "./ports.ts";
 import { TcpReceiver, type TcpParts } from "./tcp-socket.ts";
@@ -10,6 +11,8 @@ import { TcpReceiver, type TcpParts } from "./tcp-socket.ts";
 export class TcpInput {
   private readonly parts: TcpParts;
   private readonly listeners: PortTable<TcpListenOptions>;
+  /** Not closed, also those that are found no more. */
+  private readonly open: Set<TcpReceiver>;
   /** Doubled as it fills. @kernel tcp_hashinfo.ehash */
   private established: (TcpReceiver | null)[];
   private connections: number;
@@ -17,6 +20,7 @@ export class TcpInput {
   constructor(parts: TcpParts) {
     this.parts = parts;
     this.listeners = new PortTable();
+    this.open = new Set();
     this.established = emptyChains(256);
     this.connections = 0;
   }
@@ -24,6 +28,10 @@ export class TcpInput {
   listen(options: TcpListenOptions): (() => void) | number {
     const errno = this.listeners.add(options.port, options);
     return errno < 0 ? errno : () => this.listeners.remove(options.port, options);
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const socket of this.open) addHolder(to, "socket", socket.name, socket.packets());
   }
 
   /** At the TCP header; the IP header lies at `networkHeader`. Consumes. @kernel tcp_v4_rcv */
@@ -87,7 +95,8 @@ export class TcpInput {
     if (listener === null) return null;
     const hash = connectionHash(bytes, ip, tcp);
     const first = (skb.tcpFlags & TCPHDR_SYN) === 0 ? skb.seq : (skb.seq + 1) | 0;
-    const socket: TcpReceiver = new TcpReceiver(listener, this.parts, { saddr: read32(bytes, ip + 12) >>> 0, daddr: read32(bytes, ip + 16) >>> 0, sport: read16(bytes, tcp), dport: read16(bytes, tcp + 2), hash, firstSeq: first, gone: () => this.remove(socket) });
+    const socket: TcpReceiver = new TcpReceiver(listener, this.parts, { saddr: read32(bytes, ip + 12) >>> 0, daddr: read32(bytes, ip + 16) >>> 0, sport: read16(bytes, tcp), dport: read16(bytes, tcp + 2), hash, firstSeq: first, gone: () => this.remove(socket), closed: () => this.open.delete(socket) });
+    this.open.add(socket);
     if (++this.connections > this.established.length) this.grow();
     this.insert(socket);
     listener.accept(socket);

@@ -30,7 +30,9 @@ export interface TcpConnection {
   readonly dport: number;
   readonly hash: number;
   readonly firstSeq: number;
+  /** It is found no more. */
   readonly gone: () => void;
+  readonly closed: () => void;
 }
 
 /** What one connection receives: bytes in order, what is ahead of them, and where a reader is. @kernel struct tcp_sock, net/ipv4/tcp_input.c */
@@ -46,6 +48,7 @@ export class TcpReceiver implements TcpSocket {
   private readonly rcvbufBytes: number;
   private dataReady: (() => void) | null;
   private readonly gone: () => void;
+  private readonly ended: () => void;
   private readonly queue: SkbQueue;
   private readonly ahead: SkbQueue;
   private readonly stream: TcpStream;
@@ -70,6 +73,7 @@ export class TcpReceiver implements TcpSocket {
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
+    this.ended = connection.closed;
     this.queue = new SkbQueue();
     this.ahead = new SkbQueue();
     this.stream = {
@@ -309,7 +313,7 @@ export class TcpReceiver implements TcpSocket {
   }
 
   mmap(prot: number, lengthBytes: number): VmArea | number {
-    return this.parts.zerocopy.mmap(prot, lengthBytes);
+    return this.parts.zerocopy.mmap(prot, lengthBytes, this.name);
   }
 
   zerocopyReceive(zc: TcpZerocopyReceive): number {
@@ -330,6 +334,7 @@ export class TcpReceiver implements TcpSocket {
     if (this.closed) return;
     this.closed = true;
     this.gone();
+    this.ended();
     this.purge(this.queue, SKB_DROP_REASON_SOCKET_CLOSE);
     this.purge(this.ahead, SKB_DROP_REASON_SOCKET_CLOSE);
   }

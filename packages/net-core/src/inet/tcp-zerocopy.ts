@@ -38,8 +38,8 @@ export class TcpZerocopy {
     this.seq = 0;
   }
 
-  mmap(prot: number, lengthBytes: number): VmArea | number {
-    return (prot & (PROT_WRITE | PROT_EXEC)) !== 0 ? -EPERM : this.mappings.mmap(lengthBytes);
+  mmap(prot: number, lengthBytes: number, name: string): VmArea | number {
+    return (prot & (PROT_WRITE | PROT_EXEC)) !== 0 ? -EPERM : this.mappings.mmap(lengthBytes, name);
   }
 
   receive(stream: TcpStream, zc: TcpZerocopyReceive): number {

@@ -2,10 +2,11 @@ import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
-  csumAdd, csumPseudo, read16, skbRegion, type InetSocketOptions, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
+  csumAdd, csumPseudo, read16, skbRegion, type InetSocketOptions, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
 } from "../api/index.ts";
-import { skbChecksum } from "./checksum.ts";
+import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
+import { skbChecksum } from "./checksum.ts";
 import { PortTable } from "./ports.ts";
 
 export interface UdpParts {
@@ -32,6 +33,10 @@ export class UdpInput {
     const socket: UdpQueue = new UdpQueue(options, this.parts, () => this.ports.remove(options.port, socket));
     const errno = this.ports.add(options.port, socket);
     return errno < 0 ? errno : socket;
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const socket of this.ports.all()) addHolder(to, "socket", socket.name, socket.packets());
   }
 
   /** At the UDP header; the IP header lies at `networkHeader`. Consumes. @kernel udp_rcv, __udp4_lib_rcv */

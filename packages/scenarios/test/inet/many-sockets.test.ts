@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { conservationFaults, testPayload, udpFrame } from "@netmem/testkit";
-import { SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type UdpSocket } from "@netmem/net-core/api";
+import { pageHolders } from "@netmem/machine";
+import { conservationFaults, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type TcpSocket, type UdpSocket } from "@netmem/net-core/api";
 import { VethRig } from "../veth/veth-rig.ts";
 
 const SOCKETS = 1000;
@@ -83,4 +84,93 @@ test("a thousand sockets with slow readers, closed in any order: every page home
   }), { numRuns: 12 });
   // Full, unbound, closed while full, read: all of it happened.
   expect(reached.reduce((all, one) => all | one, 0)).toBe(15);
+}, 60_000);
+
+/** Byte `at` of a connection's stream. */
+function byteOf(port: number, at: number): number {
+  return (Math.imul(port + 1, 0x9e3779b1) ^ Math.imul(at + 1, 0x85ebca6b)) >>> 24;
+}
+
+interface Connection {
+  socket: TcpSocket | null;
+  /** Bytes that the receiver has taken, as its sender is told; and that were read. */
+  taken: number;
+  read: number;
+  closed: boolean;
+}
+
+test("a thousand connections with slow readers, closed in any order: every page home, every byte read once and in order, or its segment dropped and counted", () => {
+  const reached = { full: 0, closedFull: 0, afterClose: 0, read: 0 };
+  const round = fc.record({ first: fc.nat(SOCKETS - 1), count: fc.integer({ min: 1, max: 250 }), bytes: fc.integer({ min: 1, max: 1400 }), burst: fc.integer({ min: 1, max: 4 }), swap: fc.boolean(), read: fc.nat(250), close: fc.nat(100), step: fc.integer({ min: 1, max: 999 }) });
+  fc.assert(fc.property(fc.array(round, { minLength: 4, maxLength: 10 }), fc.integer({ min: 2000, max: 20_000 }), fc.boolean(), (rounds, rcvbufBytes, gro) => {
+    const rig = new VethRig({ nrPages: 16_384 });
+    const { machine } = rig;
+    const { inet } = machine.net;
+    machine.net.receive.setProtocol(inet);
+    rig.attachPass(rig.b);
+    rig.b.dev.gro = gro;
+    const pools = machine.pagePools.pools();
+    const user = machine.mm.payload.adoptRegion("user", new Uint8Array(8192), true);
+    const connections: Connection[] = Array.from({ length: SOCKETS }, () => ({ socket: null, taken: 0, read: 0, closed: false }));
+    inet.tcpListen({ name: "tcp", port: 80, rcvbufBytes, accept: (socket) => {
+      const connection = connections[socket.sport]!;
+      if (!connection.closed) connection.socket = socket;
+      else {
+        reached.afterClose++;
+        socket.close();
+      }
+    } });
+    let sent = 0;
+    const send = (port: number, at: number, bytes: number): void => {
+      const payload = Uint8Array.from({ length: bytes }, (_, i) => byteOf(port, at + i));
+      sent++;
+      machine.net.transmit.devDirectXmit(rig.skb(tcpFrame(payload, { sport: port, dport: 80, seq: 1 + at })), rig.a.dev, 0);
+    };
+    const recv = (connection: Connection, port: number): void => {
+      const { socket } = connection;
+      if (socket === null) return;
+      const got = socket.recvmsg(user, 0, user.bytes.length);
+      for (let i = 0; i < got; i++) if (user.bytes[i] !== byteOf(port, connection.read + i)) throw new Error(`connection ${port}: byte ${connection.read + i} is another`);
+      connection.read += Math.max(0, got);
+      reached.read += Math.max(0, got);
+    };
+    for (const { first, count, bytes, burst, swap, read, close, step } of rounds) {
+      rig.softirq(0, () => {
+        for (let i = 0; i < count; i++) {
+          const port = (first + i * step) % SOCKETS;
+          const from = connections[port]!.taken;
+          const order = Array.from({ length: burst }, (_, part) => part);
+          // The last ones first: they wait for those before them.
+          for (const part of swap && from > 0 ? order.toReversed() : order) send(port, from + part * bytes, bytes);
+        }
+      });
+      for (const connection of connections) if (connection.socket !== null) connection.taken = connection.read + connection.socket.available();
+      expect(conservationFaults(machine, pools)).toEqual([]);
+      rig.softirq(1, () => {
+        for (let i = 0; i < read; i++) recv(connections[(first + i * step) % SOCKETS]!, (first + i * step) % SOCKETS);
+      });
+      for (let i = 0; i < close; i++) {
+        const connection = connections[(first + i * step) % SOCKETS]!;
+        if (connection.socket !== null && connection.socket.packets().length > 0) reached.closedFull++;
+        connection.socket?.close();
+        connection.closed = true;
+        connection.socket = null;
+      }
+      expect(conservationFaults(machine, pools)).toEqual([]);
+    }
+    for (const [port, connection] of connections.entries()) {
+      if (connection.socket === null) continue;
+      if (port % 2 === 0) {
+        while (connection.socket.available() > 0) recv(connection, port);
+        expect(connection.read).toBe(connection.taken);
+      }
+      connection.socket.close();
+    }
+    machine.flushDeferred();
+    const { tcpInSegs, tcpRcvbufErrors } = inet.stats;
+    expect([sent - rig.a.stats.txDropped - machine.net.receive.stats.groMerged, pageHolders(machine)]).toEqual([tcpInSegs, []]);
+    reached.full += tcpRcvbufErrors;
+    expect(rig.end()).toEqual({ skbs: 0, pages: 0, reports: [] });
+  }), { numRuns: 12 });
+  expect(Object.values(reached).every((times) => times > 0), JSON.stringify(reached)).toBe(true);
 }, 60_000);

@@ -344,7 +344,7 @@ describe("pages that queued datagrams hold", () => {
     const rig = new VethRig();
     const { machine } = rig;
     const tap = machine.net.sockets.openTap({ name: "tap" });
-    machine.net.receive.addTap(tap);
+    machine.net.receive.addTap(tap, rig.b.dev);
     rig.attachPass(rig.b);
     const pool = rig.pool();
     rig.send(rig.a, datagrams(60, 900));

@@ -152,7 +152,11 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     expect([bench.sent, bench.machine.net.transmit.stats]).toEqual([[], { sent: 0, dropped: 1 }]);
     bench.listenTo(bench.dev);
     const { skb, bytes } = bench.skb(100);
+    // It goes past the taps, both ways.
+    const tap = bench.machine.net.sockets.openTap({ name: "tap" });
+    bench.machine.net.receive.addTap(tap);
     bench.receiveSkb(skb);
+    expect(tap.length()).toBe(0);
     expect([bench.sent, bench.home()]).toEqual([[{ dev: bench.dev.name, bytes: [0x42, ...bytes.slice(1)] }], 0]);
   });
 
