@@ -33,7 +33,7 @@ export const MVNETA_TX_DESC: TxDescFormat = {
   sizeShift: 16,
   addressWord: 2,
   firstBit: MVNETA_TXD_F_DESC,
-  lastBit: MVNETA_TXD_L_DESC,
+  lastBit: MVNETA_TXD_L_DESC | MVNETA_TXD_Z_PAD,
 };
 
 /** A head and seventeen frags full of bytes. */

@@ -1,13 +1,12 @@
 import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
-import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface } from "@netmem/driver/api";
+import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface, TxRing } from "@netmem/driver/api";
 import {
   NAPI_POLL_WEIGHT, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, XDP_XMIT_FLUSH,
   type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
-import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RXD, MVNETA_MAX_RX_BUF_SIZE, MVNETA_RX_DESC, MVNETA_TX_DESC } from "./constants.ts";
+import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RXD, MVNETA_MAX_RX_BUF_SIZE, MVNETA_MAX_TXD, MVNETA_RX_DESC, MVNETA_TX_DESC } from "./constants.ts";
 import { pollRx } from "./poll.ts";
 import { createRxQueue, destroyRxQueue, type MvnetaRxQueue } from "./rx-queue.ts";
-import { createTxQueue, type MvnetaTxQueue } from "./tx-queue.ts";
 
 class MvnetaInterface implements NetInterface {
   readonly dev: NetDevice;
@@ -15,7 +14,7 @@ class MvnetaInterface implements NetInterface {
   readonly #options: DriverOptions;
   readonly #napi: NapiStruct;
   #rxq: MvnetaRxQueue | null = null;
-  #txq: MvnetaTxQueue | null = null;
+  #txq: TxRing | null = null;
   #prog: XdpProg | null = null;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
@@ -40,7 +39,7 @@ class MvnetaInterface implements NetInterface {
     const { nic, napi } = this.#deps;
     const rxq = createRxQueue(this.#deps, this.dev.rxQueues[0]!, this.#napi, this.#options, this.#prog);
     if (typeof rxq === "number") return rxq;
-    const txq = createTxQueue(this.#deps);
+    const txq = this.#deps.txRings.create(MVNETA_MAX_TXD);
     if (typeof txq === "number") {
       destroyRxQueue(this.#deps, rxq);
       return txq;
@@ -114,6 +113,7 @@ class MvnetaInterface implements NetInterface {
 /** Marvell NETA (Armada 370/XP/3700): software buffers, one pool page a descriptor. @kernel drivers/net/ethernet/marvell/mvneta.c */
 export const mvneta: NetDriver = {
   name: "mvneta",
+  mostRxQueues: 1,
   rxDescFormat: MVNETA_RX_DESC,
   txDescFormat: MVNETA_TX_DESC,
   maxFrameBytes: MVNETA_MAX_FRAME_BYTES,

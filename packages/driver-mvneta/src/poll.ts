@@ -1,4 +1,4 @@
-import type { DriverDeps } from "@netmem/driver/api";
+import type { DriverDeps, TxRing } from "@netmem/driver/api";
 import { PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { MAX_SKB_FRAGS, xdpDataMetaUnsupported, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
@@ -6,14 +6,13 @@ import {
   MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM,
 } from "./constants.ts";
 import type { MvnetaRxQueue } from "./rx-queue.ts";
-import type { MvnetaTxQueue } from "./tx-queue.ts";
 import { MVNETA_XDP_PASS, MVNETA_XDP_REDIR, runXdp } from "./xdp.ts";
 
 /**
  * Takes up to `budget` filled descriptors, hands each complete frame up as an skb, refills, and answers how many
  * packets that made. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
  */
-export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, napi: NapiStruct, budget: number, prog: XdpProg | null, earlyDrop: boolean): number {
+export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: TxRing, napi: NapiStruct, budget: number, prog: XdpProg | null, earlyDrop: boolean): number {
   const { dev, hw } = rxq;
   let redirected = false;
   const todo = Math.min(budget, hw.occupied());

@@ -1,9 +1,8 @@
-import type { DriverDeps } from "@netmem/driver/api";
+import type { DriverDeps, TxRing } from "@netmem/driver/api";
 import type { Page } from "@netmem/mm/api";
 import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type XdpProg } from "@netmem/xdp/api";
 import { MVNETA_SKB_HEADROOM } from "./constants.ts";
 import type { MvnetaRxQueue } from "./rx-queue.ts";
-import type { MvnetaTxQueue } from "./tx-queue.ts";
 
 /** What became of a packet. */
 export const MVNETA_XDP_PASS = 0;
@@ -15,7 +14,7 @@ export const MVNETA_XDP_REDIR = 4;
  * Runs the program on the packet in `rxq.xdp`, and does what it says. The packet stays there if it passes. Softirq.
  * @kernel mvneta_run_xdp (drivers/net/ethernet/marvell/mvneta.c)
  */
-export function runXdp(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, prog: XdpProg): number {
+export function runXdp(deps: DriverDeps, rxq: MvnetaRxQueue, tx: TxRing, prog: XdpProg): number {
   const { xdp, dev } = rxq;
   const { xdpPrograms } = deps;
   const received = xdp.dataEnd;
@@ -42,7 +41,7 @@ export function runXdp(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue, 
 }
 
 /** Where it came from. False: no room, and the packet stays in `rxq.xdp`. @kernel mvneta_xdp_xmit_back */
-function xmitBack(deps: DriverDeps, rxq: MvnetaRxQueue, tx: MvnetaTxQueue): boolean {
+function xmitBack(deps: DriverDeps, rxq: MvnetaRxQueue, tx: TxRing): boolean {
   const { xdpBuffs } = deps;
   const { xdp } = rxq;
   const frame = xdpBuffs.xdpConvertBuffToFrame(xdp);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ModelledNic } from "@netmem/driver";
+import { ModelledNic, createTxRings } from "@netmem/driver";
 import type { FrameSource } from "@netmem/driver/api";
 import { createKernel } from "@netmem/kernel";
 import { EINVAL, ENOMEM } from "@netmem/kernel/api";
@@ -28,12 +28,13 @@ function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: numbe
   });
   const { dma, bus } = mm.attachDevice({ name: "eth0", coherent: false, aperturePages: options.aperturePages ?? 1024 });
   const nic = new ModelledNic(kernel, bus, { name: "eth0", rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat });
+  const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: mvneta.txDescFormat, lifetime: net.lifetime, xdpReturn: xdp.xdpReturn, xdpStructs: xdp.structs });
   const netif = mvneta.probe(
     {
-      kernel, dma, nic, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect, transmit: net.transmit, lifetime: net.lifetime, recycle: net.recycle,
+      kernel, dma, nic, txRings, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect, transmit: net.transmit, lifetime: net.lifetime, recycle: net.recycle,
       edit: net.edit, napi: net.napi, receive: net.receive, registerNetdev: net.registerNetdev,
     },
-    { name: "eth0", rxRingSize: options.rxRingSize ?? 64, cpu: 0, earlyDrop: options.earlyDrop ?? false },
+    { name: "eth0", rxRingSize: options.rxRingSize ?? 64, rxQueueCount: 1, cpu: 0, earlyDrop: options.earlyDrop ?? false },
   );
   const region = mm.payload.addRegion("wire", 131_072, true);
   for (let i = 0; i < region.bytes.length; i++) region.bytes[i] = (i * 31 + (i >> 8)) & 0xff;

@@ -4,7 +4,7 @@ import { EINVAL, ENETDOWN, EOPNOTSUPP } from "@netmem/kernel/api";
 import { createMm } from "@netmem/mm";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_KERNEL, PP_SIGNATURE } from "@netmem/mm/api";
 import { NET_CORE_RULES_6_18, createNetCore } from "@netmem/net-core";
-import { ModelledNic } from "@netmem/driver";
+import { ModelledNic, createTxRings } from "@netmem/driver";
 import type { FrameSink, FrameSource } from "@netmem/driver/api";
 import { XDP_FLAGS_DRV_MODE, skbMetadataLen, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import { PAGE_POOL_DATES_6_18, createPagePools } from "@netmem/page-pool";
@@ -30,10 +30,11 @@ function setUp(nrPages: number = 2048) {
   const attach = (name: string) => {
     const { dma, bus } = mm.attachDevice({ name, coherent: false, aperturePages: 2048 });
     const nic = new ModelledNic(kernel, bus, { name, rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat });
+    const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: mvneta.txDescFormat, lifetime: net.lifetime, xdpReturn: xdp.xdpReturn, xdpStructs: xdp.structs });
     const netif = mvneta.probe({
-      kernel, dma, nic, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,
+      kernel, dma, nic, txRings, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,
       lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive, transmit: net.transmit, registerNetdev: net.registerNetdev,
-    }, { name, rxRingSize: 64, cpu: 0, earlyDrop: false });
+    }, { name, rxRingSize: 64, rxQueueCount: 1, cpu: 0, earlyDrop: false });
     const sent: number[][] = [];
     const region = mm.payload.addRegion(`${name} sink`, 65_536, true);
     const sink: FrameSink = { region, offset: () => 0, roomBytes: () => 65_536, frameSent: (bytes) => void sent.push([...region.bytes.subarray(0, bytes)]) };

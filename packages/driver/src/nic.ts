@@ -1,6 +1,10 @@
-import { TASK_AGAIN, TASK_SLEEP, UsageError, type IrqLine, type Kernel, type Runnable } from "@netmem/kernel/api";
-import type { DeviceBus } from "@netmem/mm/api";
-import type { FrameSink, FrameSource, NicHardware, NicProbe, NicRxQueue, NicStats, NicWire, RxDescFormat, TxDescFormat } from "./api/index.ts";
+import { TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
+import type { DeviceBus, PayloadMemory } from "@netmem/mm/api";
+import { IPPROTO_TCP } from "@netmem/net-core/api";
+import type { FrameSink, FrameSource, NicHardware, NicProbe, NicStats, NicWire, RxDescFormat, TxDescFormat } from "./api/index.ts";
+import { FrameHeaders } from "./frame-headers.ts";
+import { RxQueue } from "./rx-queue.ts";
+import { Steering } from "./steering.ts";
 import { TxQueue } from "./tx-queue.ts";
 
 /** Frames taken in one slice of the NIC's time. */
@@ -12,6 +16,8 @@ export interface NicOptions {
   readonly rxDescFormat: RxDescFormat;
   readonly txDescFormat: TxDescFormat;
   readonly probe?: NicProbe | null;
+  /** For a NIC that verifies checksums, which reads the wire for that. */
+  readonly payload?: Pick<PayloadMemory, "checksum">;
 }
 
 /**
@@ -23,6 +29,13 @@ export class ModelledNic implements NicHardware, NicWire {
   readonly stats: NicStats = { frames: 0, bytes: 0, overruns: 0, faults: 0, sentFrames: 0, sentBytes: 0 };
   readonly rxQueues: readonly RxQueue[];
   readonly txQueues: readonly TxQueue[];
+  readonly steering: Steering;
+  readonly #payload: Pick<PayloadMemory, "checksum"> | null;
+  readonly #checksumBit: number;
+  readonly #splitBit: number;
+  /** Whether anything depends on what a frame says of itself. */
+  readonly #parses: boolean;
+  readonly #headers: FrameHeaders = new FrameHeaders();
   readonly #kernel: Kernel;
   readonly #engine: Runnable;
   readonly #probe: NicProbe | null;
@@ -38,6 +51,12 @@ export class ModelledNic implements NicHardware, NicWire {
     for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, () => this.frameArrived()));
     this.rxQueues = queues;
     this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, () => this.frameArrived())];
+    this.steering = new Steering(options.name, rxQueueCount);
+    this.#payload = options.payload ?? null;
+    this.#checksumBit = options.rxDescFormat.checksumBit ?? 0;
+    this.#splitBit = options.rxDescFormat.headerSplit?.splitBit ?? 0;
+    this.#parses = rxQueueCount > 1 || this.#checksumBit !== 0 || this.#splitBit !== 0;
+    if (this.#checksumBit !== 0 && this.#payload === null) throw new UsageError("driver", `payload of ${options.name}`, undefined, "a NIC that verifies checksums needs it");
     this.#engine = kernel.scheduler.addActor({ name: `${options.name} dma engine`, run: () => this.#run() });
   }
 
@@ -74,148 +93,38 @@ export class ModelledNic implements NicHardware, NicWire {
   #receive(): number {
     const source = this.#source;
     if (source === null) return TASK_SLEEP;
-    // One queue until receive-side scaling comes: every flow hashes to it.
-    const queue = this.rxQueues[0]!;
+    const headers = this.#headers;
     for (let i = 0; i < BURST; i++) {
       const bytes = source.peekBytes();
       if (bytes < 0) return TASK_SLEEP;
-      const descriptors = queue.descriptorsFor(bytes);
+      let queueIndex = 0;
+      if (this.#parses) {
+        headers.parse(source.region, source.peekOffset(), bytes);
+        if (this.rxQueues.length > 1) queueIndex = this.steering.queueOf(headers, source.region, source.peekOffset());
+      }
+      const queue = this.rxQueues[queueIndex]!;
+      const headerPart = this.#splitBit === 0 ? 0 : queue.headerPart(headers, bytes);
+      const descriptors = queue.descriptorsFor(bytes, headerPart);
       if (descriptors > queue.free()) {
         // The doorbell wakes the engine again.
         if (source.lossless) return TASK_SLEEP;
         this.stats.overruns++;
-        if (this.#probe !== null) this.#probe.overrun(0, bytes);
+        if (this.#probe !== null) this.#probe.overrun(queueIndex, bytes);
       } else {
-        queue.receive(source, bytes, descriptors);
-        if (this.#probe !== null) this.#probe.received(0, bytes, descriptors);
+        queue.receive(source, bytes, descriptors, headerPart, this.#parses ? this.#flags(source, headerPart) : 0);
+        if (this.#probe !== null) this.#probe.received(queueIndex, bytes, descriptors);
       }
       source.advance();
     }
     return TASK_AGAIN;
   }
-}
 
-class RxQueue implements NicRxQueue {
-  irq: IrqLine | null = null;
-  readonly #kernel: Kernel;
-  readonly #bus: DeviceBus;
-  readonly #format: RxDescFormat;
-  readonly #stats: NicStats;
-  readonly #doorbell: () => void;
-  #ring = 0;
-  #entries = 0;
-  #bufferBytes = 0;
-  /** Descriptor that the next frame starts with. */
-  #next = 0;
-  #nonOccupied = 0;
-  #occupied = 0;
-  #irqEnabled = false;
-  #running = false;
-
-  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, doorbell: () => void) {
-    this.#kernel = kernel;
-    this.#bus = bus;
-    this.#format = format;
-    this.#stats = stats;
-    this.#doorbell = doorbell;
-  }
-
-  configure(ringDmaAddr: number, entries: number, bufferBytes: number): void {
-    this.#ring = ringDmaAddr;
-    this.#entries = entries;
-    this.#bufferBytes = bufferBytes;
-    this.#next = 0;
-    this.#nonOccupied = 0;
-    this.#occupied = 0;
-  }
-
-  addNonOccupied(n: number): void {
-    this.#bus.registerWrite();
-    this.#nonOccupied += n;
-    if (this.#nonOccupied + this.#occupied > this.#entries) {
-      this.#kernel.reports.report("nic-ring-overcommitted", "warn", "rx queue", "driver", `${this.#nonOccupied} posted and ${this.#occupied} occupied of ${this.#entries} descriptors`);
-    }
-    this.#doorbell();
-  }
-
-  occupied(): number {
-    this.#bus.registerRead();
-    return this.#occupied;
-  }
-
-  decOccupied(n: number): void {
-    this.#occupied -= n;
-  }
-
-  enableIrq(): void {
-    this.#irqEnabled = true;
-    if (this.#occupied > 0) this.#interrupt();
-  }
-
-  /** Something else than a frame received wants the driver's attention. */
-  interruptIfEnabled(): void {
-    if (this.#irqEnabled) this.#interrupt();
-  }
-
-  disableIrq(): void {
-    this.#irqEnabled = false;
-  }
-
-  start(): void {
-    this.#running = true;
-    this.#doorbell();
-  }
-
-  stop(): void {
-    this.#running = false;
-    this.#irqEnabled = false;
-  }
-
-  free(): number {
-    return this.#running ? this.#nonOccupied : 0;
-  }
-
-  descriptorsFor(bytes: number): number {
-    return Math.ceil((this.#format.prefixBytes + bytes + this.#format.fcsBytes) / this.#bufferBytes);
-  }
-
-  /** The caller has seen that there are descriptors enough. */
-  receive(source: FrameSource, bytes: number, descriptors: number): void {
-    const { region } = source;
-    const format = this.#format;
-    const total = format.prefixBytes + bytes;
-    const start = source.peekOffset() - format.prefixBytes;
-    let done = 0;
-    let failed = false;
-    for (let i = 0; i < descriptors; i++) {
-      const descriptor = this.#ring + this.#next * format.sizeBytes;
-      const part = Math.min(this.#bufferBytes, total - done);
-      if (part > 0) {
-        const buffer = this.#bus.read32(descriptor + format.addressWord * 4);
-        if (!failed) failed = !this.#bus.write(buffer, region, start + done, part);
-        done += part;
-      }
-      let status = 0;
-      if (i === 0) {
-        status |= format.firstBit;
-        this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes) << format.sizeShift);
-      }
-      if (i === descriptors - 1) status |= format.lastBit;
-      if (failed) status |= format.errorBit;
-      this.#bus.write32(descriptor + format.statusWord * 4, status);
-      this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
-    }
-    this.#nonOccupied -= descriptors;
-    this.#occupied += descriptors;
-    if (failed) this.#stats.faults++;
-    else {
-      this.#stats.frames++;
-      this.#stats.bytes += bytes;
-    }
-    if (this.#irqEnabled) this.#interrupt();
-  }
-
-  #interrupt(): void {
-    if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
+  /** What the status of the frame's first descriptor says of its headers. */
+  #flags(source: FrameSource, headerPart: number): number {
+    const headers = this.#headers;
+    let flags = 0;
+    if (this.#checksumBit !== 0 && headers.checksumsHold(this.#payload!, source.region, source.peekOffset())) flags |= this.#checksumBit;
+    if (headerPart > 0 && headers.protocol === IPPROTO_TCP && headerPart === headers.payloadOffset) flags |= this.#splitBit;
+    return flags;
   }
 }

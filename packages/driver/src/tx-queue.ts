@@ -77,7 +77,7 @@ export class TxQueue implements NicTxQueue {
     for (let last = false; !last && this.#pending > 0;) {
       const descriptor = this.#ring + this.#next * format.sizeBytes;
       const part = this.#bus.read32(descriptor + format.sizeWord * 4) >>> format.sizeShift;
-      last = (this.#bus.read32(descriptor + format.commandWord * 4) & format.lastBit) !== 0;
+      last = (this.#bus.read32(descriptor + format.commandWord * 4) & format.lastBit) === format.lastBit;
       if (!failed) failed = !this.#fetch(this.#bus.read32(descriptor + format.addressWord * 4), bytes, part);
       bytes += part;
       descriptors++;

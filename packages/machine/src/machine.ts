@@ -3,7 +3,7 @@ import type { DmaDevice, DmaDeviceOptions, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
 import type { PagePool, PagePools } from "@netmem/page-pool/api";
 import type { Xdp } from "@netmem/xdp/api";
-import { ModelledNic } from "@netmem/driver";
+import { ModelledNic, createTxRings } from "@netmem/driver";
 import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
@@ -76,10 +76,15 @@ export class Machine {
       coherent: !(options.nonCoherent ?? true),
       ...options.dma,
     });
-    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount: 1, rxDescFormat: driver.rxDescFormat, txDescFormat: driver.txDescFormat, probe: this.#probes?.nic ?? null });
+    const { rxDescFormat, txDescFormat, mostRxQueues } = driver;
+    const rxQueueCount = options.rxQueueCount ?? 1;
+    if (!Number.isInteger(rxQueueCount) || rxQueueCount < 1 || rxQueueCount > mostRxQueues) throw new UsageError("machine", `rxQueueCount of ${name}`, rxQueueCount, `${driver.name} has 1 to ${mostRxQueues} receive queues`);
+    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount, rxDescFormat, txDescFormat, probe: this.#probes?.nic ?? null, payload: this.mm.payload });
+    const deps = this.#linkDeps();
+    const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: txDescFormat, lifetime: deps.lifetime, xdpReturn: deps.xdpReturn, xdpStructs: deps.xdpStructs });
     const netif = driver.probe(
-      { ...this.#linkDeps(), dma, nic },
-      { name, rxRingSize: options.rxRingSize ?? 512, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
+      { ...deps, dma, nic, txRings },
+      { name, rxRingSize: options.rxRingSize ?? 512, rxQueueCount, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
     const device: Device = { nic, dma, netif };
     this.#devices.push(device);

@@ -58,14 +58,22 @@ export class RxQueueRegistration implements XdpRxQueues {
       return -EFAULT;
     }
     if (rxq.mem.id !== 0 && model !== null) this.#warn(rxq, `a second memory model registered over mem id ${rxq.mem.id}, which will never be given back`);
+    const errno = this.xdpRegMemModel(rxq.mem, type, model);
+    if (errno === 0 && model !== null && this.#probe !== null) this.#probe.memConnect(rxq.mem.id, type, model, rxq, rxq.dev!.ifindex);
+    return errno;
+  }
+
+  xdpRegMemModel(mem: MemInfo, type: number, model: MemModel | null): number {
     const id = this.#registry.registerMemModel(type, model);
     if (id === -EOPNOTSUPP) return id;
-    rxq.mem.type = type;
-    if (id > 0) {
-      rxq.mem.id = id;
-      if (this.#probe !== null) this.#probe.memConnect(id, type, model!, rxq, rxq.dev!.ifindex);
-    }
+    mem.type = type;
+    if (id > 0) mem.id = id;
     return Math.min(id, 0);
+  }
+
+  xdpUnregMemModel(mem: MemInfo): void {
+    mem.type = 0;
+    this.#registry.unregisterMemModel(mem);
   }
 
   xdpRxqInfoUnregMemModel(rxq: XdpRxqInfo): void {
@@ -73,8 +81,7 @@ export class RxQueueRegistration implements XdpRxQueues {
       this.#warn(rxq, "missing register, driver bug");
       return;
     }
-    rxq.mem.type = 0;
-    this.#registry.unregisterMemModel(rxq.mem);
+    this.xdpUnregMemModel(rxq.mem);
   }
 
   xdpRxqInfoAttachMemModel(rxq: XdpRxqInfo, mem: MemInfo): void {

@@ -4,12 +4,14 @@ import type { NapiScheduler, NetCore, NetReceive, NetTransmit, SkBuff, SkbEdit, 
 import type { PagePools } from "@netmem/page-pool/api";
 import type { NetDevice, XdpBuffs, XdpFrame, XdpPrograms, XdpRedirect, XdpReturn, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
 import type { NicHardware, RxDescFormat, TxDescFormat } from "./nic.ts";
+import type { TxRings } from "./tx-ring.ts";
 
 /** What a driver is given; each member is one role of one layer. */
 export interface DriverDeps {
   readonly kernel: Kernel;
   readonly dma: DmaDevice;
   readonly nic: NicHardware;
+  readonly txRings: TxRings;
   readonly pagePools: PagePools;
   readonly xdpStructs: XdpStructs;
   readonly xdpRxqs: XdpRxQueues;
@@ -29,9 +31,11 @@ export interface DriverDeps {
 export interface DriverOptions {
   /** Interface name, `eth0`. */
   readonly name: string;
-  /** Receive descriptors. */
+  /** Receive descriptors of each queue. */
   readonly rxRingSize: number;
-  /** CPU of the receive interrupt. */
+  /** Receive queues, 1 to the driver's `mostRxQueues`. */
+  readonly rxQueueCount: number;
+  /** CPU of the receive interrupt; of several queues the first one's, the others follow in turn. */
   readonly cpu: number;
   /** Drop each packet once its skb is built: the measurement of the 2021 series. */
   readonly earlyDrop: boolean;
@@ -58,6 +62,7 @@ export interface InRings {
 export interface NetDriver {
   readonly name: string;
   /** What the NIC must look like. */
+  readonly mostRxQueues: number;
   readonly rxDescFormat: RxDescFormat;
   readonly txDescFormat: TxDescFormat;
   /** Largest frame it can take in one skb, in bytes, checksum not included. */

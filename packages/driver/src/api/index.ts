@@ -1,3 +1,4 @@
 export * from "./driver.ts";
 export * from "./link.ts";
 export * from "./nic.ts";
+export * from "./tx-ring.ts";

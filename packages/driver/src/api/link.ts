@@ -4,7 +4,7 @@ import type { XdpDeviceFeatures } from "@netmem/xdp/api";
 import type { DriverDeps, NetInterface } from "./driver.ts";
 
 /** What a driver of devices without hardware is given. */
-export interface LinkDeps extends Omit<DriverDeps, "dma" | "nic"> {
+export interface LinkDeps extends Omit<DriverDeps, "dma" | "nic" | "txRings"> {
   readonly pages: Pick<PageAllocator, "allocPages" | "getPage" | "putPage">;
   readonly xdpSkbs: XdpSkbs;
   readonly xdpFeatures: XdpDeviceFeatures;

@@ -1,5 +1,16 @@
 import type { PayloadRegion } from "@netmem/mm/api";
 
+/** What a receive descriptor has more where headers and payload of a frame go into buffers of their own. */
+export interface HeaderSplitFormat {
+  /** Word with the device address of the header buffer, written by the driver. */
+  readonly headerAddressWord: number;
+  /** Word and shift of the bytes that are in it, 16 bits; valid in the first descriptor of a frame. */
+  readonly headerSizeWord: number;
+  readonly headerSizeShift: number;
+  /** Status bit: the frame was cut where its payload begins. Without it the header buffer has as much of the frame as fits. */
+  readonly splitBit: number;
+}
+
 /**
  * Where a receive descriptor keeps what, in 32-bit words from its start: a NIC is built for one such layout, and its
  * driver knows it.
@@ -21,6 +32,10 @@ export interface RxDescFormat {
   readonly prefixBytes: number;
   /** Checksum bytes behind each frame: counted in the size, not transferred. */
   readonly fcsBytes: number;
+  /** Status bit of the first descriptor: the NIC has verified the checksums of an IPv4 packet of TCP or UDP, and they are right. Absent: it verifies none. */
+  readonly checksumBit?: number;
+  /** Absent: it cannot split. */
+  readonly headerSplit?: HeaderSplitFormat;
 }
 
 /** Where a transmit descriptor keeps what; the driver writes all of it. */
@@ -56,6 +71,8 @@ export interface NicTxQueue {
 export interface NicRxQueue {
   /** Ring base, entries, and the bytes a buffer takes. Only while stopped. */
   readonly configure: (ringDmaAddr: number, entries: number, bufferBytes: number) => void;
+  /** Header buffers take so many bytes; 0: there are none, and whole frames go into the others. Only while stopped. */
+  readonly setHeaderSplit: (headerBufferBytes: number) => void;
   /** `n` more descriptors, behind those posted before, may be filled. The doorbell. */
   readonly addNonOccupied: (n: number) => void;
   /** Descriptors filled and not handed back yet. */
@@ -82,6 +99,35 @@ export interface NicStats {
   sentBytes: number;
 }
 
+/** Entries of the table that spreads flows over queues. */
+export const RXFH_INDIR_SIZE = 128;
+/** Bytes of the key that flows are hashed with. */
+export const RXFH_KEY_SIZE = 40;
+
+/** Frames of a flow that go to one queue, whatever their hash: IPv4, and of it what is named. @kernel struct ethtool_rx_flow_spec (include/uapi/linux/ethtool.h) */
+export interface RxFlowRule {
+  /** IPPROTO_TCP or IPPROTO_UDP; absent: either. */
+  readonly protocol?: number;
+  /** Addresses as unsigned numbers, ports; absent: any. */
+  readonly saddr?: number;
+  readonly daddr?: number;
+  readonly sport?: number;
+  readonly dport?: number;
+  readonly queue: number;
+}
+
+/** Which queue a frame goes to: a rule's, or by its flow's hash the table's; what is no IPv4 goes to the first. */
+export interface NicSteering {
+  /** Which queue each of the RXFH_INDIR_SIZE entries names. Throws for another number of them, or a queue that there is not. @kernel ethtool_rxfh_param.indir */
+  readonly setIndirection: (queues: readonly number[]) => void;
+  /** Throws for another number of bytes than RXFH_KEY_SIZE. @kernel ethtool_rxfh_param.key, Toeplitz hash */
+  readonly setKey: (key: Uint8Array) => void;
+  /** The first rule that fits counts. Its id; throws for a queue that there is not. @kernel ETHTOOL_SRXCLSRLINS */
+  readonly insertRule: (rule: RxFlowRule) => number;
+  /** False: there is none. @kernel ETHTOOL_SRXCLSRLDEL */
+  readonly deleteRule: (id: number) => boolean;
+}
+
 /** A NIC from the driver's side. */
 export interface NicHardware {
   readonly name: string;
@@ -89,6 +135,7 @@ export interface NicHardware {
   readonly rxQueues: readonly NicRxQueue[];
   /** One; a frame sent interrupts as a frame received does, on the line of receive queue 0. */
   readonly txQueues: readonly NicTxQueue[];
+  readonly steering: NicSteering;
   /** Wires the queue's interrupt to a CPU. @kernel request_irq */
   readonly requestIrq: (queue: number, cpu: number, handler: () => void) => void;
   readonly freeIrq: (queue: number) => void;

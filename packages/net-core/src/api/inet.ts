@@ -70,6 +70,9 @@ export interface UdpSocket extends InetSocket {
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
 }
 
+/** Uses bytes of a packet from `offset` on, at most `bytes`: how many, fewer to be called no more for now; or a negative errno. The packet stays the caller's: what is to be kept takes a reference of its own. @kernel sk_read_actor_t */
+export type SkbActor = (skb: SkBuff, offset: number, bytes: number) => number;
+
 /** The receiving side of one connection, named after its listener and its sender. @kernel net/ipv4/tcp_input.c */
 export interface TcpSocket extends InetSocket {
   /** Who sends: address and port, and the port it sends to. */
@@ -86,6 +89,11 @@ export interface TcpSocket extends InetSocket {
    * CPU that built them. Process context. @kernel tcp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
+  /**
+   * Hands the packets that have the next bytes, at most `bytes`, to `actor`, one after the other; those that are used up are freed, by the CPU that built them. How many bytes were used; what the first call
+   * answers if that is negative; 0 at the end; -EAGAIN; -ECONNRESET. For readers of memory that the CPU cannot read. Process context. @kernel tcp_read_sock (net/ipv4/tcp.c)
+   */
+  readonly readSock: (bytes: number, actor: SkbActor) => number;
   /** The next bytes, at most `bytes`, into a pipe of `createPipe`, where their pages lie with a reference each; heads that are no page's, or shared, are copied. How many; 0 at the end; -EAGAIN for none, or a pipe that is full; -ECONNRESET; -EFAULT: the CPU cannot read them. Process context. @kernel tcp_splice_read */
   readonly spliceRead: (pipe: Pipe, bytes: number) => number;
   /** A range for `zerocopyReceive`; -EPERM unless it is only to be read. The caller's, until it is unmapped. Process context. @kernel tcp_mmap (net/ipv4/tcp.c) */

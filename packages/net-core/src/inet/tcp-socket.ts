@@ -3,7 +3,7 @@ import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
   SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
-  type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
+  type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbActor, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
 import type { PageRing } from "./pipe.ts";
 import { SkbQueue } from "../skb-queue.ts";
@@ -294,6 +294,33 @@ export class TcpReceiver implements TcpSocket {
     return this.wasReset ? -ECONNRESET : -EAGAIN;
   }
 
+  readSock(bytes: number, actor: SkbActor): number {
+    let used = 0;
+    while (used < bytes) {
+      const skb = this.recvSkb(this.copiedSeq);
+      if (skb === null) break;
+      const offset = (this.copiedSeq - skb.seq) | 0;
+      const part = Math.min(bytes - used, skb.len - offset);
+      const took = actor(skb, offset, part);
+      if (took <= 0) {
+        if (used === 0 && took < 0) return took;
+        break;
+      }
+      used += took;
+      this.copiedSeq = (this.copiedSeq + took) | 0;
+      if (took < part) break;
+    }
+    this.recvSkb(this.copiedSeq);
+    return used > 0 || bytes === 0 ? used : this.nothingToRead();
+  }
+
+  /** Why there is none. */
+  private nothingToRead(): number {
+    if (this.queue.first !== null) return -EAGAIN;
+    if (this.finished) return 0;
+    return this.wasReset ? -ECONNRESET : -EAGAIN;
+  }
+
   spliceRead(pipe: Pipe, bytes: number): number {
     let done = 0;
     while (done < bytes) {
@@ -306,10 +333,7 @@ export class TcpReceiver implements TcpSocket {
       this.copiedSeq = (this.copiedSeq + part) | 0;
     }
     this.recvSkb(this.copiedSeq);
-    if (done > 0 || bytes === 0) return done;
-    if (this.queue.first !== null) return -EAGAIN;
-    if (this.finished) return 0;
-    return this.wasReset ? -ECONNRESET : -EAGAIN;
+    return done > 0 || bytes === 0 ? done : this.nothingToRead();
   }
 
   mmap(prot: number, lengthBytes: number): VmArea | number {

@@ -52,4 +52,11 @@ export interface XdpRxQueues {
   readonly xdpRxqInfoDetachMemModel: (rxq: XdpRxqInfo) => void;
   /** @kernel xdp_rxq_info_unreg_mem_model */
   readonly xdpRxqInfoUnregMemModel: (rxq: XdpRxqInfo) => void;
+  /**
+   * Memory that no queue is registered for: of several pools of one queue each is known under a `mem` of its own. Sets type and id; 0, or -EOPNOTSUPP, -EINVAL, -ENOSPC as above. Keeps a reference of the model.
+   * @kernel xdp_reg_mem_model (net/core/xdp.c)
+   */
+  readonly xdpRegMemModel: (mem: MemInfo, type: number, model: MemModel | null) => number;
+  /** Gives the id up, and the reference. @kernel xdp_unreg_mem_model */
+  readonly xdpUnregMemModel: (mem: MemInfo) => void;
 }

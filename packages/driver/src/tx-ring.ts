@@ -1,9 +1,17 @@
 import { ENOMEM } from "@netmem/kernel/api";
-import type { DriverDeps, InRings, NicTxQueue } from "@netmem/driver/api";
-import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type Netmem, type Page } from "@netmem/mm/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type SkBuff } from "@netmem/net-core/api";
-import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk } from "@netmem/xdp/api";
-import { MVNETA_MAX_TXD, MVNETA_TXD_F_DESC, MVNETA_TXD_L_DESC, MVNETA_TXD_Z_PAD, MVNETA_TX_DESC } from "./constants.ts";
+import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type DmaDevice, type Netmem, type Page } from "@netmem/mm/api";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type SkBuff, type SkbLifetime } from "@netmem/net-core/api";
+import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk, type XdpReturn, type XdpStructs } from "@netmem/xdp/api";
+import type { InRings, NicTxQueue, TxDescFormat, TxRing, TxRings } from "./api/index.ts";
+
+export interface TxRingParts {
+  readonly dma: DmaDevice;
+  readonly hw: NicTxQueue;
+  readonly format: TxDescFormat;
+  readonly lifetime: Pick<SkbLifetime, "consumeSkb" | "kfreeSkb">;
+  readonly xdpReturn: Pick<XdpReturn, "xdpReturnFrameRxNapi" | "xdpReturnFrameBulk" | "xdpFlushFrameBulk">;
+  readonly xdpStructs: Pick<XdpStructs, "createFrameBulk">;
+}
 
 /** What a descriptor sends. @kernel enum mvneta_tx_buf_type (drivers/net/ethernet/marvell/mvneta.c) */
 const TYPE_SKB = 0;
@@ -20,10 +28,10 @@ class TxBuf {
   bytes = 0;
 }
 
-/** The transmit ring, and who waits in it. @kernel struct mvneta_tx_queue */
-export class MvnetaTxQueue {
-  readonly #deps: DriverDeps;
-  readonly #hw: NicTxQueue;
+/** A transmit ring, and who waits in it. @kernel struct mvneta_tx_queue */
+class DescriptorRing implements TxRing {
+  readonly #parts: TxRingParts;
+  readonly #entries: number;
   readonly #ring: CoherentMemory;
   readonly #bufs: TxBuf[] = [];
   readonly #bulk: XdpFrameBulk;
@@ -33,25 +41,25 @@ export class MvnetaTxQueue {
   /** Filled, and the hardware not told. */
   #pending = 0;
 
-  constructor(deps: DriverDeps, ring: CoherentMemory) {
-    this.#deps = deps;
-    this.#hw = deps.nic.txQueues[0]!;
+  constructor(parts: TxRingParts, ring: CoherentMemory, entries: number) {
+    this.#parts = parts;
+    this.#entries = entries;
     this.#ring = ring;
-    this.#bulk = deps.xdpStructs.createFrameBulk();
-    for (let i = 0; i < MVNETA_MAX_TXD; i++) this.#bufs.push(new TxBuf());
-    this.#hw.configure(ring.dmaAddr, MVNETA_MAX_TXD);
-    this.#hw.start();
+    this.#bulk = parts.xdpStructs.createFrameBulk();
+    for (let i = 0; i < entries; i++) this.#bufs.push(new TxBuf());
+    parts.hw.configure(ring.dmaAddr, entries);
+    parts.hw.start();
   }
 
-  /** `ours`: of this device's pool. True: keeps the frame. False: the ring is full, or nothing could be mapped, and it stays the caller's. @kernel mvneta_xdp_submit_frame */
+  /** @kernel mvneta_xdp_submit_frame */
   submitFrame(frame: XdpFrame, ours: boolean): boolean {
     const frags = (frame.flags & XDP_FLAGS_HAS_FRAGS) === 0 ? 0 : frame.nrFrags;
-    if (this.#count + 1 + frags >= MVNETA_MAX_TXD) return false;
+    if (this.#count + 1 + frags >= this.#entries) return false;
     const type = ours ? TYPE_XDP_TX : TYPE_XDP_NDO;
     for (let i = 0; i <= frags; i++) {
       const frag = i === 0 ? null : frame.frags[i - 1]!;
       const dmaAddr = frag === null ? this.#address(frame.head!, frame.data, frame.len, ours) : this.#address(frag.netmem!, frag.offset, frag.sizeBytes, ours);
-      if (!ours && this.#deps.dma.mappingError(dmaAddr)) {
+      if (!ours && this.#parts.dma.mappingError(dmaAddr)) {
         this.#takeBack(i);
         return false;
       }
@@ -64,15 +72,15 @@ export class MvnetaTxQueue {
   /** @kernel mvneta_tx */
   startXmit(skb: SkBuff): number {
     const info = skb.shinfo!;
-    if (this.#count + 1 + info.nrFrags >= MVNETA_MAX_TXD) return NETDEV_TX_BUSY;
-    const { dma } = this.#deps;
+    if (this.#count + 1 + info.nrFrags >= this.#entries) return NETDEV_TX_BUSY;
+    const { dma } = this.#parts;
     for (let i = 0; i <= info.nrFrags; i++) {
       const frag = i === 0 ? null : info.frags[i - 1]!;
       const bytes = frag === null ? skb.len - skb.dataLen : frag.sizeBytes;
       const dmaAddr = frag === null ? dma.mapSingle(skbRegion(skb), skb.data, bytes, DMA_TO_DEVICE, 0) : this.#address(frag.netmem!, frag.offset, bytes, false);
       if (dma.mappingError(dmaAddr)) {
         this.#takeBack(i);
-        this.#deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+        this.#parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
         return NETDEV_TX_OK;
       }
       this.#fill(TYPE_SKB, dmaAddr, bytes, i === 0, i === info.nrFrags);
@@ -82,38 +90,37 @@ export class MvnetaTxQueue {
     return NETDEV_TX_OK;
   }
 
-  /** Sent or not, and not taken back yet. */
   inRing(): InRings {
-    const bufs = Array.from({ length: this.#count }, (_, i) => this.#bufs[(this.#get + i) % MVNETA_MAX_TXD]!);
+    const bufs = Array.from({ length: this.#count }, (_, i) => this.#bufs[(this.#get + i) % this.#entries]!);
     return { skbs: bufs.map(({ skb }) => skb).filter((skb) => skb !== null), frames: bufs.map(({ frame }) => frame).filter((frame) => frame !== null) };
   }
 
-  /** The doorbell, for all that was filled since the last. @kernel mvneta_txq_pend_desc_add */
+  /** @kernel mvneta_txq_pend_desc_add */
   ring(): void {
-    if (this.#pending > 0) this.#hw.addPending(this.#pending);
+    if (this.#pending > 0) this.#parts.hw.addPending(this.#pending);
     this.#pending = 0;
   }
 
-  /** Takes back what was sent; frames of our own direct, this being their pool's poll. @kernel mvneta_txq_done, mvneta_txq_bufs_free */
+  /** @kernel mvneta_txq_done, mvneta_txq_bufs_free */
   done(): void {
-    const sent = this.#hw.sent();
+    const sent = this.#parts.hw.sent();
     if (sent === 0) return;
     this.#free(sent, true);
-    this.#hw.decSent(sent);
+    this.#parts.hw.decSent(sent);
   }
 
-  /** Hardware is off: nothing waits any more, sent or not. @kernel mvneta_txq_done_force */
+  /** @kernel mvneta_txq_done_force */
   destroy(): void {
-    this.#hw.stop();
+    this.#parts.hw.stop();
     this.#free(this.#count, false);
-    this.#deps.dma.freeCoherent(this.#ring);
+    this.#parts.dma.freeCoherent(this.#ring);
   }
 
   #free(n: number, inPoll: boolean): void {
-    const { dma, xdpReturn, lifetime } = this.#deps;
+    const { dma, xdpReturn, lifetime } = this.#parts;
     for (let i = 0; i < n; i++) {
       const buf = this.#bufs[this.#get]!;
-      this.#get = this.#get + 1 === MVNETA_MAX_TXD ? 0 : this.#get + 1;
+      this.#get = this.#get + 1 === this.#entries ? 0 : this.#get + 1;
       if (buf.type !== TYPE_XDP_TX) dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
       if (buf.skb !== null) lifetime.consumeSkb(buf.skb);
       if (buf.frame !== null) {
@@ -128,7 +135,7 @@ export class MvnetaTxQueue {
   }
 
   #address(netmem: Netmem, offset: number, bytes: number, ours: boolean): number {
-    const { dma } = this.#deps;
+    const { dma } = this.#parts;
     if (!ours) return dma.mapSingle(netmem.region, netmem.base + offset, bytes, DMA_TO_DEVICE, 0);
     dma.syncForDevice((netmem as Page).dmaAddr, offset, bytes, DMA_BIDIRECTIONAL);
     return netmem.dmaAddr + offset;
@@ -139,34 +146,38 @@ export class MvnetaTxQueue {
     buf.type = type;
     buf.dmaAddr = dmaAddr;
     buf.bytes = bytes;
-    const at = this.#put * MVNETA_TX_DESC.sizeBytes;
-    this.#ring.write32(at + MVNETA_TX_DESC.sizeWord * 4, bytes << MVNETA_TX_DESC.sizeShift);
-    this.#ring.write32(at + MVNETA_TX_DESC.addressWord * 4, dmaAddr);
-    this.#ring.write32(at + MVNETA_TX_DESC.commandWord * 4, (isFirst ? MVNETA_TXD_F_DESC : 0) | (isLast ? MVNETA_TXD_L_DESC | MVNETA_TXD_Z_PAD : 0));
-    this.#put = this.#put + 1 === MVNETA_MAX_TXD ? 0 : this.#put + 1;
+    const { format } = this.#parts;
+    const at = this.#put * format.sizeBytes;
+    this.#ring.write32(at + format.sizeWord * 4, bytes << format.sizeShift);
+    this.#ring.write32(at + format.addressWord * 4, dmaAddr);
+    this.#ring.write32(at + format.commandWord * 4, (isFirst ? format.firstBit : 0) | (isLast ? format.lastBit : 0));
+    this.#put = this.#put + 1 === this.#entries ? 0 : this.#put + 1;
     this.#count++;
     this.#pending++;
   }
 
   /** The first of the newest `n`. */
   #first(n: number): TxBuf {
-    return this.#bufs[(this.#put - n + MVNETA_MAX_TXD) % MVNETA_MAX_TXD]!;
+    return this.#bufs[(this.#put - n + this.#entries) % this.#entries]!;
   }
 
   /** The newest `n`, which nobody was told of. */
   #takeBack(n: number): void {
     for (let i = 0; i < n; i++) {
-      this.#put = this.#put === 0 ? MVNETA_MAX_TXD - 1 : this.#put - 1;
+      this.#put = this.#put === 0 ? this.#entries - 1 : this.#put - 1;
       const buf = this.#bufs[this.#put]!;
-      if (buf.type !== TYPE_XDP_TX) this.#deps.dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
+      if (buf.type !== TYPE_XDP_TX) this.#parts.dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
       this.#count--;
       this.#pending--;
     }
   }
 }
 
-/** The ring, or -ENOMEM. @kernel mvneta_txq_sw_init */
-export function createTxQueue(deps: DriverDeps): MvnetaTxQueue | number {
-  const ring = deps.dma.allocCoherent(MVNETA_MAX_TXD * MVNETA_TX_DESC.sizeBytes, GFP_KERNEL);
-  return ring === null ? -ENOMEM : new MvnetaTxQueue(deps, ring);
+export function createTxRings(parts: TxRingParts): TxRings {
+  return {
+    create: (entries: number): TxRing | number => {
+      const ring = parts.dma.allocCoherent(entries * parts.format.sizeBytes, GFP_KERNEL);
+      return ring === null ? -ENOMEM : new DescriptorRing(parts, ring, entries);
+    },
+  };
 }

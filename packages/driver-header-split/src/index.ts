@@ -1,0 +1,1 @@
+export { headerSplit } from "./header-split.ts";

@@ -1,0 +1,24 @@
+import type { SkBuff } from "@netmem/net-core/api";
+import type { XdpFrame } from "@netmem/xdp/api";
+import type { InRings } from "./driver.ts";
+
+/** A ring of what is to be sent: maps, fills descriptors, and takes back what was sent. Softirq unless said otherwise. */
+export interface TxRing {
+  /** NETDEV_TX_OK: consumes the skb, sent or, as it could not be mapped, dropped. NETDEV_TX_BUSY: the ring is full, and it stays the caller's. */
+  readonly startXmit: (skb: SkBuff) => number;
+  /** `ours`: of this device's own pool, which has it mapped. True: keeps the frame, to be sent at the next `ring`. False: the ring is full, or nothing could be mapped, and it stays the caller's. */
+  readonly submitFrame: (frame: XdpFrame, ours: boolean) => boolean;
+  /** The doorbell, for all that was filled since the last. */
+  readonly ring: () => void;
+  /** Takes back what was sent; frames of our own direct, this being their pool's poll. In the device's poll. */
+  readonly done: () => void;
+  /** Hardware is off: nothing waits any more, sent or not. Process context. */
+  readonly destroy: () => void;
+  /** Sent or not, and not taken back yet. For inspection. */
+  readonly inRing: () => InRings;
+}
+
+export interface TxRings {
+  /** On the NIC's transmit queue, which it starts: a ring of so many descriptors, or -ENOMEM. Process context. */
+  readonly create: (entries: number) => TxRing | number;
+}

@@ -1,0 +1,162 @@
+import { UsageError, type IrqLine, type Kernel } from "@netmem/kernel/api";
+import type { DeviceBus, PayloadRegion } from "@netmem/mm/api";
+import { IPPROTO_TCP } from "@netmem/net-core/api";
+import type { FrameSource, HeaderSplitFormat, NicRxQueue, NicStats, RxDescFormat } from "./api/index.ts";
+import type { FrameHeaders } from "./frame-headers.ts";
+
+/** One receive queue: frames into posted buffers, in order. */
+export class RxQueue implements NicRxQueue {
+  irq: IrqLine | null = null;
+  readonly #kernel: Kernel;
+  readonly #bus: DeviceBus;
+  readonly #format: RxDescFormat;
+  readonly #stats: NicStats;
+  readonly #doorbell: () => void;
+  #ring = 0;
+  #entries = 0;
+  #bufferBytes = 0;
+  /** 0: frames are not split. */
+  #headerBufferBytes = 0;
+  /** Descriptor that the next frame starts with. */
+  #next = 0;
+  #nonOccupied = 0;
+  #occupied = 0;
+  #irqEnabled = false;
+  #running = false;
+
+  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, doorbell: () => void) {
+    this.#kernel = kernel;
+    this.#bus = bus;
+    this.#format = format;
+    this.#stats = stats;
+    this.#doorbell = doorbell;
+  }
+
+  configure(ringDmaAddr: number, entries: number, bufferBytes: number): void {
+    this.#ring = ringDmaAddr;
+    this.#entries = entries;
+    this.#bufferBytes = bufferBytes;
+    this.#next = 0;
+    this.#nonOccupied = 0;
+    this.#occupied = 0;
+  }
+
+  addNonOccupied(n: number): void {
+    this.#bus.registerWrite();
+    this.#nonOccupied += n;
+    if (this.#nonOccupied + this.#occupied > this.#entries) {
+      this.#kernel.reports.report("nic-ring-overcommitted", "warn", "rx queue", "driver", `${this.#nonOccupied} posted and ${this.#occupied} occupied of ${this.#entries} descriptors`);
+    }
+    this.#doorbell();
+  }
+
+  occupied(): number {
+    this.#bus.registerRead();
+    return this.#occupied;
+  }
+
+  decOccupied(n: number): void {
+    this.#occupied -= n;
+  }
+
+  enableIrq(): void {
+    this.#irqEnabled = true;
+    if (this.#occupied > 0) this.#interrupt();
+  }
+
+  /** Something else than a frame received wants the driver's attention. */
+  interruptIfEnabled(): void {
+    if (this.#irqEnabled) this.#interrupt();
+  }
+
+  disableIrq(): void {
+    this.#irqEnabled = false;
+  }
+
+  start(): void {
+    this.#running = true;
+    this.#doorbell();
+  }
+
+  stop(): void {
+    this.#running = false;
+    this.#irqEnabled = false;
+  }
+
+  isRunning(): boolean {
+    return this.#running;
+  }
+
+  free(): number {
+    return this.#running ? this.#nonOccupied : 0;
+  }
+
+  setHeaderSplit(headerBufferBytes: number): void {
+    if (headerBufferBytes > 0 && this.#format.headerSplit === undefined) throw new UsageError("driver", "header buffer bytes", headerBufferBytes, "this NIC's descriptors have no place for header buffers");
+    this.#headerBufferBytes = headerBufferBytes;
+  }
+
+  /** Bytes of the frame that go into a header buffer. */
+  headerPart(headers: FrameHeaders, bytes: number): number {
+    const most = this.#headerBufferBytes - this.#format.prefixBytes;
+    if (most <= 0) return 0;
+    return Math.min(most, headers.protocol === IPPROTO_TCP ? headers.payloadOffset : bytes);
+  }
+
+  /** That a frame takes, of which `headerPart` bytes lie elsewhere. */
+  descriptorsFor(bytes: number, headerPart: number): number {
+    const elsewhere = headerPart === 0 ? 0 : this.#format.prefixBytes + headerPart;
+    return Math.max(1, Math.ceil((this.#format.prefixBytes + bytes + this.#format.fcsBytes - elsewhere) / this.#bufferBytes));
+  }
+
+  /** The caller has seen that there are descriptors enough. `flags`: further bits for the status of the first. */
+  receive(source: FrameSource, bytes: number, descriptors: number, headerPart: number, flags: number): void {
+    const { region } = source;
+    const format = this.#format;
+    const total = format.prefixBytes + bytes;
+    const start = source.peekOffset() - format.prefixBytes;
+    let done = 0;
+    let failed = false;
+    if (headerPart > 0) {
+      done = format.prefixBytes + headerPart;
+      failed = !this.#writeHeader(format.headerSplit!, region, start, done);
+    }
+    for (let i = 0; i < descriptors; i++) {
+      const descriptor = this.#ring + this.#next * format.sizeBytes;
+      const part = Math.min(this.#bufferBytes, total - done);
+      if (part > 0) {
+        const buffer = this.#bus.read32(descriptor + format.addressWord * 4);
+        if (!failed) failed = !this.#bus.write(buffer, region, start + done, part);
+        done += part;
+      }
+      let status = 0;
+      if (i === 0) {
+        status |= format.firstBit | flags;
+        this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes) << format.sizeShift);
+      }
+      if (i === descriptors - 1) status |= format.lastBit;
+      if (failed) status |= format.errorBit;
+      this.#bus.write32(descriptor + format.statusWord * 4, status);
+      this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
+    }
+    this.#nonOccupied -= descriptors;
+    this.#occupied += descriptors;
+    if (failed) this.#stats.faults++;
+    else {
+      this.#stats.frames++;
+      this.#stats.bytes += bytes;
+    }
+    if (this.#irqEnabled) this.#interrupt();
+  }
+
+  /** False: the IOMMU refused it. */
+  #writeHeader(format: HeaderSplitFormat, region: PayloadRegion, start: number, bytes: number): boolean {
+    const descriptor = this.#ring + this.#next * this.#format.sizeBytes;
+    const written = this.#bus.write(this.#bus.read32(descriptor + format.headerAddressWord * 4), region, start, bytes);
+    return this.#bus.write32(descriptor + format.headerSizeWord * 4, bytes << format.headerSizeShift) && written;
+  }
+
+  #interrupt(): void {
+    if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
+  }
+}
