@@ -2,9 +2,12 @@ import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/k
 import type { DmaDevice, DmaDeviceOptions, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
 import type { PagePool, PagePools } from "@netmem/page-pool/api";
-import type { Xdp } from "@netmem/xdp/api";
+import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type Xdp } from "@netmem/xdp/api";
 import { ModelledNic, createTxRings } from "@netmem/driver";
+import { createProvidedAreas } from "@netmem/memory-model";
+import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
+import { checkMemoryModel } from "./plugins.ts";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
 
@@ -107,6 +110,16 @@ export class Machine {
       lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive, transmit: net.transmit, xdpSkbs: net.xdpSkbs,
       registerNetdev: net.registerNetdev, unregisterNetdev: net.unregisterNetdev,
     };
+  }
+
+  /**
+   * Binds a memory model to a queue of a device that is up and splits headers, which then does: payload of TCP goes into `buffers` pages of the model's. A negative errno of the binding otherwise. Throws for a model that lacks a member.
+   */
+  bindMemoryModel(model: MemoryModel, { netif }: Device, queueIndex: number, buffers: number): MemoryBinding | number {
+    checkMemoryModel(model);
+    const { dev } = netif;
+    dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+    return model.bind({ kernel: this.kernel, payload: this.mm.payload, areas: createProvidedAreas(this.mm), providers: this.pagePools.providers, edit: this.net.edit }, { dev, queueIndex, buffers });
   }
 
   /** A receive softirq on every CPU: what a quiet CPU still has to free, because another CPU read it, is freed now. */

@@ -1,22 +1,22 @@
 import type { Machine } from "@netmem/machine";
-import { PAGE_IN_USE, type Page } from "@netmem/mm/api";
+import { PAGE_IN_USE, type NetIovArea, type Netmem } from "@netmem/mm/api";
 import type { PagePool } from "@netmem/page-pool/api";
 
 /** A pool's mark, in whichever word this machine's design keeps it. */
-function isMarked(page: Page): boolean {
-  return page.signature !== 0 || (page.ppMagic & ~0x3) !== 0;
+function isMarked({ signature, ppMagic }: Netmem): boolean {
+  return signature !== 0 || (ppMagic & ~0x3) !== 0;
 }
 
 /**
  * What must hold at every step of a machine whose pools map order-0 pages of the page allocator; answers what does
- * not, in words. `pools` are those created so far, also ones that have been freed since.
+ * not, in words. `pools` are those created so far, also ones that have been freed since; `areas`, those that memory providers have.
  *
- * - hold − release of all pools = pages that carry a pool's mark, wherever they are
+ * - hold − release of all pools = pages and net_iovs that carry a pool's mark, wherever they are
  * - no pool counts below zero; idle pages are not more than a pool has out
  * - a marked page is in use and has a reference
- * - a device has one live mapping for each marked page, and mapped what it unmapped once: maps − unmaps = live
+ * - a device has one live mapping for each marked page and for each net_iov of a mapped area, and mapped what it unmapped once: maps − unmaps = live
  */
-export function conservationFaults(machine: Machine, pools: readonly PagePool[]): string[] {
+export function conservationFaults(machine: Machine, pools: readonly PagePool[], areas: readonly NetIovArea[] = []): string[] {
   const faults: string[] = [];
   let out = 0;
   let destroying = false;
@@ -34,12 +34,15 @@ export function conservationFaults(machine: Machine, pools: readonly PagePool[])
     marked++;
     if (page.state !== PAGE_IN_USE || page.refcount < 1) faults.push(`pfn 0x${page.pfn.toString(16)}: marked by a pool in state ${page.state} with ${page.refcount} references`);
   }
-  if (marked !== out) faults.push(`${marked} pages carry a pool's mark, ${out} are in flight`);
+  const niovs = areas.flatMap((area) => area.niovs);
+  const mappedNiovs = niovs.filter(({ dmaAddr }) => dmaAddr !== 0).length;
+  const markedNiovs = niovs.filter(isMarked).length;
+  if (marked + markedNiovs !== out) faults.push(`${marked} pages${niovs.length === 0 ? "" : ` and ${markedNiovs} net_iovs`} carry a pool's mark, ${out} are in flight`);
   for (const { dma, nic } of machine.devices) {
     const { maps, unmaps } = dma.stats;
     if (maps - unmaps !== dma.liveMappings()) faults.push(`${nic.name}: ${maps} maps, ${unmaps} unmaps, ${dma.liveMappings()} live`);
     // A scrub unmaps pages that are still out; until then each page has its mapping.
-    if (!destroying && machine.devices.length === 1 && dma.liveMappings() !== marked) faults.push(`${nic.name}: ${dma.liveMappings()} live mappings for ${marked} pages`);
+    if (!destroying && machine.devices.length === 1 && dma.liveMappings() !== marked + mappedNiovs) faults.push(`${nic.name}: ${dma.liveMappings()} live mappings for ${marked + mappedNiovs} pages`);
   }
   return faults;
 }

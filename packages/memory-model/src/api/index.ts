@@ -1,0 +1,2 @@
+export * from "./memory-model.ts";
+export * from "./provided-area.ts";

@@ -1,0 +1,59 @@
+import type { Kernel } from "@netmem/kernel/api";
+import type { NetIovArea, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import type { SkbEdit, TcpSocket } from "@netmem/net-core/api";
+import type { MemoryProviders } from "@netmem/page-pool/api";
+import type { NetDevice } from "@netmem/xdp/api";
+import type { ProvidedAreas } from "./provided-area.ts";
+
+/** What a memory model is given; each member is one role of one layer. */
+export interface MemoryModelDeps {
+  readonly kernel: Kernel;
+  readonly payload: PayloadMemory;
+  readonly areas: ProvidedAreas;
+  /** Binds providers to queues. */
+  readonly providers: MemoryProviders;
+  readonly edit: Pick<SkbEdit, "skbCopyBits">;
+}
+
+/** Which queue of which device, and how much memory. */
+export interface MemoryModelOptions {
+  readonly dev: NetDevice;
+  readonly queueIndex: number;
+  /** Buffers of a page each, 1 or more. */
+  readonly buffers: number;
+}
+
+/** Bytes that a user was given, where they lie: it looks at them there, whatever the CPU may do. */
+export type OnBytes = (region: PayloadRegion, offset: number, lengthBytes: number) => void;
+
+/** One connection's bytes, by way of a memory model. Process context. */
+export interface MemoryStream {
+  /** All that there is, in order; each piece is the user's as long as `onBytes` runs, and given back then. How many bytes; 0 at the end; -EAGAIN; -ECONNRESET; or why the model cannot go on. */
+  readonly read: (onBytes: OnBytes) => number;
+  /** Gives back whatever it still holds; the socket stays open. */
+  readonly close: () => void;
+}
+
+/** A model at work on one queue. Process context. */
+export interface MemoryBinding {
+  /** Buffers that nobody uses, and those that its users hold. */
+  readonly free: () => number;
+  readonly held: () => number;
+  /** What it provides. The net_iovs stay whose they are. For inspection. */
+  readonly areas: () => readonly NetIovArea[];
+  /** How a user reads this connection from now on. */
+  readonly openStream: (socket: TcpSocket) => MemoryStream;
+  /** The queue goes on with pages. What users and packets hold of the memory stays valid until they let go. */
+  readonly close: () => void;
+}
+
+/**
+ * A memory model as a plugin: where the payload of one queue lies, and how its user gets at it.
+ * Members are function properties; a plugin that lacks one does not type-check, and is refused by name where nothing checks types.
+ */
+export interface MemoryModel {
+  readonly name: string;
+  /** Binds memory to the queue, which is restarted; or a negative errno, and nothing is left. The device is up. Process context. */
+  readonly bind: (deps: MemoryModelDeps, options: MemoryModelOptions) => MemoryBinding | number;
+}
+

@@ -1,0 +1,1 @@
+export { createProvidedAreas } from "./provided-area.ts";
