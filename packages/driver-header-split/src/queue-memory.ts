@@ -107,7 +107,9 @@ export class HsQueueMemory implements QueueMemory {
 
 function params(deps: DriverDeps, queue: NetdevRxQueue, size: number): PagePoolParams {
   return {
-    flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, order: 0, poolSize: size, nid: NUMA_NO_NODE, dev: deps.dma, napi: queue.napi, dmaDir: DMA_FROM_DEVICE,
+    flags: PP_FLAG_DMA_MAP | PP_FLAG_DMA_SYNC_DEV, order: 0, poolSize: size, nid: NUMA_NO_NODE, dev: deps.dma,
+    // Whose poll may recycle directly is said when the queue starts: until then that instance runs on other memory.
+    napi: null, dmaDir: DMA_FROM_DEVICE,
     maxLen: PAGE_SIZE, offset: 0, netdev: queue.dev, queueIdx: queue.index,
   };
 }

@@ -15,6 +15,7 @@ export class NetgpuIfq implements MemoryProvider {
   readonly fill: SharedQueue;
   /** Entries of the fill queue that were no buffer of the user's to give. */
   badFills = 0;
+  #closed = false;
   readonly #context: NetgpuContext;
   readonly #deps: MemoryModelDeps;
   readonly #dev: NetDevice;
@@ -35,8 +36,17 @@ export class NetgpuIfq implements MemoryProvider {
     return this.#deps.providers.openRxq(this.#dev, this.#queueIndex, this);
   }
 
+  /** The user is done with a piece: its address goes onto the fill queue, or the buffer straight home where nobody looks at that any more. False: the queue is full. Process context. */
+  giveBack(address: number): boolean {
+    if (!this.#closed) return this.fill.push(address, 0);
+    const area = this.#context.areaAt(address);
+    if (area !== null) area.provided.putUser(niovAt(area, address));
+    return true;
+  }
+
   /** The queue goes on without; what is on the fill queue is taken back, so that nothing waits there for a poll that never comes. Process context. @kernel netgpu_free_ifq */
   close(): void {
+    this.#closed = true;
     this.#deps.providers.closeRxq(this.#dev, this.#queueIndex, this);
     for (let address = this.fill.peekAddress(); address >= 0; address = this.fill.peekAddress()) {
       this.fill.advance();

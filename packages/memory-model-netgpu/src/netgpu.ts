@@ -36,9 +36,10 @@ class Stream implements MemoryStream {
     const { rx } = this.#skq;
     for (let address = rx.peekAddress(); address >= 0; address = rx.peekAddress()) {
       const bytes = rx.peekLength();
-      if (!this.#ifq.fill.push(address, bytes)) return false;
       const { provided, start } = this.#context.areaAt(address)!;
+      if (this.#ifq.fill.count() === this.#ifq.fill.entries) return false;
       onBytes(provided.area.region, address - start, bytes);
+      this.#ifq.giveBack(address);
       rx.advance();
     }
     return true;

@@ -1,6 +1,7 @@
 import { EFAULT, ENOSPC } from "@netmem/kernel/api";
 import { PAGE_SHIFT } from "@netmem/mm/api";
-import { skbHeadlen, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
+import { forEachPiece, type SkbPieces } from "@netmem/memory-model/api";
+import type { TcpSocket } from "@netmem/net-core/api";
 import type { NetmemFrag } from "@netmem/xdp/api";
 import type { NetgpuContext } from "./context.ts";
 import { niovAt } from "./interface-queue.ts";
@@ -17,6 +18,7 @@ export class NetgpuSkq {
   readonly rx: SharedQueue;
   readonly #context: NetgpuContext;
   readonly #socket: TcpSocket;
+  readonly #pieces: SkbPieces = { linear: () => -EFAULT, frag: (frag, skip, bytes) => this.#push(frag, skip, bytes) };
 
   constructor(context: NetgpuContext, socket: TcpSocket, rxEntries: number) {
     this.rx = new SharedQueue(rxEntries);
@@ -29,7 +31,7 @@ export class NetgpuSkq {
    * memory is. Process context. @kernel netgpu_data_ready, netgpu_recv_skb
    */
   receive(): number {
-    return this.#socket.readSock(ALL, (skb, offset, bytes) => this.#deliver(skb, offset, bytes));
+    return this.#socket.readSock(ALL, (skb, offset, bytes) => forEachPiece(skb, offset, bytes, this.#pieces));
   }
 
   /** What was delivered and not taken goes home. Process context. @kernel netgpu_release_sock */
@@ -39,31 +41,6 @@ export class NetgpuSkq {
       const area = this.#context.areaAt(address)!;
       area.provided.putUser(niovAt(area, address));
     }
-  }
-
-  #deliver(skb: SkBuff, offset: number, bytes: number): number {
-    let start = skbHeadlen(skb);
-    if (offset < start) return -EFAULT;
-    const { frags, nrFrags, fragList } = skb.shinfo!;
-    let done = 0;
-    for (let i = 0; i < nrFrags && done < bytes; i++) {
-      const frag = frags[i]!;
-      const skip = offset + done - start;
-      start += frag.sizeBytes;
-      if (skip >= frag.sizeBytes) continue;
-      const took = this.#push(frag, skip, Math.min(bytes - done, frag.sizeBytes - skip));
-      if (took < 0) return done > 0 ? done : took;
-      done += took;
-    }
-    for (let member = fragList; member !== null && done < bytes; member = member.next) {
-      const skip = offset + done - start;
-      start += member.len;
-      if (skip >= member.len) continue;
-      const took = this.#deliver(member, skip, Math.min(bytes - done, member.len - skip));
-      if (took < 0) return done > 0 ? done : took;
-      done += took;
-    }
-    return done;
   }
 
   #push({ netmem, offset }: NetmemFrag, skip: number, bytes: number): number {

@@ -82,8 +82,7 @@ class UserArea implements ProvidedArea {
 
   release(pool: ProviderPool, niov: NetIov): void {
     pool.niovClearPagePool(niov);
-    this.#freeAt[niov.index] = this.#free.length;
-    this.#free.push(niov);
+    this.#putFree(niov);
   }
 
   hasOut(niov: NetIov): boolean {
@@ -95,12 +94,22 @@ class UserArea implements ProvidedArea {
     if (this.#userRefs[niov.index]!++ === 0) this.#held++;
   }
 
+  takeForUser(): NetIov | null {
+    const niov = this.#free.pop() ?? null;
+    if (niov === null) return null;
+    this.#freeAt[niov.index] = -1;
+    this.#userRefs[niov.index] = 1;
+    this.#held++;
+    return niov;
+  }
+
   userRefs(niov: NetIov): number {
     return this.#userRefs[niov.index]!;
   }
 
   reclaim(pool: ProviderPool, niov: NetIov): boolean {
-    const owner = this.#takeFromUser(niov);
+    if (!this.#takeFromUser(niov)) return false;
+    const owner = this.#ownerOf(niov);
     if (owner === null || owner.unrefNetmem(niov, 1) !== 0) return false;
     if (owner !== pool) {
       owner.putUnrefedNetmem(niov, -1, false);
@@ -111,9 +120,9 @@ class UserArea implements ProvidedArea {
   }
 
   putUser(niov: NetIov): boolean {
-    const owner = this.#takeFromUser(niov);
-    if (owner === null) return false;
-    if (owner.unrefNetmem(niov, 1) === 0) owner.putUnrefedNetmem(niov, -1, false);
+    if (!this.#takeFromUser(niov)) return false;
+    const owner = this.#ownerOf(niov);
+    if (owner !== null && owner.unrefNetmem(niov, 1) === 0) owner.putUnrefedNetmem(niov, -1, false);
     return true;
   }
 
@@ -125,13 +134,18 @@ class UserArea implements ProvidedArea {
     return this.#held;
   }
 
-  /** Its pool; null: no user has it. */
-  #takeFromUser(niov: NetIov): ProviderPool | null {
-    if (niov !== this.area.niovs[niov.index] || this.#userRefs[niov.index] === 0) return null;
-    const owner = this.#ownerOf(niov);
-    if (owner === null) return null;
-    if (--this.#userRefs[niov.index]! === 0) this.#held--;
-    return owner;
+  /** False: no user has it. What no pool counts is free with its last user. */
+  #takeFromUser(niov: NetIov): boolean {
+    if (niov !== this.area.niovs[niov.index] || this.#userRefs[niov.index] === 0) return false;
+    if (--this.#userRefs[niov.index]! > 0) return true;
+    this.#held--;
+    if (this.#ownerOf(niov) === null) this.#putFree(niov);
+    return true;
+  }
+
+  #putFree(niov: NetIov): void {
+    this.#freeAt[niov.index] = this.#free.length;
+    this.#free.push(niov);
   }
 
   #ownerOf(niov: NetIov): ProviderPool | null {

@@ -1,2 +1,3 @@
 export * from "./memory-model.ts";
 export * from "./provided-area.ts";
+export * from "./skb-pieces.ts";

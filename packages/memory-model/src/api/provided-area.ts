@@ -24,6 +24,8 @@ export interface ProvidedArea {
   readonly hasOut: (niov: NetIov) => boolean;
   /** A user gets a reference, which is a reference more of its pool's. Shares. */
   readonly giveToUser: (niov: NetIov) => void;
+  /** One that nobody has goes to a user directly, no pool counting it: for bytes that came another way; null: there is none. The caller's. Process context. @kernel io_alloc_fallback_niov */
+  readonly takeForUser: () => NetIov | null;
   /** How many times users hold it. It stays whose it is. */
   readonly userRefs: (niov: NetIov) => number;
   /**
@@ -31,7 +33,7 @@ export interface ProvidedArea {
    * Consumes. The pool's consumer context. @kernel the body of io_zcrx_ring_refill (io_uring/zcrx.c)
    */
   readonly reclaim: (pool: ProviderPool, niov: NetIov) => boolean;
-  /** A user gives one reference back, from process context: the last one's going brings it home to its pool. False: no user had it. Consumes. */
+  /** A user gives one reference back, from process context: the last one's going brings it home to its pool, or where no pool counts it to those that nobody has. False: no user had it. Consumes. */
   readonly putUser: (niov: NetIov) => boolean;
   /** Net_iovs that nobody has, and those that users hold. */
   readonly free: () => number;

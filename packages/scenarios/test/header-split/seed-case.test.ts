@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { PRESETS, PRESET_NAMES, type DateOptions, type PresetName } from "@netmem/machine";
+import { devmem } from "@netmem/memory-model-devmem";
 import { netgpu } from "@netmem/memory-model-netgpu";
+import { zcrx } from "@netmem/memory-model-zcrx";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { type SkBuff } from "@netmem/net-core/api";
 import { KernelPanic } from "@netmem/kernel/api";
@@ -59,9 +61,9 @@ test("there are streams to compare", () => {
   expect([...STREAMS.values()].reduce((sum, bytes) => sum + bytes.length, 0)).toBeGreaterThan(1_000_000);
 });
 
-describe.each(RECYCLING)("the seed's case under %s: headers in the host's pages, payload in the device's memory", (preset) => {
+describe.each([netgpu, devmem, zcrx].flatMap((model) => RECYCLING.map((preset) => [model.name, preset, model] as const)))("the seed's case with %s under %s: headers in the host's pages, payload in the model's memory", (_name, preset, model) => {
   test.each([1, 2, 3])("seed %d: packets cloned, expanded, freed in every order and from two CPUs; the user has every byte in order, and both pools end at nothing", (seed) => {
-    const rig = new ModelRig(netgpu, FRAMES, { preset, seed, dates: { net: MENDED[preset] ?? {} } });
+    const rig = new ModelRig(model, FRAMES, { preset, seed, dates: { net: MENDED[preset] ?? {} } });
     const clones = holdClones(rig, seed);
     const wire = rig.connect();
     const { scheduler } = rig.machine.kernel;
