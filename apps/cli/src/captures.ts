@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
+import type { NetDriver } from "@netmem/driver/api";
 import { mvneta } from "@netmem/driver-mvneta";
 import type { WireFrame } from "@netmem/machine";
 import { readCapture } from "@netmem/pcap";
@@ -24,13 +25,13 @@ export interface LoadedCapture {
   readonly bytes: number;
 }
 
-/** Reads and checks every capture before anything runs. Arrival times of a file follow those of the file before. */
-export function loadCaptures(paths: readonly string[], cwd: string): readonly LoadedCapture[] {
+/** Reads and checks every capture before anything runs; `driver` is the one that receives. Arrival times of a file follow those of the file before. */
+export function loadCaptures(paths: readonly string[], cwd: string, driver: Pick<NetDriver, "name" | "maxFrameBytes"> = mvneta): readonly LoadedCapture[] {
   const loaded: LoadedCapture[] = [];
   let startNs = 0;
   for (const path of paths) {
     const capture = readCapture(path, readBytes(path, cwd));
-    const frames = toFrames(capture, startNs);
+    const frames = toFrames(capture, startNs, driver);
     loaded.push({ path, capture, frames, bytes: frames.reduce((sum, frame) => sum + frame.lengthBytes, 0) });
     startNs = frames.at(-1)?.arrivalNs ?? startNs;
   }
@@ -70,7 +71,7 @@ export function readError(error: NodeJS.ErrnoException): string {
   }
 }
 
-function toFrames(capture: Capture, startNs: number): WireFrame[] {
+function toFrames(capture: Capture, startNs: number, driver: Pick<NetDriver, "name" | "maxFrameBytes">): WireFrame[] {
   const { packets, cutOff, path } = capture;
   if (cutOff !== null && packets.length === 0) {
     throw new CaptureError(path, cutOff.recordOffset, `file cut off in its first record, ${counted(cutOff.missingBytes, "byte")} missing: nothing to replay`);
@@ -82,7 +83,7 @@ function toFrames(capture: Capture, startNs: number): WireFrame[] {
   const first = packets.find((packet) => packet.timeSeconds >= 0);
   let arrivalNs = startNs;
   for (const packet of packets) {
-    check(path, packet);
+    check(path, packet, driver);
     // Captures from several CPUs may step back a little; the wire cannot.
     if (first !== undefined && packet.timeSeconds >= 0) arrivalNs = Math.max(arrivalNs, startNs + sinceNs(first, packet));
     frames.push({ bytes: capture.bytes, offset: packet.dataOffset, lengthBytes: packet.capturedBytes, arrivalNs });
@@ -94,15 +95,15 @@ function sinceNs(first: CapturedPacket, packet: CapturedPacket): number {
   return (packet.timeSeconds - first.timeSeconds) * 1e9 + packet.timeNanoseconds - first.timeNanoseconds;
 }
 
-function check(path: string, packet: CapturedPacket): void {
+function check(path: string, packet: CapturedPacket, { name, maxFrameBytes }: Pick<NetDriver, "name" | "maxFrameBytes">): void {
   const { recordOffset, capturedBytes, linkType } = packet;
   if (linkType !== LINKTYPE_ETHERNET) refuseLinkType(path, recordOffset, linkType);
   if (capturedBytes === 0) throw new CaptureError(path, recordOffset, "frame of 0 bytes: there is nothing to receive; remove it (editcap)");
   if (capturedBytes > MAX_FRAME_BYTES) {
     throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, more than 64 KiB: ${OFFLOAD_HINT}`);
   }
-  if (capturedBytes > mvneta.maxFrameBytes) {
-    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes needs more than the 17 fragments an skb holds (${mvneta.name} takes at most ${mvneta.maxFrameBytes} bytes): ${OFFLOAD_HINT}`);
+  if (capturedBytes > maxFrameBytes) {
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes needs more than the 17 fragments an skb holds (${name} takes at most ${maxFrameBytes} bytes): ${OFFLOAD_HINT}`);
   }
 }
 

@@ -21,6 +21,7 @@ export function pollRx(deps: DriverDeps, queue: HsQueue, memory: HsQueueMemory, 
     memory.refillNum++;
     if ((status & HS_RXD_FIRST) !== 0) startFrame(deps, queue, memory, desc, status);
     else if (queue.skb !== null) addPayload(deps, queue.skb, queue, memory, desc);
+    recycleUnused(memory, desc);
     if ((status & HS_RXD_ERROR) !== 0) dropFrame(deps, queue);
     if ((status & HS_RXD_LAST) === 0) continue;
     const { skb } = queue;
@@ -42,7 +43,7 @@ export function pollRx(deps: DriverDeps, queue: HsQueue, memory: HsQueueMemory, 
   return packets;
 }
 
-/** The header buffer becomes the head. Without a struct the frame is lost, and its buffers stay where they are. @kernel gve_rx_copy_hdr, bnxt_rx_skb */
+/** The header buffer becomes the head. Without a struct the frame is lost. @kernel gve_rx_copy_hdr, bnxt_rx_skb */
 function startFrame(deps: DriverDeps, queue: HsQueue, memory: HsQueueMemory, desc: number, status: number): void {
   // A frame whose last descriptor never came must not keep its pages.
   dropFrame(deps, queue);
@@ -83,6 +84,16 @@ function addPayload(deps: DriverDeps, skb: SkBuff, queue: HsQueue, memory: HsQue
   memory.payloadPool.dmaSyncNetmemForCpu(payload, 0, bytes);
   deps.edit.skbAddRxFrag(skb, payload, 0, bytes, PAGE_SIZE);
   deps.recycle.storeMemInfo(payload, memory.payloadMem);
+}
+
+/** A header buffer of any but the first descriptor of a frame, a payload buffer of one without: the next descriptor to be filled is another, so home they go, this being their pools' poll. @kernel bnxt_reuse_rx_agg_bufs */
+function recycleUnused(memory: HsQueueMemory, desc: number): void {
+  const head = memory.heads[desc]!;
+  const payload = memory.payloads[desc]!;
+  if (head !== null) memory.headPool.putFullNetmem(head, true);
+  if (payload !== null) memory.payloadPool.putFullNetmem(payload, true);
+  memory.heads[desc] = null;
+  memory.payloads[desc] = null;
 }
 
 /** A frame is given up, and counted; its pages go home as its packet is freed. */

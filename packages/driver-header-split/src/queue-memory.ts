@@ -66,7 +66,7 @@ export class HsQueueMemory implements QueueMemory {
     let done = 0;
     while (done < most && this.refillNum > 0) {
       const at = this.firstToRefill;
-      // What the frame there did not use, or a try before this one got, is there still.
+      // What a try before this one got, or what was posted before the ring began anew, is there still.
       const head = this.heads[at] ?? this.#allocHead(at, flags);
       if (head === null) break;
       const payload = this.payloads[at] ?? this.payloadPool.allocNetmems(flags);

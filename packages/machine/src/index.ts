@@ -2,6 +2,7 @@ export { createMachine } from "./boot.ts";
 export type { DateOptions } from "./dates.ts";
 export { DMA_KIND_NAMES, dmaKind, type DmaKind, type DmaKindName } from "./dma-kinds.ts";
 export { pageHolders, type PageHolder } from "./holders.ts";
+export { checkDriver, checkMemoryModel } from "./plugins.ts";
 export { Machine, type Device, type DeviceOptions, type MachineParts } from "./machine.ts";
 export { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";
 export { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";

@@ -7,7 +7,7 @@ import { ModelledNic, createTxRings } from "@netmem/driver";
 import { createProvidedAreas } from "@netmem/memory-model";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
-import { checkMemoryModel } from "./plugins.ts";
+import { checkDriver, checkMemoryModel } from "./plugins.ts";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
 
@@ -72,6 +72,7 @@ export class Machine {
 
   /** Plugs in a NIC of the driver's kind and binds the driver. The interface is down. */
   attach(driver: NetDriver, options: DeviceOptions = {}): Device {
+    checkDriver(driver);
     const name = options.name ?? `eth${this.#devices.length}`;
     if (this.#devices.some((device) => device.nic.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
     const { dma, bus } = this.mm.attachDevice({

@@ -1,9 +1,15 @@
 import { UsageError } from "@netmem/kernel/api";
+import type { NetDriver } from "@netmem/driver/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
 
 /** Where nothing has checked types: names the first member that is missing. */
 export function checkMemoryModel(model: MemoryModel): void {
   requireMembers("memory model", model, { name: "string", bind: "function" });
+}
+
+/** The same of a driver. */
+export function checkDriver(driver: NetDriver): void {
+  requireMembers("driver", driver, { name: "string", mostRxQueues: "number", rxDescFormat: "object", txDescFormat: "object", maxFrameBytes: "number", probe: "function" });
 }
 
 function requireMembers(what: string, plugin: object | null, members: Readonly<Record<string, "string" | "number" | "function" | "object">>): void {
@@ -12,6 +18,6 @@ function requireMembers(what: string, plugin: object | null, members: Readonly<R
   const called = typeof name === "string" ? `${what} ${name}` : what;
   for (const [member, type] of Object.entries(members)) {
     const value: unknown = (plugin as Record<string, unknown>)[member];
-    if (typeof value !== type) throw new UsageError("machine", `${member} of ${called}`, value, `it must be a ${type}`);
+    if (typeof value !== type) throw new UsageError("machine", `${member} of ${called}`, value, `it must be ${type === "object" ? "an object" : `a ${type}`}`);
   }
 }

@@ -2,12 +2,13 @@ import { createHash } from "node:crypto";
 import type { Command } from "commander";
 import pc from "picocolors";
 import type { WireFrame } from "@netmem/machine";
-import { EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
+import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
+import { DEFAULT_DRIVER, loadDriver, loadModel } from "../plugins.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
-import { runDesign, type DesignResult, type DesignRun } from "./run.ts";
+import { runDesign, type DesignResult, type DesignRun, type Plugins } from "./run.ts";
 import { says } from "./says.ts";
 import { renderTable } from "./table.ts";
 import { PROGRAM_REPORTS } from "./xdp.ts";
@@ -15,6 +16,9 @@ import { PROGRAM_REPORTS } from "./xdp.ts";
 /** The document that `--json` prints. Optional members appear only when there is something to say. */
 export interface ReplayDocument {
   readonly command: "replay";
+  /** As they were named. */
+  readonly driver: string;
+  readonly model?: string;
   readonly inputs: readonly {
     readonly path: string;
     readonly packets: number;
@@ -48,16 +52,18 @@ export function addReplayCommand(program: Command, context: CommandContext): voi
 
 async function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): Promise<number> {
   const program = options.xdp === undefined ? null : await loadProgram(options.xdp, cwd);
-  const inputs = loadCaptures(paths, cwd);
+  const plugins: Plugins = { driver: await loadDriver(options.driver, cwd), model: options.model === undefined ? null : await loadModel(options.model, cwd) };
+  if (plugins.model !== null && (plugins.driver.mostRxQueues < 2 || plugins.driver.rxDescFormat.headerSplit === undefined)) throw new CliError(`--model ${options.model}: ${plugins.driver.name} does not split headers into buffers of their own, on a queue of their own; give --driver header-split`);
+  const inputs = loadCaptures(paths, cwd, plugins.driver);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
   // What it prints is of the packets it is counted on.
   const timed = program?.instantiate(null) ?? null;
-  warmUp(frames, options, timed);
+  warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
-  for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program));
-  const runs = timeAgain(first, frames, options, timed);
-  terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs))}\n` : textOf(inputs, runs, options, terminal));
+  for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins));
+  const runs = timeAgain(first, frames, options, timed, plugins);
+  terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
   if (!options.json) terminal.out(runs.map(heldText).join(""));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
@@ -68,44 +74,46 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
 }
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
-function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null): void {
+function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null, plugins: Plugins): void {
   const repeated: WireFrame[] = [];
   for (let bytes = 0; frames.length > 0 && repeated.length < WARM_UP_FRAMES && bytes < WARM_UP_BYTES;) {
     const frame = frames[repeated.length % frames.length]!;
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
-  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program);
+  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
 }
 
 /**
  * The runs with the median time of several rounds, the designs in turn; all else is the same in each round. With a program only these rounds are
  * timed: each run before had an instance of its own, which the engine had to compile for anew.
  */
-function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: ProgramInstance | null): readonly DesignResult[] {
+function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: ProgramInstance | null, plugins: Plugins): readonly DesignResult[] {
   if (frames.length === 0) return first;
   const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / frames.length));
   const times = first.map((run) => (timed === null ? [run.nsPerPacket] : []));
-  if (timed !== null) warmUp(frames, options, timed);
+  if (timed !== null) warmUp(frames, options, timed, plugins);
   for (let round = timed === null ? 1 : 0; round < rounds; round++) {
-    for (const [i, { design }] of first.entries()) times[i]!.push(runDesign(design, frames, options, {}, timed).nsPerPacket);
+    for (const [i, { design }] of first.entries()) times[i]!.push(runDesign(design, frames, options, {}, timed, plugins).nsPerPacket);
   }
   return first.map((run, i) => ({ ...run, nsPerPacket: times[i]!.toSorted((a, b) => a - b)[times[i]!.length >> 1]! }));
 }
 
-function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null): DesignResult {
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins): DesignResult {
   const instance = program?.instantiate(terminal.err) ?? null;
-  if (!terminal.errIsTty) return runDesign(design, frames, options, {}, instance);
+  if (!terminal.errIsTty) return runDesign(design, frames, options, {}, instance, plugins);
   const run = runDesign(design, frames, options, {
     progress: (done) => terminal.err(`\r\u001b[Kreplaying under ${design}: ${Math.floor((100 * done) / frames.length)} %`),
-  }, instance);
+  }, instance, plugins);
   terminal.err("\r\u001b[K");
   return run;
 }
 
-function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[]): ReplayDocument {
+function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[], options: ReplayOptions): ReplayDocument {
   return {
     command: "replay",
+    driver: options.driver,
+    ...(options.model === undefined ? {} : { model: options.model }),
     inputs: inputs.map(({ path, capture, bytes }) => ({
       path,
       packets: capture.packets.length,
@@ -143,6 +151,8 @@ function heldText({ design, held }: DesignResult): string {
 /** What differs from a plain replay, in words. */
 function settingsOf(options: ReplayOptions): string {
   const words: string[] = [];
+  if (options.driver !== DEFAULT_DRIVER) words.push(`driver ${options.driver}`);
+  if (options.model !== undefined) words.push(`TCP's payload in ${counted(options.buffers, "buffer")} of ${options.model}`);
   if (options.timing === "capture") words.push(`by the capture's clock, ${options.packetCostNs} ns a packet`);
   if (options.earlyDrop) words.push("dropped in the driver");
   if (options.tap) words.push(options.expand ? "every packet cloned to a tap, the clone's head made private" : "every packet cloned to a tap");

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { Reader, SocketReaders, USER_BUFFER_BYTES, pageHolders, type Device, type Machine, type PageHolder } from "@netmem/machine";
+import type { MemoryBinding } from "@netmem/memory-model/api";
 import type { PayloadRegion } from "@netmem/mm/api";
 import type { InetStats } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
@@ -36,7 +37,7 @@ export interface InetRun {
 export interface HeldAtEnd {
   /** By whom, and since when. */
   readonly by: readonly PageHolder[];
-  /** Of the device's pool: in buffers that are posted, or on their way. */
+  /** Of the device's pools: in buffers that are posted, or on their way. */
   readonly posted: number;
 }
 
@@ -61,10 +62,10 @@ export function frameReader(machine: Machine, user: PayloadRegion, options: Repl
 }
 
 /** Sockets; of each its bytes have a hash, and all of them one. */
-export function socketReaders(machine: Machine, user: PayloadRegion, options: ReplayOptions): TrafficEnd & { readonly readers: SocketReaders } {
+export function socketReaders(machine: Machine, user: PayloadRegion, options: ReplayOptions, binding: MemoryBinding | null): TrafficEnd & { readonly readers: SocketReaders } {
   const each: Checked[] = [];
   const readers = new SocketReaders(machine.kernel, machine.net, machine.mm.userMappings, user, {
-    cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, zerocopy: options.zerocopy, ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
+    cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, zerocopy: options.zerocopy, ...(binding === null ? {} : { binding }), ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
     onBytes: (socket, bytes) => {
       while (each.length <= socket) each.push(new Checked());
       each[socket]!.update(bytes);
@@ -126,9 +127,9 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
 }
 
-export function heldAtEnd(machine: Machine, pool: PagePool): HeldAtEnd {
+export function heldAtEnd(machine: Machine, pools: readonly PagePool[]): HeldAtEnd {
   const by = pageHolders(machine);
-  const away = pool.inflight() - pool.cacheCount - pool.ringCount();
+  const away = pools.reduce((sum, pool) => sum + pool.inflight() - pool.cacheCount - pool.ringCount(), 0);
   return { by, posted: Math.max(0, away - by.reduce((sum, { poolPages }) => sum + poolPages, 0)) };
 }
 

@@ -3,6 +3,7 @@ import { DMA_KIND_NAMES, FREE_ORDERS, MOST_SOCKETS, PRESET_NAMES, READ_TIMES, RE
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { designsOf, once, wholeNumber } from "../options.ts";
+import { DEFAULT_DRIVER, DRIVER_NAMES, MODEL_NAMES } from "../plugins.ts";
 import { CliError } from "../terminal.ts";
 import { XDP_MODES, type XdpMode } from "./xdp.ts";
 
@@ -37,12 +38,16 @@ export interface ReplayOptions {
   /** A program's file, and where it runs. */
   readonly xdp?: string;
   readonly xdpMode: XdpMode;
+  /** Names, or paths, of the driver and of the memory model behind its second queue; and that one's buffers, a page each. */
+  readonly driver: string;
+  readonly model?: string;
+  readonly buffers: number;
   readonly json: boolean;
 }
 
 /** As commander hands them over. */
 interface RawOptions {
-  readonly design: string;
+  readonly design?: string;
   readonly timing: WireTiming;
   readonly seed: number;
   readonly ring: number;
@@ -65,17 +70,24 @@ interface RawOptions {
   readonly cpuCache?: true;
   readonly xdp?: string;
   readonly xdpMode?: XdpMode;
+  readonly driver?: string;
+  readonly model?: string;
+  readonly buffers?: number;
   readonly json?: true;
 }
 
 /** What a packet costs its CPU under `--timing capture`, unless said otherwise: about a million packets a second. */
 const DEFAULT_PACKET_COST_NS = 1000;
 export const DEFAULT_RING = 512;
+export const DEFAULT_BUFFERS = 1024;
 export const DEFAULT_DMA: DmaKindName = "iommu-strict";
 
 export function declareReplayOptions(command: Command): Command {
   return command
-    .addOption(new Option("--design <names>", "designs to run, separated by commas").default(PRESET_NAMES.join(",")))
+    .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`))
+    .addOption(new Option("--driver <name>", `the NIC and its driver: ${DRIVER_NAMES.join(", ")}, or the path of one (default: ${DEFAULT_DRIVER})`).argParser(once("driver")))
+    .addOption(new Option("--model <name>", `with --sockets: the memory model that TCP's payload is received into: ${MODEL_NAMES.join(", ")}, or the path of one; takes a driver that splits headers`).argParser(once("model")))
+    .addOption(new Option("--buffers <number>", `with --model: its buffers, a page each (default: ${DEFAULT_BUFFERS})`).argParser(wholeNumber("buffers", 1, 262_144)))
     .addOption(new Option("--timing <mode>", "back-to-back: as fast as the NIC takes frames, none lost; capture: by the file's clock, and a full ring loses frames").choices(["back-to-back", "capture"]).default("back-to-back"))
     .addOption(new Option("--tap", "clone every packet to a tap that frees later"))
     .addOption(new Option("--expand", "with --tap: make the clone's head private (pskb_expand_head) before it is freed"))
@@ -102,7 +114,8 @@ export function declareReplayOptions(command: Command): Command {
 }
 
 export function checkReplayOptions(raw: RawOptions): ReplayOptions {
-  const designs = designsOf(raw.design);
+  const designs = raw.design !== undefined ? designsOf(raw.design) : PRESET_NAMES.filter((name) => raw.model === undefined || name !== "stock");
+  checkModelOptions(raw, designs);
   if (raw.tap === undefined) {
     if (raw.expand === true) throw new CliError("--expand makes the tap's clone private: give --tap too");
     if (raw.freeOrder !== undefined) throw new CliError("--free-order orders a packet and its clone: give --tap too");
@@ -137,8 +150,21 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     cpuCache: raw.cpuCache ?? false,
     ...(raw.xdp === undefined ? {} : { xdp: raw.xdp }),
     xdpMode: raw.xdpMode ?? "driver",
+    driver: raw.driver ?? DEFAULT_DRIVER,
+    ...(raw.model === undefined ? {} : { model: raw.model }),
+    buffers: raw.buffers ?? DEFAULT_BUFFERS,
     json: raw.json ?? false,
   };
+}
+
+function checkModelOptions(raw: RawOptions, designs: readonly PresetName[]): void {
+  if (raw.model === undefined) {
+    if (raw.buffers !== undefined) throw new CliError("--buffers are a memory model's: give --model too");
+    return;
+  }
+  if (raw.sockets === undefined) throw new CliError("--model delivers the bytes of TCP connections: give --sockets too");
+  if (raw.zerocopy === true) throw new CliError("--model and --zerocopy: a stream is read by way of the model, or by mapping pages; give one of them");
+  if (designs.includes("stock")) throw new CliError("--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs");
 }
 
 /** What is above IPv4, and what is above nothing. */

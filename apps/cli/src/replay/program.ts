@@ -1,13 +1,11 @@
 import { Console } from "node:console";
-import { accessSync, constants as fsConstants, statSync } from "node:fs";
 import { createRequire, SourceMap } from "node:module";
 import { relative, resolve } from "node:path";
 import { Writable } from "node:stream";
 import { compileFunction, constants } from "node:vm";
-import { build, type BuildFailure, type Message } from "esbuild";
 import { CliError } from "../terminal.ts";
 import type { XdpModule } from "../xdp-module.ts";
-import { readError } from "../captures.ts";
+import { bundle, checkFile, oneLine } from "../user-module.ts";
 
 /** A user's module, evaluated for one run, so that what a program remembers of packets is of this run's. */
 export interface ProgramInstance extends Required<Pick<XdpModule, "frags">> {
@@ -25,8 +23,6 @@ export interface ProgramModule {
   readonly instantiate: (print: ((text: string) => void) | null) => ProgramInstance;
 }
 
-/** What esbuild only warns of in TypeScript, where an import may be a type: the program would see undefined. */
-const IMPORT_IS_UNDEFINED = "import-is-undefined";
 /** As the program's frames are called in stack traces. */
 const BUNDLE = "netmem:xdp-program";
 
@@ -34,43 +30,12 @@ const BUNDLE = "netmem:xdp-program";
 export async function loadProgram(path: string, cwd: string): Promise<ProgramModule> {
   if (path === "") throw new CliError("--xdp: name the program's file");
   const file = resolve(cwd, path);
-  checkFile(path, file);
-  const { code, map } = await bundle(path, file, cwd);
+  checkFile("--xdp", "program", path, file);
+  // The constants are ours, wherever the program lies.
+  const { code, map: written } = await bundle("--xdp", path, file, cwd, { alias: { "@netmem/xdp/api": createRequire(import.meta.url).resolve("@netmem/xdp/api") } });
+  const map = new SourceMap(JSON.parse(written));
   const placeOf = (thrown: unknown): string | null => placeIn(map, file, cwd, thrown);
   return { path, instantiate: (print) => instantiate(path, file, code, print, placeOf) };
-}
-
-function checkFile(path: string, file: string): void {
-  try {
-    const stat = statSync(file);
-    if (stat.isDirectory()) throw new CliError(`--xdp ${path}: a folder; name the program's file in it`);
-    if (!stat.isFile()) throw new CliError(`--xdp ${path}: no regular file; name the program's`);
-    accessSync(file, fsConstants.R_OK);
-  } catch (error) {
-    if (error instanceof CliError) throw error;
-    throw new CliError(`--xdp ${path}: ${readError(error as NodeJS.ErrnoException)}`);
-  }
-}
-
-async function bundle(path: string, file: string, cwd: string): Promise<{ readonly code: string; readonly map: SourceMap }> {
-  try {
-    const { outputFiles, warnings } = await build({
-      entryPoints: [file], absWorkingDir: cwd, outdir: cwd, bundle: true, write: false, platform: "node", format: "cjs", target: "node20", sourcemap: "external", logLevel: "silent",
-      // The constants are ours, wherever the program lies.
-      alias: { "@netmem/xdp/api": createRequire(import.meta.url).resolve("@netmem/xdp/api") },
-    });
-    const missing = warnings.find(({ id }) => id === IMPORT_IS_UNDEFINED);
-    if (missing !== undefined) throw refused(path, missing);
-    const text = (suffix: string): string => outputFiles.find((output) => output.path.endsWith(suffix))!.text;
-    return { code: text(".js"), map: new SourceMap(JSON.parse(text(".js.map"))) };
-  } catch (error) {
-    const [first] = (error as Partial<BuildFailure>).errors ?? [];
-    throw first === undefined ? error : refused(path, first);
-  }
-}
-
-function refused(path: string, { text, location }: Message): CliError {
-  return new CliError(`--xdp ${path}: cannot be loaded: ${location === null ? "" : `${location.file}, line ${location.line}, column ${location.column + 1}: `}${oneLine(text)}`);
 }
 
 function instantiate(path: string, file: string, code: string, print: ((text: string) => void) | null, placeOf: ProgramInstance["placeOf"]): ProgramInstance {
@@ -116,9 +81,4 @@ export function saidBy(thrown: unknown, placeOf: ProgramInstance["placeOf"]): st
   const place = placeOf(thrown);
   const what = thrown instanceof Error ? `${thrown.name === "Error" ? "" : `${thrown.name}: `}${thrown.message}` : String(thrown);
   return `${oneLine(what)}${place === null ? "" : ` (${place})`}`;
-}
-
-/** Nothing that a terminal would act upon. */
-function oneLine(text: string): string {
-  return text.replace(/[\s\p{C}]+/gu, " ").trim();
 }

@@ -1,8 +1,11 @@
 import { mvneta } from "@netmem/driver-mvneta";
-import { ENOMEM, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
+import { RXFH_INDIR_SIZE, type NetDriver } from "@netmem/driver/api";
+import { ENOMEM, EOPNOTSUPP, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
 import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 import { backingBytes, createWasmBacking } from "@netmem/mm";
 import { PAGE_SIZE, type DmaStats, type PayloadRegion } from "@netmem/mm/api";
+import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
@@ -22,6 +25,8 @@ export interface DesignRun {
   readonly expandFailures?: number;
   /** Pages that the pool took from the page allocator. */
   readonly pageAllocs: number;
+  /** Buffers that it took from the memory model; only with one. */
+  readonly modelBuffers?: number;
   readonly dmaMaps: number;
   readonly dmaUnmaps: number;
   readonly dmaSyncs: number;
@@ -47,7 +52,7 @@ export interface DesignResult extends DesignRun {
 /** What a run tells as it goes, and what watches it; tests check invariants at every step through this. */
 export interface RunWatcher {
   /** After boot, before the first frame. */
-  readonly started?: (machine: Machine, pool: PagePool) => void;
+  readonly started?: (machine: Machine, pools: readonly PagePool[]) => void;
   /** After each scheduler step. */
   readonly step?: () => void;
   /** Now and then: packets read so far. */
@@ -66,9 +71,10 @@ const PROGRESS_STEPS = 256;
 const STALL_NS = 10 * NSEC_PER_SEC;
 
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
-export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null): DesignResult {
+export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null, plugins: Plugins = OURS): DesignResult {
   const nrPages = pagesFor(frames, options);
-  const extraBytes = wireBytes(frames) + USER_BUFFER_BYTES;
+  const { driver, model } = plugins;
+  const extraBytes = wireBytes(frames) + USER_BUFFER_BYTES + (model === null ? 0 : options.buffers * PAGE_SIZE);
   const { memory, device: reach } = dmaKind(options.dma);
   const machine = createMachine({
     nrPages,
@@ -84,15 +90,18 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const { kernel, mm } = machine;
   const wire = new Wire(kernel, mm.payload, frames, options.timing);
   const user = mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
-  const device = machine.attach(mvneta, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, cpu: 0, ...reach });
+  // A model's memory is behind the second queue, where all of TCP goes.
+  const device = machine.attach(driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null ? 1 : 2, cpu: 0, ...reach });
   device.netif.dev.gro = options.gro;
   const frameEnd = options.sockets === undefined && !options.forward ? frameReader(machine, user, options) : null;
-  const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options);
-  const end = frameEnd ?? sockets ?? forwardOn(machine, design, user, frames, options);
   const withProgram = program === null ? null : attach(machine, design, device, program, options, frames);
+  const forwarding = frameEnd === null && options.sockets === undefined ? forwardOn(machine, design, user, frames, options, driver) : null;
   bringUp(device, design, options);
-  const pool = machine.pagePools.pools().find(({ netdev }) => netdev === device.netif.dev)!;
-  watcher.started?.(machine, pool);
+  const binding = model === null ? null : bindModel(machine, design, device, model, options);
+  const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options, binding);
+  const end = frameEnd ?? sockets ?? forwarding!;
+  const pools = machine.pagePools.pools().filter(({ netdev, destroyCnt }) => netdev === device.netif.dev && destroyCnt === 0);
+  watcher.started?.(machine, pools);
 
   const began = process.hrtime.bigint();
   wire.connect(device.nic);
@@ -100,17 +109,19 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   end.drain();
   stepUntilIdle(machine, wire, end, watcher);
   machine.flushDeferred();
-  if (!wire.finished()) throw new CliError(`${design}: stalled after ${wire.sent()} of ${frames.length} frames, ${mm.pages.freePages()} pages free: this is a bug of the model`);
+  if (!wire.finished()) throw stalled(design, wire, frames, binding, options, mm.pages.freePages());
   const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs());
   // What the traffic recycled; the posted buffers that teardown puts back are no recycling.
-  const stats = pool.getStats(machine.pagePools.createStats());
+  const stats = machine.pagePools.createStats();
+  for (const pool of pools) pool.getStats(stats);
   const { cached, ring, releasedRefcnt, ringFull } = stats.recycleStats;
   const percent = recyclingPercent(stats);
   const xdp = withProgram?.attached.result();
   const sending = withProgram?.sending();
   const inet = frameEnd !== null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
-  const held = heldAtEnd(machine, pool);
+  const held = heldAtEnd(machine, pools);
   end.close();
+  binding?.close();
   machine.shutdown();
   watcher.step?.();
 
@@ -124,13 +135,14 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     dropped: inet !== undefined ? droppedInAll(inet.dropped) + overruns : frames.length - delivered + (xdp === undefined ? 0 : xdp.copies - xdp.sent.eth0 - xdp.sent.eth1),
     ...(overruns === 0 ? {} : { overruns }),
     ...(expandFailures === 0 ? {} : { expandFailures }),
-    pageAllocs: pool.holdCnt >>> 0,
+    pageAllocs: heldOf(pools.filter(({ memoryProvider }) => memoryProvider === null)),
+    ...(binding === null ? {} : { modelBuffers: heldOf(pools.filter(({ memoryProvider }) => memoryProvider !== null)) }),
     dmaMaps: maps + (sending?.maps ?? 0),
     dmaUnmaps: unmaps + (sending?.unmaps ?? 0),
     dmaSyncs: syncs + (sending?.syncs ?? 0),
     memInfoLookups: machine.xdp.registry.stats.lookups,
-    recycled: { cached, ring, released: pool.releaseCnt >>> 0, percent },
-    inflightAtEnd: pool.inflight(),
+    recycled: { cached, ring, released: pools.reduce((sum, { releaseCnt }) => sum + (releaseCnt >>> 0), 0), percent },
+    inflightAtEnd: pools.reduce((sum, pool) => sum + pool.inflight(), 0),
     reports: kernel.reports.counts(),
     nsPerPacket: frames.length === 0 ? 0 : elapsedNs / frames.length,
     ...(xdp === undefined ? {} : { xdp }),
@@ -138,6 +150,39 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     ...(inet === undefined && held.by.length === 0 ? {} : { held }),
     lost: { shared: releasedRefcnt, ringFull },
   };
+}
+
+/** Netmems that pools ever took. */
+function heldOf(pools: readonly PagePool[]): number {
+  return pools.reduce((sum, { holdCnt }) => sum + (holdCnt >>> 0), 0);
+}
+
+/** The plugins of a run. */
+export interface Plugins {
+  readonly driver: NetDriver;
+  /** Null: payload is received into pages. */
+  readonly model: MemoryModel | null;
+}
+
+const OURS: Plugins = { driver: mvneta, model: null };
+
+function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], binding: MemoryBinding | null, { model, buffers, reader }: ReplayOptions, freePages: number): CliError {
+  const where = `${design}: stalled after ${wire.sent()} of ${frames.length} frames`;
+  if (binding !== null && binding.free() === 0) return new CliError(`${where}: all ${buffers} buffers of ${model} are with packets and users${reader === "prompt" ? "; raise --buffers" : `, and --reader ${reader} gives none back; raise --buffers, or read promptly`}`);
+  return new CliError(`${where}, ${freePages} pages free: this is a bug of the model`);
+}
+
+/** Behind the device's second queue, to which all of TCP goes. */
+function bindModel(machine: Machine, design: PresetName, device: Device, model: MemoryModel, { buffers }: ReplayOptions): MemoryBinding {
+  const binding = machine.bindMemoryModel(model, device, 1, buffers);
+  if (typeof binding === "number") {
+    const remedy = binding === -EOPNOTSUPP ? ": this driver cannot restart a queue; one that splits headers can, --driver header-split" : binding === -ENOMEM ? `: ${buffers} buffers are too few, raise --buffers` : "";
+    throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedy}`);
+  }
+  // What is not TCP is not split, and is the first queue's.
+  device.nic.steering.setIndirection(Array.from({ length: RXFH_INDIR_SIZE }, () => 0));
+  device.nic.steering.insertRule({ protocol: IPPROTO_TCP, queue: 1 });
+  return binding;
 }
 
 interface WithProgram {
@@ -162,9 +207,9 @@ function attach(machine: Machine, design: PresetName, device: Device, program: P
 }
 
 /** A second device for what is sent on. */
-function forwardOn(machine: Machine, design: PresetName, out: PayloadRegion, frames: readonly WireFrame[], options: ReplayOptions): TrafficEnd {
+function forwardOn(machine: Machine, design: PresetName, out: PayloadRegion, frames: readonly WireFrame[], options: ReplayOptions, driver: NetDriver): TrafficEnd {
   const { device: reach } = dmaKind(options.dma);
-  const second = machine.attach(mvneta, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
+  const second = machine.attach(driver, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
   const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
   second.netif.dev.mtu = Math.max(ETH_DATA_LEN, largest - ETH_HLEN);
   bringUp(second, design, options);

@@ -1,5 +1,6 @@
 import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
 import { PAGE_SIZE, PROT_READ, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
+import type { MemoryBinding, MemoryStream } from "@netmem/memory-model/api";
 import type { NetCore, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
 
 /** When a process reads: as soon as there is something; once the traffic is over; not at all. */
@@ -19,6 +20,8 @@ export interface SocketReadersOptions {
   readonly rcvbufBytes?: number;
   /** Streams are read by mapping their pages, as far as they fill pages; the rest is copied. Default false. */
   readonly zerocopy?: boolean;
+  /** Streams are read by way of a memory model, where their payload lies. */
+  readonly binding?: MemoryBinding;
   /** Gets what was read of a socket, numbered in order of their making, in order; the bytes are reused afterwards. */
   readonly onBytes: (socket: number, bytes: Uint8Array) => void;
 }
@@ -32,6 +35,8 @@ class Reading {
   ready = false;
   /** Where a stream's pages are mapped; null unless they are. */
   zc: TcpZerocopyReceive | null = null;
+  /** By way of a memory model; null unless there is one. */
+  stream: MemoryStream | null = null;
 
   constructor(index: number, socket: UdpSocket | TcpSocket) {
     this.index = index;
@@ -98,7 +103,8 @@ export class SocketReaders {
     this.#kernel.scheduler.remove(this.#task);
     this.#endListening();
     this.#net.receive.setProtocol(null);
-    for (const { socket, zc } of this.#all) {
+    for (const { socket, zc, stream } of this.#all) {
+      stream?.close();
       socket.close();
       if (zc !== null) this.#mappings.munmap(zc.area);
     }
@@ -108,6 +114,7 @@ export class SocketReaders {
     const reading = new Reading(this.#all.length, socket);
     this.#all.push(reading);
     this.connections++;
+    reading.stream = this.#options.binding?.openStream(socket) ?? null;
     const area = this.#options.zerocopy === true ? socket.mmap(PROT_READ, MAPPED_PAGES * PAGE_SIZE) : -1;
     if (typeof area !== "number") reading.zc = { area, address: area.vmStart, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0 };
     socket.setDataReady(() => this.#wake(reading));
@@ -133,6 +140,10 @@ export class SocketReaders {
     const isDatagrams = index < this.#options.sockets;
     if (index !== this.#filledFrom) this.#flush();
     this.#filledFrom = index;
+    if (reading.stream !== null) {
+      this.#readFromModel(index, reading.stream);
+      return;
+    }
     if (reading.zc !== null) {
       this.#readMapped(reading, socket as TcpSocket, reading.zc);
       return;
@@ -147,6 +158,15 @@ export class SocketReaders {
       this.#filled += got;
       if (isDatagrams) this.datagrams++;
     }
+  }
+
+  /** Each piece is looked at where it lies. */
+  #readFromModel(index: number, stream: MemoryStream): void {
+    this.#flush();
+    const got = stream.read(({ bytes }, offset, length) => this.#options.onBytes(index, bytes.subarray(offset, offset + length)));
+    if (got <= 0) return;
+    this.packets++;
+    this.bytes += got;
   }
 
   /** What fills pages is looked at where it lies; what does not is copied, as `recvSkipHint` says. */

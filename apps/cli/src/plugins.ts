@@ -1,0 +1,100 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { compileFunction } from "node:vm";
+import * as driverApi from "@netmem/driver/api";
+import type { NetDriver } from "@netmem/driver/api";
+import { headerSplit } from "@netmem/driver-header-split";
+import { mvneta } from "@netmem/driver-mvneta";
+import * as kernelApi from "@netmem/kernel/api";
+import { checkDriver, checkMemoryModel } from "@netmem/machine";
+import * as memoryModelApi from "@netmem/memory-model/api";
+import type { MemoryModel } from "@netmem/memory-model/api";
+import { devmem } from "@netmem/memory-model-devmem";
+import { netgpu } from "@netmem/memory-model-netgpu";
+import { zcrx } from "@netmem/memory-model-zcrx";
+import * as mmApi from "@netmem/mm/api";
+import * as netCoreApi from "@netmem/net-core/api";
+import * as pagePoolApi from "@netmem/page-pool/api";
+import * as xdpApi from "@netmem/xdp/api";
+import { CliError } from "./terminal.ts";
+import { bundle, checkFile, oneLine } from "./user-module.ts";
+
+const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, "header-split": headerSplit };
+const MODELS: Readonly<Record<string, MemoryModel>> = { netgpu, devmem, zcrx };
+export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
+export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);
+export const DEFAULT_DRIVER = "mvneta";
+/** What a plugin may import: it meets the layers that this program has, wherever it lies and whatever is installed there. */
+const HEADERS: Readonly<Record<string, object>> = {
+  "@netmem/kernel/api": kernelApi, "@netmem/mm/api": mmApi, "@netmem/xdp/api": xdpApi, "@netmem/page-pool/api": pagePoolApi, "@netmem/net-core/api": netCoreApi, "@netmem/driver/api": driverApi, "@netmem/memory-model/api": memoryModelApi,
+};
+
+/** One of ours by name, or somebody's by path: a file, or a package's folder. Throws what a user can do something about. */
+export function loadDriver(named: string, cwd: string): Promise<NetDriver> {
+  return load("--driver", "driver", named, cwd, DRIVERS, (value) => checkDriver(value as NetDriver), "probe");
+}
+
+export function loadModel(named: string, cwd: string): Promise<MemoryModel> {
+  return load("--model", "memory model", named, cwd, MODELS, (value) => checkMemoryModel(value as MemoryModel), "bind");
+}
+
+async function load<T>(option: string, what: string, named: string, cwd: string, ours: Readonly<Record<string, T>>, check: (value: unknown) => void, member: string): Promise<T> {
+  if (Object.hasOwn(ours, named)) return ours[named]!;
+  const isPath = /[./\\]/.test(named);
+  if (!isPath) throw new CliError(`${option} ${named}: there is no such ${what}: choose ${Object.keys(ours).join(", ")}, or give the path of one, ./${named}`);
+  const file = entryOf(option, named, resolve(cwd, named));
+  checkFile(option, what, named, file);
+  const { code } = await bundle(option, named, file, cwd, { external: ["@netmem/*"] });
+  const exported = evaluate(option, named, file, code);
+  const found = [exported["default"], ...Object.values(exported)].find((value) => typeof value === "object" && value !== null && member in value);
+  if (found === undefined) throw new CliError(`${option} ${named}: exports no ${what}: an object with a name and ${member}`);
+  try {
+    check(found);
+  } catch (error) {
+    throw new CliError(`${option} ${named}: ${(error as Error).message}`);
+  }
+  return found as T;
+}
+
+function evaluate(option: string, named: string, file: string, code: string): Readonly<Record<string, unknown>> {
+  const module: { exports: Record<string, unknown> } = { exports: {} };
+  const there = createRequire(file);
+  const require = (id: string): unknown => {
+    if (!id.startsWith("@netmem/")) return there(id);
+    const header = HEADERS[id];
+    if (header === undefined) throw new Error(`it imports ${id}: a plugin sees headers only, ${Object.keys(HEADERS).join(", ")}`);
+    return header;
+  };
+  try {
+    compileFunction(code, ["module", "exports", "require"], { filename: file })(module, module.exports, require);
+  } catch (error) {
+    throw new CliError(`${option} ${named}: cannot be loaded: ${oneLine(error instanceof Error ? error.message : String(error))}`);
+  }
+  return module.exports;
+}
+
+/** Of a package's folder, what it exports: its sources, if they are there. */
+function entryOf(option: string, named: string, path: string): string {
+  if (!existsSync(path) || !statSync(path).isDirectory()) return path;
+  const manifest = join(path, "package.json");
+  if (!existsSync(manifest)) throw new CliError(`${option} ${named}: a folder without package.json; name a package, or a file`);
+  let described: { readonly exports?: unknown; readonly main?: unknown };
+  try {
+    described = JSON.parse(readFileSync(manifest, "utf8")) as typeof described;
+  } catch (error) {
+    throw new CliError(`${option} ${named}: its package.json cannot be read: ${oneLine((error as Error).message)}`);
+  }
+  const candidates = [...entriesIn(described.exports), described.main, "src/index.ts", "index.js"].filter((entry): entry is string => typeof entry === "string").map((entry) => join(path, entry));
+  const entry = candidates.find((candidate) => existsSync(candidate));
+  if (entry === undefined) throw new CliError(`${option} ${named}: nothing that its package.json names is there: build it first`);
+  return entry;
+}
+
+/** What an exports field has for the package itself, sources first. */
+function entriesIn(exported: unknown): unknown[] {
+  if (typeof exported !== "object" || exported === null) return [exported];
+  const conditions = exported as Readonly<Record<string, unknown>>;
+  if ("." in conditions) return entriesIn(conditions["."]);
+  return ["@netmem/source", "import", "node", "default"].map((condition) => conditions[condition]);
+}

@@ -1,0 +1,147 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PRESET_NAMES } from "@netmem/machine";
+import type { ReplayDocument } from "../src/replay/command.ts";
+import { cli } from "./cli.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const CAPTURES = ["tcp-download.pcap", "jumbo.pcap", "dns-ping.pcapng"].map((name) => `examples/captures/${name}`);
+const RECYCLING = PRESET_NAMES.filter((name) => name !== "stock");
+let folder = "";
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "netmem-plugins-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function replay(...args: readonly string[]): Promise<ReplayDocument> {
+  const { code, out, err } = await cli(["replay", ...args, "--json"], ROOT);
+  expect([code, err]).toEqual([0, ""]);
+  return JSON.parse(out) as ReplayDocument;
+}
+
+function write(name: string, text: string): string {
+  const path = join(folder, name);
+  mkdirSync(join(path, ".."), { recursive: true });
+  writeFileSync(path, text);
+  return path;
+}
+
+/** What the user reads must not hang on where it was. */
+const PLAIN = replay(...CAPTURES, "--sockets", "2", "--design", "6.18", "--rcvbuf", "20000000");
+
+describe("--driver header-split", () => {
+  test("delivers what mvneta does, under every design", async () => {
+    const [ours, theirs] = [await replay(...CAPTURES), await replay(...CAPTURES, "--driver", "header-split")];
+    expect([ours.driver, theirs.driver, theirs.runs.map(({ design }) => design)]).toEqual(["mvneta", "header-split", PRESET_NAMES]);
+    for (const run of theirs.runs) expect([run.delivered, run.inflightAtEnd, run.reports, run.dmaMaps - run.dmaUnmaps]).toEqual([ours.runs[0]!.delivered, 0, [], 0]);
+  });
+
+  test("gives --zerocopy pages to map: payload of jumbo frames begins with one", async () => {
+    const { runs: [run] } = await replay(CAPTURES[1]!, "--driver", "header-split", "--sockets", "1", "--zerocopy", "--design", "6.18");
+    expect([run!.inet!.mappedBytes > 1_500_000, run!.inet!.mappedBytes % 4096]).toEqual([true, 0]);
+  });
+});
+
+describe.each(["netgpu", "devmem", "zcrx"])("--model %s", (model) => {
+  test.each([[[]], [["--gro"]], [["--buffers", "16"]]])("with %j the sockets' bytes are the same, under every design that recycles", async (args) => {
+    const plain = await PLAIN;
+    const document = await replay(...CAPTURES, "--driver", "header-split", "--model", model, "--sockets", "2", "--rcvbuf", "20000000", ...args);
+    expect([document.model, document.runs.map(({ design }) => design)]).toEqual([model, RECYCLING]);
+    for (const run of document.runs) {
+      expect([run.design, run.delivered.bytes, run.delivered.sha256, run.inflightAtEnd, run.reports, run.inet!.unaccounted]).toEqual([run.design, plain.runs[0]!.delivered.bytes, plain.runs[0]!.delivered.sha256, 0, [], 0]);
+      expect([run.modelBuffers! > 0, run.modelBuffers! <= 1024]).toEqual([true, true]);
+    }
+  });
+
+  test("its packages' folder is as good as its name", async () => {
+    const [byName, byPath] = [await replay(CAPTURES[0]!, "--driver", "header-split", "--model", model, "--sockets", "1", "--design", "6.18"), await replay(CAPTURES[0]!, "--driver", "packages/driver-header-split", "--model", `packages/memory-model-${model}`, "--sockets", "1", "--design", "6.18")];
+    expect(byPath.runs.map(({ nsPerPacket: _, ...run }) => run)).toEqual(byName.runs.map(({ nsPerPacket: _, ...run }) => run));
+  });
+});
+
+test("a model of a user's own, in TypeScript, is told apart by what it exports", async () => {
+  const path = write("mine.ts", `
+import { NET_IOV_DMABUF, PAGE_SIZE, type NetIov, type Netmem } from "@netmem/mm/api";
+import type { MemoryModel } from "@netmem/memory-model/api";
+import { forEachPiece } from "@netmem/memory-model/api";
+import type { ProviderPool } from "@netmem/page-pool/api";
+
+/** One area; a user that looks at bytes while the packet has them, and so never holds any. */
+const mine: MemoryModel = {
+  name: "mine",
+  bind: (deps, { dev, queueIndex, buffers }) => {
+    const area = deps.areas.create("mine", NET_IOV_DMABUF, buffers, false);
+    const provider = {
+      init: (pool: ProviderPool) => area.addPool(pool),
+      allocNetmems: (pool: ProviderPool) => area.takeFree(pool),
+      releaseNetmem: (pool: ProviderPool, netmem: Netmem) => { area.release(pool, netmem as NetIov); return false; },
+      destroy: (pool: ProviderPool) => area.removePool(pool),
+      nlFill: () => ({}),
+      uninstall: () => undefined,
+    };
+    const errno = deps.providers.openRxq(dev, queueIndex, provider);
+    if (errno < 0) return errno;
+    return {
+      free: () => area.free(), held: () => area.held(), areas: () => [area.area],
+      openStream: (socket) => ({
+        read: (onBytes) => socket.readSock(0x7fffffff, (skb, offset, bytes) => forEachPiece(skb, offset, bytes, {
+          linear: () => -14,
+          frag: ({ netmem, offset: at }, skip, part) => { onBytes(netmem!.region, netmem!.base + at + skip, part); return part; },
+        })),
+        close: () => undefined,
+      }),
+      close: () => { deps.providers.closeRxq(dev, queueIndex, provider); area.unmap(); },
+    };
+  },
+};
+export { mine, PAGE_SIZE };
+`);
+  const plain = await PLAIN;
+  const { runs } = await replay(...CAPTURES, "--driver", "header-split", "--model", path, "--sockets", "2", "--rcvbuf", "20000000", "--design", "6.18");
+  expect([runs[0]!.delivered.sha256, runs[0]!.inflightAtEnd, runs[0]!.reports]).toEqual([plain.runs[0]!.delivered.sha256, 0, []]);
+});
+
+describe("what cannot be loaded is one line, and exit 2", () => {
+  test.each<[readonly string[], string | RegExp]>([
+    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, header-split, or give the path of one, ./e1000"],
+    [["--driver", "./none.js"], "--driver ./none.js: no such file"],
+    [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
+    [["--model", "netgpu"], "--model delivers the bytes of TCP connections: give --sockets too"],
+    [["--buffers", "5"], "--buffers are a memory model's: give --model too"],
+    [["--model", "netgpu", "--sockets", "1"], "--model netgpu: mvneta does not split headers into buffers of their own, on a queue of their own; give --driver header-split"],
+    [["--model", "netgpu", "--sockets", "1", "--zerocopy"], "--model and --zerocopy: a stream is read by way of the model, or by mapping pages; give one of them"],
+    [["--model", "netgpu", "--sockets", "1", "--design", "stock,6.18"], "--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs"],
+    [["--driver", "header-split", "--model", "netgpu", "--sockets", "1", "--reader", "never", "--buffers", "64", "--design", "6.18"], /^6\.18: stalled after \d+ of 8000 frames: all 64 buffers of netgpu are with packets and users, and --reader never gives none back; raise --buffers, or read promptly$/],
+  ])("%j", async (args, message) => {
+    const { code, out, err } = await cli(["replay", CAPTURES[0]!, ...args], ROOT);
+    expect([code, out]).toEqual([2, ""]);
+    if (typeof message === "string") expect(err).toBe(`netmem: ${message}\n`);
+    else expect(err.replace(/^netmem: /, "").trim()).toMatch(message);
+  });
+
+  test.each([
+    ["empty.js", "", /exports no driver: an object with a name and probe$/],
+    ["syntax.ts", "export const = 1;", /cannot be loaded: .*syntax\.ts, line 1, column 14: /],
+    ["throws.js", "throw new Error('no\\nluck');", /cannot be loaded: no luck$/],
+    ["implementation.js", "import { createMm } from '@netmem/mm'; export const driver = { probe: createMm };", /cannot be loaded: it imports @netmem\/mm: a plugin sees headers only, @netmem\/kernel\/api, /],
+    ["half.js", "export const driver = { name: 'half', mostRxQueues: 1, probe: () => null };", /half\.js: @netmem\/machine: rxDescFormat of driver half = undefined: it must be an object$/],
+    ["package-without/package.json", "{ \"main\": \"dist/index.js\" }", /nothing that its package\.json names is there: build it first$/],
+    ["broken/package.json", "{", /its package\.json cannot be read: /],
+  ])("a driver from %s", async (name, text, message) => {
+    const file = write(name, text);
+    const path = name.endsWith("package.json") ? join(file, "..") : file;
+    const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--driver", path], ROOT);
+    expect([code, out, err.split("\n").length]).toEqual([2, "", 2]);
+    expect(err.trim()).toMatch(message);
+  });
+
+  test("a folder without package.json", async () => {
+    mkdirSync(join(folder, "bare"), { recursive: true });
+    const { err } = await cli(["replay", CAPTURES[0]!, "--driver", join(folder, "bare")], ROOT);
+    expect(err).toBe(`netmem: --driver ${join(folder, "bare")}: a folder without package.json; name a package, or a file\n`);
+  });
+});
