@@ -31,12 +31,17 @@ const HEADERS: Readonly<Record<string, object>> = {
 };
 
 /** One of ours by name, or somebody's by path: a file, or a package's folder. Throws what a user can do something about. */
-export function loadDriver(named: string, cwd: string): Promise<NetDriver> {
-  return load("--driver", "driver", named, cwd, DRIVERS, (value) => checkDriver(value as NetDriver), "probe");
+export function loadDriver(named: string, cwd: string, option: string = "--driver"): Promise<NetDriver> {
+  return load(option, "driver", named, cwd, DRIVERS, (value) => checkDriver(value as NetDriver), "probe");
 }
 
-export function loadModel(named: string, cwd: string): Promise<MemoryModel> {
-  return load("--model", "memory model", named, cwd, MODELS, (value) => checkMemoryModel(value as MemoryModel), "bind");
+export function loadModel(named: string, cwd: string, option: string = "--model"): Promise<MemoryModel> {
+  return load(option, "memory model", named, cwd, MODELS, (value) => checkMemoryModel(value as MemoryModel), "bind");
+}
+
+/** Whether a memory model can be behind one of its queues. */
+export function splitsHeaders({ mostRxQueues, rxDescFormat }: NetDriver): boolean {
+  return mostRxQueues >= 2 && rxDescFormat.headerSplit !== undefined;
 }
 
 async function load<T>(option: string, what: string, named: string, cwd: string, ours: Readonly<Record<string, T>>, check: (value: unknown) => void, member: string): Promise<T> {

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { CaptureError } from "@netmem/pcap/api";
 import { KernelPanic, UsageError } from "@netmem/kernel/api";
+import { addCompareCommand } from "./compare/command.ts";
 import { addInspectCommand } from "./inspect/command.ts";
 import { addReplayCommand } from "./replay/command.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, EXIT_USAGE, type Terminal } from "./terminal.ts";
@@ -29,6 +30,7 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
   const context = { terminal, cwd, setExitCode: (code: number) => void (exitCode = code) };
   addReplayCommand(program, context);
   addInspectCommand(program, context);
+  addCompareCommand(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;

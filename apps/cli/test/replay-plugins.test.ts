@@ -59,7 +59,7 @@ describe.each(["netgpu", "devmem", "zcrx"])("--model %s", (model) => {
 
   test("its packages' folder is as good as its name", async () => {
     const [byName, byPath] = [await replay(CAPTURES[0]!, "--driver", "header-split", "--model", model, "--sockets", "1", "--design", "6.18"), await replay(CAPTURES[0]!, "--driver", "packages/driver-header-split", "--model", `packages/memory-model-${model}`, "--sockets", "1", "--design", "6.18")];
-    expect(byPath.runs.map(({ nsPerPacket: _, ...run }) => run)).toEqual(byName.runs.map(({ nsPerPacket: _, ...run }) => run));
+    expect(byPath.runs.map((run) => ({ ...run, nsPerPacket: 0 }))).toEqual(byName.runs.map((run) => ({ ...run, nsPerPacket: 0 })));
   });
 });
 

@@ -5,12 +5,13 @@ import type { WireFrame } from "@netmem/machine";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
-import { DEFAULT_DRIVER, loadDriver, loadModel } from "../plugins.ts";
+import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
 import { runDesign, type DesignResult, type DesignRun, type Plugins } from "./run.ts";
 import { says } from "./says.ts";
 import { renderTable } from "./table.ts";
+import { median, roundsFor } from "./timing.ts";
 import { PROGRAM_REPORTS } from "./xdp.ts";
 
 /** The document that `--json` prints. Optional members appear only when there is something to say. */
@@ -36,9 +37,6 @@ export interface ReplayDocument {
 /** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. */
 const WARM_UP_FRAMES = 8000;
 const WARM_UP_BYTES = 8 * 1024 * 1024;
-/** A short capture is over before a clock says much: its runs are repeated up to this many frames, and this often. */
-const TIMED_FRAMES = 30_000;
-const MOST_TIMED_ROUNDS = 7;
 
 export function addReplayCommand(program: Command, context: CommandContext): void {
   const command = program
@@ -53,7 +51,7 @@ export function addReplayCommand(program: Command, context: CommandContext): voi
 async function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): Promise<number> {
   const program = options.xdp === undefined ? null : await loadProgram(options.xdp, cwd);
   const plugins: Plugins = { driver: await loadDriver(options.driver, cwd), model: options.model === undefined ? null : await loadModel(options.model, cwd) };
-  if (plugins.model !== null && (plugins.driver.mostRxQueues < 2 || plugins.driver.rxDescFormat.headerSplit === undefined)) throw new CliError(`--model ${options.model}: ${plugins.driver.name} does not split headers into buffers of their own, on a queue of their own; give --driver header-split`);
+  if (plugins.model !== null && !splitsHeaders(plugins.driver)) throw new CliError(`--model ${options.model}: ${plugins.driver.name} does not split headers into buffers of their own, on a queue of their own; give --driver header-split`);
   const inputs = loadCaptures(paths, cwd, plugins.driver);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
@@ -90,13 +88,13 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: P
  */
 function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: ProgramInstance | null, plugins: Plugins): readonly DesignResult[] {
   if (frames.length === 0) return first;
-  const rounds = Math.min(MOST_TIMED_ROUNDS, Math.ceil(TIMED_FRAMES / frames.length));
+  const rounds = roundsFor(frames.length);
   const times = first.map((run) => (timed === null ? [run.nsPerPacket] : []));
   if (timed !== null) warmUp(frames, options, timed, plugins);
   for (let round = timed === null ? 1 : 0; round < rounds; round++) {
     for (const [i, { design }] of first.entries()) times[i]!.push(runDesign(design, frames, options, {}, timed, plugins).nsPerPacket);
   }
-  return first.map((run, i) => ({ ...run, nsPerPacket: times[i]!.toSorted((a, b) => a - b)[times[i]!.length >> 1]! }));
+  return first.map((run, i) => ({ ...run, nsPerPacket: median(times[i]!) }));
 }
 
 function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins): DesignResult {

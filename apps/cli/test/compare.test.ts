@@ -1,0 +1,56 @@
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { PRESET_NAMES } from "@netmem/machine";
+import type { CompareDocument } from "../src/compare/command.ts";
+import { cli } from "./cli.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const CAPTURE = "examples/captures/dns-ping.pcapng";
+const JUMBO = "examples/captures/jumbo.pcap";
+
+async function compare(...args: readonly string[]): Promise<CompareDocument> {
+  const { code, out, err } = await cli(["compare", ...args, "--json"], ROOT);
+  expect([code, err]).toEqual([0, ""]);
+  return JSON.parse(out) as CompareDocument;
+}
+
+test("every driver with every model under every design, and what cannot be by name and reason", async () => {
+  const { runs, leftOut } = await compare(CAPTURE);
+  const splitting = ["netgpu", "devmem", "zcrx"];
+  const expected = [
+    ...["mvneta", "header-split"].flatMap((driver) => PRESET_NAMES.map((design) => `${driver} pages ${design}`)),
+    ...splitting.flatMap((model) => PRESET_NAMES.filter((design) => design !== "stock").map((design) => `header-split ${model} ${design}`)),
+  ];
+  expect(runs.map(({ driver, model, design }) => `${driver} ${model} ${design}`)).toEqual(expected);
+  expect(leftOut.map(({ driver, model, design }) => `${driver} ${model} ${design ?? "all"}`)).toEqual([...splitting.map((model) => `mvneta ${model} all`), ...splitting.map((model) => `header-split ${model} stock`)]);
+  expect(new Set(runs.map(({ delivered, inflightAtEnd, reports }) => `${delivered.sha256} ${inflightAtEnd} ${reports}`)).size).toBe(1);
+});
+
+test("the table has a line a run, and says what was left out", async () => {
+  const { code, out } = await cli(["compare", JUMBO, "--design", "6.18", "--models", "pages,zcrx", "--gro"], ROOT);
+  const lines = out.split("\n");
+  expect([code, lines[0], lines[2]!.split(/ {2,}/), lines.slice(4, 7).map((line) => line.split(/ {2,}/).slice(0, 4)), lines[8]]).toEqual([
+    0, "examples/captures/jumbo.pcap: 293 packets, 1 724 109 bytes",
+    ["driver", "model", "design", "bytes read", "dropped", "pages", "buffers", "maps", "syncs", "look-ups", "recycled", "in flight", "reports", "packets/s"],
+    [["mvneta", "pages", "6.18", "1 704 739"], ["header-split", "pages", "6.18", "1 704 739"], ["header-split", "zcrx", "6.18", "1 704 739"]],
+    "left out: mvneta with zcrx: it does not split headers into buffers of their own, on a queue of their own",
+  ]);
+});
+
+test("a plugin by path stands beside ours, and counts what ours counts", async () => {
+  const { runs } = await compare(CAPTURE, "--design", "6.18", "--drivers", "header-split,packages/driver-header-split", "--models", "pages");
+  const [ours, theirs] = runs.map((run) => ({ ...run, driver: "", nsPerPacket: 0 }));
+  expect(theirs).toEqual(ours);
+});
+
+test.each([
+  [[], "missing required argument 'capture' (see netmem compare --help)"],
+  [[JUMBO, "--models", "x"], "--models x: there is no such memory model: choose netgpu, devmem, zcrx, or give the path of one, ./x"],
+  [[JUMBO, "--drivers", "mvneta,mvneta"], "--drivers: mvneta is named twice"],
+  [[JUMBO, "--drivers", ","], "--drivers: name one, or several separated by commas"],
+  [[JUMBO, "--design", "7.0"], "--design 7.0: no such design; choose from stock, v3-2021, 5.14, 6.1, 6.8, 6.18"],
+  [["none.pcap"], "none.pcap: no such file"],
+  [[JUMBO, "--buffers", "0"], "--buffers 0: give a whole number from 1 to 262144"],
+])("%j is one line, and exit 2", async (args, message) => {
+  expect(await cli(["compare", ...args], ROOT)).toMatchObject({ code: 2, out: "", err: `netmem: ${message}\n` });
+});
