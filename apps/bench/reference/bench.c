@@ -46,6 +46,8 @@ static void run(const char *name, long ops) {
     }
   } else if (!strncmp(name, "w4-", 3)) {
     for (long i = 0; i < ops; i++) skb_receive();
+  } else if (!strcmp(name, "w6")) {
+    for (long i = 0; i < ops; i++) split_receive();
   } else if (!strcmp(name, "w5-drop")) {
     for (long i = 0; i < ops; i++) xdp_receive(drop_udp);
   } else if (!strcmp(name, "w5-tx")) {
@@ -65,6 +67,10 @@ int main(int argc, char **argv) {
   pool_set_up();
   if (!strncmp(argv[1], "w5-", 3)) xdp_set_up();
   if (!strncmp(argv[1], "w4-", 3)) skb_set_up((uint32_t)atoi(argv[1] + 3));
+  if (!strcmp(argv[1], "w6")) {
+    skb_set_up(64);
+    split_set_up();
+  }
   long ops;
   while (scanf("%ld", &ops) == 1) {
     struct timespec begin, end;

@@ -4,7 +4,7 @@ import { backingBytes, createMm, createWasmBacking } from "@netmem/mm";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
-import { WIRE_BYTES, rxCloneFree } from "./skb-workloads.ts";
+import { WIRE_BYTES, rxCloneFree, splitPages } from "./skb-workloads.ts";
 import { tcpThroughGro, udpIntoSocket } from "./stack-workloads.ts";
 import { rxDrop, rxRedirect, rxTx } from "./xdp-workloads.ts";
 
@@ -125,20 +125,21 @@ function xdpPath(path: (machine: Machine, pool: PagePool) => () => void): (ops: 
 }
 
 /** Payload in a WebAssembly memory, whose copies are C's. */
-function skbPath(frameBytes: number): (ops: number) => void {
+function payloadPath(path: (machine: Machine, pool: PagePool) => () => void): (ops: number) => void {
   const size = { nrPages: 65_536, extraBytes: WIRE_BYTES };
   const { machine, pool } = poolMachine({ extraBytes: WIRE_BYTES, backing: createWasmBacking(backingBytes(size)) });
-  return inSoftirq(machine, rxCloneFree(frameBytes)(machine, pool));
+  return inSoftirq(machine, path(machine, pool));
 }
 
 export const WORKLOADS: readonly Workload[] = [
   { name: "w1", operation: "pool page taken and put direct", inC: true, opsPerRound: 20_000_000, prepare: fastPath },
   { name: "w2", operation: "pool page taken and put through the ring", inC: true, opsPerRound: 10_000_000, prepare: ptrRing },
   { name: "w3", operation: "pool page taken, and lost to the page allocator", inC: true, opsPerRound: 5_000_000, prepare: slowPath },
-  { name: "w4-64", operation: "packet of 64 bytes received, made an skb, cloned, and both freed", inC: true, opsPerRound: 5_000_000, prepare: () => skbPath(64) },
-  { name: "w4-1500", operation: "the same of 1500 bytes", inC: true, opsPerRound: 3_000_000, prepare: () => skbPath(1500) },
+  { name: "w4-64", operation: "packet of 64 bytes received, made an skb, cloned, and both freed", inC: true, opsPerRound: 5_000_000, prepare: () => payloadPath(rxCloneFree(64)) },
+  { name: "w4-1500", operation: "the same of 1500 bytes", inC: true, opsPerRound: 3_000_000, prepare: () => payloadPath(rxCloneFree(1500)) },
   { name: "w5-drop", operation: "packet received, run through a program, and dropped", inC: true, opsPerRound: 10_000_000, prepare: () => xdpPath(rxDrop) },
   { name: "w5-tx", operation: "packet received, its MACs swapped, and sent back", inC: true, opsPerRound: 8_000_000, prepare: () => xdpPath(rxTx) },
+  { name: "w6", operation: "packet of 64 bytes into half a page, made an skb, and freed: the other half is next", inC: true, opsPerRound: 5_000_000, prepare: () => payloadPath(splitPages) },
   { name: "w5-redirect", operation: "packet received, and redirected through a devmap", inC: false, opsPerRound: 5_000_000, prepare: () => xdpPath(rxRedirect) },
   { name: "rx-udp", operation: "frame of 64 bytes received, through IPv4 into a UDP socket, and read", inC: false, opsPerRound: 1_000_000, prepare: udpIntoSocket },
   { name: "rx-tcp-gro", operation: "segment of 1448 bytes received, merged by GRO, into a TCP socket, and read", inC: false, opsPerRound: 500_000, prepare: tcpThroughGro },

@@ -6,6 +6,7 @@ import * as driverApi from "@netmem/driver/api";
 import type { NetDriver } from "@netmem/driver/api";
 import { headerSplit } from "@netmem/driver-header-split";
 import { mvneta } from "@netmem/driver-mvneta";
+import { splitPage } from "@netmem/driver-split-page";
 import * as kernelApi from "@netmem/kernel/api";
 import { checkDriver, checkMemoryModel } from "@netmem/machine";
 import * as memoryModelApi from "@netmem/memory-model/api";
@@ -20,7 +21,7 @@ import * as xdpApi from "@netmem/xdp/api";
 import { CliError } from "./terminal.ts";
 import { bundle, checkFile, oneLine } from "./user-module.ts";
 
-const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, "header-split": headerSplit };
+const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, "header-split": headerSplit, "split-page": splitPage };
 const MODELS: Readonly<Record<string, MemoryModel>> = { netgpu, devmem, zcrx };
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);

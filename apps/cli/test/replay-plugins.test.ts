@@ -46,6 +46,15 @@ describe("--driver header-split", () => {
   });
 });
 
+describe("--driver split-page", () => {
+  test("delivers what mvneta does, and forwards, without a pool, and says so", async () => {
+    const [ours, theirs] = [await replay(...CAPTURES), await replay(...CAPTURES, "--driver", "split-page")];
+    for (const run of theirs.runs) expect([run.delivered, run.pageAllocs, run.reports, run.dmaMaps - run.dmaUnmaps]).toEqual([ours.runs[0]!.delivered, 0, [], 0]);
+    const { code, out } = await cli(["replay", CAPTURES[0]!, "--driver", "split-page", "--forward", "--reader-lag", "0"], ROOT);
+    expect([code, out.trim().split("\n").at(-1)]).toEqual([0, expect.stringMatching(/^No page was a pool's: the driver has pages of its own, which it mapped [\d ]+ times, and no design has a part in how they come back\.$/)]);
+  });
+});
+
 describe.each(["netgpu", "devmem", "zcrx"])("--model %s", (model) => {
   test.each([[[]], [["--gro"]], [["--buffers", "16"]]])("with %j the sockets' bytes are the same, under every design that recycles", async (args) => {
     const plain = await PLAIN;
@@ -107,7 +116,7 @@ export { mine, PAGE_SIZE };
 
 describe("what cannot be loaded is one line, and exit 2", () => {
   test.each<[readonly string[], string | RegExp]>([
-    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, header-split, or give the path of one, ./e1000"],
+    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, header-split, split-page, or give the path of one, ./e1000"],
     [["--driver", "./none.js"], "--driver ./none.js: no such file"],
     [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
     [["--model", "netgpu"], "--model delivers the bytes of TCP connections: give --sockets too"],

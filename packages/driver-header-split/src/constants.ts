@@ -8,7 +8,7 @@ export const HS_MOST_QUEUES = 16;
 export const HS_MIN_DESCRIPTORS = 32;
 export const HS_MAX_DESCRIPTORS = 4096;
 export const HS_TX_DESCRIPTORS = 512;
-/** Bytes of a header buffer: no header of IPv4 and TCP is longer. What is not split has its first bytes there. @kernel GVE_DEFAULT_HEADER_BUFFER_SIZE, 128 and more (drivers/net/ethernet/google/gve/gve.h) */
+/** Bytes of a header buffer: no header of IPv4 and TCP is longer. What is not split has its first bytes there. gve has 128 unless the device says otherwise. @kernel GVE_DEFAULT_HEADER_BUFFER_SIZE (drivers/net/ethernet/google/gve/gve.h) */
 export const HS_HEADER_BYTES = 256;
 /** Of a page, for one header: what the stack wants in front, the bytes, and the shared info. @kernel BNXT_RX_COPY_THRESH, rx_buf_size of a head pool (drivers/net/ethernet/broadcom/bnxt/bnxt.c) */
 export const HS_HEADER_TRUESIZE: number = (skbDataAlign(NET_SKB_PAD + HS_HEADER_BYTES) + SKB_SHARED_INFO_BYTES + L1_CACHE_BYTES - 1) & -L1_CACHE_BYTES;

@@ -7,7 +7,7 @@ import { HS_HEADER_BYTES, HS_PAYLOAD_BYTES, HS_REFILL_BATCH } from "./constants.
 import { dropFrame, pollRx } from "./poll.ts";
 import type { HsQueueMemory } from "./queue-memory.ts";
 
-/** Waits this long before it tries again when memory ran out, in ns. @kernel GVE_… starvation timer (gve_rx_dqo.c) */
+/** Waits this long before it tries again when memory ran out, in ns. gve has a timer for a queue that starves, too. */
 const REFILL_RETRY_NS = 1_000_000;
 
 /** A receive queue with an instance of its own: it runs on one memory, and can be given another while the others run. */

@@ -31,7 +31,7 @@ function setUp(options: { readonly nrPages?: number; readonly rxRingSize?: numbe
   const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: mvneta.txDescFormat, lifetime: net.lifetime, xdpReturn: xdp.xdpReturn, xdpStructs: xdp.structs });
   const netif = mvneta.probe(
     {
-      kernel, dma, nic, txRings, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect, transmit: net.transmit, lifetime: net.lifetime, recycle: net.recycle,
+      kernel, dma, nic, txRings, pages: mm.pages, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect, transmit: net.transmit, lifetime: net.lifetime, recycle: net.recycle,
       edit: net.edit, napi: net.napi, receive: net.receive, registerNetdev: net.registerNetdev,
     },
     { name: "eth0", rxRingSize: options.rxRingSize ?? 64, rxQueueCount: 1, cpu: 0, earlyDrop: options.earlyDrop ?? false },

@@ -32,7 +32,7 @@ function setUp(nrPages: number = 2048) {
     const nic = new ModelledNic(kernel, bus, { name, rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat });
     const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: mvneta.txDescFormat, lifetime: net.lifetime, xdpReturn: xdp.xdpReturn, xdpStructs: xdp.structs });
     const netif = mvneta.probe({
-      kernel, dma, nic, txRings, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,
+      kernel, dma, nic, txRings, pages: mm.pages, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,
       lifetime: net.lifetime, recycle: net.recycle, edit: net.edit, napi: net.napi, receive: net.receive, transmit: net.transmit, registerNetdev: net.registerNetdev,
     }, { name, rxRingSize: 64, rxQueueCount: 1, cpu: 0, earlyDrop: false });
     const sent: number[][] = [];

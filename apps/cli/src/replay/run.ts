@@ -63,8 +63,8 @@ export interface RunWatcher {
 const BASE_PAGES = 8192;
 /** 1 GiB. */
 const MOST_PAGES = 262_144;
-/** Descriptors of a device that only sends: as few as it has. */
-const RING_OF_SENDER = 32;
+/** Descriptors of a device that only sends: as few as any has. */
+const RING_OF_SENDER = 64;
 /** Steps between two progress reports. */
 const PROGRESS_STEPS = 256;
 /** Simulated time without a frame sent or read after which a phase is over. */

@@ -6,7 +6,8 @@ import type { DesignRun } from "./run.ts";
 export function says(runs: readonly DesignRun[]): string {
   const { delivered, dropped, xdp } = runs[0]!;
   if (delivered.packets + dropped + (xdp === undefined ? 0 : xdp.sent.eth0 + xdp.sent.eth1) === 0) return "There was no packet to replay.";
-  return [...(xdp === undefined ? [] : [programSentence(runs)]), memorySentence(runs), pathSentence(runs)].join("\n");
+  const memory = runs.every(({ pageAllocs }) => pageAllocs === 0) ? [withoutPoolSentence(runs)] : [memorySentence(runs), pathSentence(runs)];
+  return [...(xdp === undefined ? [] : [programSentence(runs)]), ...memory].join("\n");
 }
 
 /** What the program said of the packets, and what has come of those that no stack sees. */
@@ -37,6 +38,12 @@ function lostSentence(runs: readonly DesignRun[]): string {
     return listed(parts);
   });
   return ` Redirects lost: ${listed(said.map(([what, group]) => `${what}${runs.length > 1 ? ` (${names(group)})` : ""}`))}.`;
+}
+
+function withoutPoolSentence(runs: readonly DesignRun[]): string {
+  const maps = alike(runs, ({ dmaMaps }) => grouped(dmaMaps));
+  const counts = maps.map(([count, group]) => `${count}${maps.length > 1 ? ` (${names(group)})` : ""}`);
+  return `No page was a pool's: the driver has pages of its own, which it mapped ${listed(counts)} times, and no design has a part in how they come back.`;
 }
 
 function memorySentence(runs: readonly DesignRun[]): string {

@@ -1,5 +1,5 @@
 import type { Kernel } from "@netmem/kernel/api";
-import type { DmaDevice } from "@netmem/mm/api";
+import type { DmaDevice, PageAllocator } from "@netmem/mm/api";
 import type { NapiScheduler, NetCore, NetReceive, NetTransmit, SkBuff, SkbEdit, SkbLifetime, SkbRecycle } from "@netmem/net-core/api";
 import type { PagePools } from "@netmem/page-pool/api";
 import type { NetDevice, XdpBuffs, XdpFrame, XdpPrograms, XdpRedirect, XdpReturn, XdpRxQueues, XdpStructs } from "@netmem/xdp/api";
@@ -12,6 +12,8 @@ export interface DriverDeps {
   readonly dma: DmaDevice;
   readonly nic: NicHardware;
   readonly txRings: TxRings;
+  /** For drivers that have pages of their own. */
+  readonly pages: PageAllocator;
   readonly pagePools: PagePools;
   readonly xdpStructs: XdpStructs;
   readonly xdpRxqs: XdpRxQueues;

@@ -1,11 +1,9 @@
-import type { PageAllocator } from "@netmem/mm/api";
 import type { XdpSkbs } from "@netmem/net-core/api";
 import type { XdpDeviceFeatures } from "@netmem/xdp/api";
 import type { DriverDeps, NetInterface } from "./driver.ts";
 
 /** What a driver of devices without hardware is given. */
 export interface LinkDeps extends Omit<DriverDeps, "dma" | "nic" | "txRings"> {
-  readonly pages: Pick<PageAllocator, "allocPages" | "getPage" | "putPage">;
   readonly xdpSkbs: XdpSkbs;
   readonly xdpFeatures: XdpDeviceFeatures;
   readonly unregisterNetdev: (dev: NetInterface["dev"]) => void;

@@ -1,53 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { headerSplit } from "@netmem/driver-header-split";
-import { PRESET_NAMES, Wire, createMachine, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
-import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, IPPROTO_UDP, skbHeadlen, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
+import { PRESET_NAMES, Wire } from "@netmem/machine";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, IPPROTO_UDP, skbHeadlen, type TcpSocket } from "@netmem/net-core/api";
 import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
-import { capture } from "../captured.ts";
-
-function wire(frames: readonly Uint8Array[]): WireFrame[] {
-  return frames.map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 }));
-}
-
-interface Rig {
-  readonly machine: Machine;
-  readonly device: Device;
-  readonly send: (frames: readonly WireFrame[]) => void;
-  readonly end: () => { live: number; inflight: number; reports: readonly unknown[]; maps: number };
-}
-
-function setUp(options: { readonly preset?: PresetName; readonly queues?: number; readonly ring?: number; readonly seed?: number; readonly bytes?: number } = {}): Rig {
-  const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: 16_384, extraBytes: options.bytes ?? 1 << 23 });
-  const device = machine.attach(headerSplit, { rxRingSize: options.ring ?? 64, rxQueueCount: options.queues ?? 1 });
-  device.netif.dev.mtu = 65_536;
-  if (device.netif.open() !== 0) throw new Error("open failed");
-  return {
-    machine, device,
-    send: (frames) => {
-      new Wire(machine.kernel, machine.mm.payload, frames, "back-to-back").connect(device.nic);
-      while (machine.kernel.scheduler.step());
-    },
-    end: () => {
-      machine.shutdown();
-      return {
-        live: machine.net.lifetime.stats.live, inflight: machine.pagePools.pools().filter(({ system }) => !system).reduce((sum, pool) => sum + pool.inflight(), 0),
-        reports: machine.kernel.reports.counts(), maps: device.dma.stats.maps - device.dma.stats.unmaps,
-      };
-    },
-  };
-}
-
-const NOTHING_LEFT = { live: 0, inflight: 0, reports: [], maps: 0 };
-
-function bytesOf(machine: Machine, skb: SkBuff): number[] {
-  const copy = new Uint8Array((skb.len + 14 + 7) & ~7);
-  machine.net.edit.skbCopyBits(skb, -14, machine.mm.payload.adoptRegion("copy", copy, true), 0, skb.len + 14);
-  return [...copy.subarray(0, skb.len + 14)];
-}
+import { NOTHING_LEFT, bytesOf, driverRig, wire } from "../drivers/driver-rig.ts";
 
 describe.each(PRESET_NAMES)("under %s", (preset) => {
   test("of TCP the headers are in the head and the payload in frags; anything else has its first 256 bytes in the head", () => {
-    const rig = setUp({ preset });
+    const rig = driverRig(headerSplit, { preset });
     const frames = [
       tcpFrame(testPayload(1448, 1)), tcpFrame(testPayload(9000, 2), { options: new Uint8Array(12).fill(1) }), tcpFrame(new Uint8Array(0)), udpFrame(testPayload(1000, 3)), udpFrame(testPayload(10, 4)), testFrame(700, 5), testFrame(60, 6),
     ];
@@ -62,27 +22,10 @@ describe.each(PRESET_NAMES)("under %s", (preset) => {
     expect(got.map(({ summed }) => summed)).toEqual([...Array.from({ length: 5 }, () => CHECKSUM_UNNECESSARY), CHECKSUM_NONE, CHECKSUM_NONE]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
-
-  test("a real capture comes up byte for byte, its pages home whoever frees when", () => {
-    const frames = capture("tcp-download.pcap");
-    const rig = setUp({ preset, bytes: wireBytes(frames) + (1 << 20) });
-    const { net } = rig.machine;
-    const waiting: SkBuff[] = [];
-    let at = 0;
-    net.receive.setProtocol({ packetRcv: (skb) => {
-      const frame = frames[at++]!;
-      expect(Buffer.compare(Uint8Array.from(bytesOf(rig.machine, skb)), frame.bytes.subarray(frame.offset, frame.offset + frame.lengthBytes))).toBe(0);
-      waiting.push(skb);
-      if (waiting.length > 100) net.lifetime.consumeSkb(waiting.splice((at * 7) % 100, 1)[0]!);
-    } });
-    rig.send(frames);
-    for (const skb of waiting) net.lifetime.consumeSkb(skb);
-    expect([at, rig.end()]).toEqual([frames.length, NOTHING_LEFT]);
-  });
 });
 
 test("flows are spread over the queues by their hash, all frames of one to the same; rules come first, and what is no IPv4 goes to queue 0", () => {
-  const rig = setUp({ queues: 4 });
+  const rig = driverRig(headerSplit, { queues: 4 });
   const { net } = rig.machine;
   rig.device.nic.steering.insertRule({ protocol: IPPROTO_UDP, dport: 53, queue: 3 });
   const queues = new Map<string, Set<number>>();
@@ -105,7 +48,7 @@ test("queues are restarted under traffic, one or all of them, again and again: n
   let restarted = 0;
   let read = 0;
   for (let seed = 1; seed <= 12; seed++) {
-    const rig = setUp({ queues: 3, seed, ring: 32 });
+    const rig = driverRig(headerSplit, { queues: 3, seed, ring: 32 });
     const { net, kernel, pagePools } = rig.machine;
     const sockets: TcpSocket[] = [];
     net.receive.setProtocol(net.inet);

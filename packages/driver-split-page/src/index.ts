@@ -1,0 +1,1 @@
+export { splitPage } from "./split-page.ts";

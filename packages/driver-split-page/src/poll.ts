@@ -1,0 +1,162 @@
+import type { DriverDeps } from "@netmem/driver/api";
+import type { CoherentMemory } from "@netmem/mm/api";
+import { CHECKSUM_UNNECESSARY, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
+import { MAX_SKB_FRAGS, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
+import { SP_BUFFER_BYTES, SP_HEADROOM, SP_RXD_CSUM_OK, SP_RXD_ERROR, SP_RXD_FIRST, SP_RXD_LAST, SP_RX_DESC, SP_TRUESIZE } from "./constants.ts";
+import type { SplitQueue } from "./queue.ts";
+import { canReuse, drain, flip, getRxBuffer, reuseInto, type SplitBuffer } from "./split-buffer.ts";
+
+/** What became of a packet that a program saw. @kernel IXGBE_XDP_PASS, IXGBE_XDP_CONSUMED, IXGBE_XDP_TX, IXGBE_XDP_REDIR */
+const SP_XDP_PASS = 0;
+const SP_XDP_CONSUMED = 1;
+const SP_XDP_TX = 2;
+const SP_XDP_REDIR = 4;
+
+/** Takes up to `budget` frames out of filled descriptors, hands them up, and answers how many. Softirq. @kernel ixgbe_clean_rx_irq (drivers/net/ethernet/intel/ixgbe/ixgbe_main.c) */
+export function pollRx(deps: DriverDeps, queue: SplitQueue, ring: CoherentMemory, napi: NapiStruct, budget: number): number {
+  const { hw, shared } = queue;
+  const { dev, prog } = shared;
+  const todo = hw.occupied();
+  let packets = 0;
+  let done = 0;
+  let sent = 0;
+  for (; done < todo && packets < budget; done++) {
+    const at = queue.nextToClean;
+    const buffer = queue.buffers[at]!;
+    const status = ring.read32(at * SP_RX_DESC.sizeBytes + SP_RX_DESC.statusWord * 4);
+    queue.nextToClean = at + 1 === queue.size ? 0 : at + 1;
+    const isFirst = (status & SP_RXD_FIRST) !== 0;
+    if (isFirst) {
+      dropFrame(deps, queue);
+      queue.leftBytes = ring.read32(at * SP_RX_DESC.sizeBytes + SP_RX_DESC.sizeWord * 4) >>> SP_RX_DESC.sizeShift;
+    }
+    const bytes = Math.min(queue.leftBytes, SP_BUFFER_BYTES);
+    queue.leftBytes -= bytes;
+    getRxBuffer(queue.parts, buffer, bytes);
+    if ((status & SP_RXD_ERROR) !== 0 || bytes === 0) {
+      dev.rxDropped++;
+      keepReference(queue, buffer);
+      continue;
+    }
+    if (isFirst && prog !== null && (status & SP_RXD_LAST) !== 0) {
+      const became = runXdp(deps, queue, buffer, prog, bytes);
+      if (became !== SP_XDP_PASS) {
+        if (became === SP_XDP_CONSUMED) keepReference(queue, buffer);
+        else givenAway(queue, buffer);
+        sent |= became;
+        packets++;
+        dev.rxPackets++;
+        if (queue.ring !== ring) return packets;
+        continue;
+      }
+    }
+    if (!(isFirst ? startFrame(deps, queue, buffer, bytes, status, prog !== null) : addFragment(deps, queue, buffer, bytes))) {
+      dev.rxDropped++;
+      keepReference(queue, buffer);
+      dropFrame(deps, queue);
+      continue;
+    }
+    givenAway(queue, buffer);
+    const { skb } = queue;
+    if ((status & SP_RXD_LAST) === 0 || skb === null) continue;
+    queue.skb = null;
+    packets++;
+    dev.rxPackets++;
+    dev.rxBytes += skb.len;
+    deps.edit.ethTypeTrans(skb);
+    if (shared.earlyDrop) {
+      dev.rxDropped++;
+      deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+    } else deps.receive.napiGroReceive(napi, skb);
+    if (queue.ring !== ring) return packets;
+  }
+  if ((sent & SP_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
+  if ((sent & SP_XDP_TX) !== 0) shared.tx!.ring();
+  if (done > 0) hw.decOccupied(done);
+  return packets;
+}
+
+/** The half becomes the head; false: no struct. @kernel ixgbe_build_skb */
+function startFrame(deps: DriverDeps, queue: SplitQueue, buffer: SplitBuffer, bytes: number, status: number, sawProgram: boolean): boolean {
+  const { edit } = deps;
+  const start = buffer.pageOffset - SP_HEADROOM;
+  const skb = deps.lifetime.napiBuildSkb(buffer.page!, SP_TRUESIZE, start);
+  if (skb === null) return false;
+  const { xdp } = queue;
+  // A program may have moved both ends.
+  const data = sawProgram ? xdp.data - start : SP_HEADROOM;
+  edit.skbReserve(skb, data);
+  edit.skbPut(skb, sawProgram ? xdp.dataEnd - xdp.data : bytes);
+  if (sawProgram) skb.shinfo!.metaLen = xdp.data - xdp.dataMeta;
+  skb.dev = queue.shared.dev;
+  skb.rxQueue = queue.index + 1;
+  if ((status & SP_RXD_CSUM_OK) !== 0 && !sawProgram) skb.ipSummed = CHECKSUM_UNNECESSARY;
+  queue.skb = skb;
+  return true;
+}
+
+/** A further half becomes a frag; false: the packet was given up, or can hold no more. @kernel ixgbe_add_rx_frag */
+function addFragment(deps: DriverDeps, { skb }: SplitQueue, buffer: SplitBuffer, bytes: number): boolean {
+  if (skb === null || skb.shinfo!.nrFrags === MAX_SKB_FRAGS) return false;
+  deps.edit.skbAddRxFrag(skb, buffer.page!, buffer.pageOffset, bytes, SP_TRUESIZE);
+  return true;
+}
+
+/** The packet has this half now: the other is next, if nobody has that. @kernel ixgbe_put_rx_buffer */
+function givenAway(queue: SplitQueue, buffer: SplitBuffer): void {
+  flip(buffer);
+  putRxBuffer(queue, buffer);
+}
+
+/** Nobody has it: the reference is the driver's again. */
+function keepReference(queue: SplitQueue, buffer: SplitBuffer): void {
+  buffer.bias++;
+  putRxBuffer(queue, buffer);
+}
+
+function putRxBuffer(queue: SplitQueue, buffer: SplitBuffer): void {
+  if (!canReuse(queue.parts, buffer)) {
+    drain(queue.parts, buffer);
+    return;
+  }
+  const to = queue.buffers[queue.nextToAlloc]!;
+  if (to !== buffer) reuseInto(buffer, to);
+  queue.nextToAlloc = queue.nextToAlloc + 1 === queue.size ? 0 : queue.nextToAlloc + 1;
+}
+
+/** @kernel ixgbe_run_xdp */
+function runXdp(deps: DriverDeps, queue: SplitQueue, buffer: SplitBuffer, prog: XdpProg, bytes: number): number {
+  const { xdpBuffs, xdpPrograms } = deps;
+  const { xdp } = queue;
+  const { dev, tx } = queue.shared;
+  xdpBuffs.xdpInitBuff(xdp, SP_TRUESIZE);
+  xdpBuffs.xdpPrepareBuff(xdp, buffer.page!, buffer.pageOffset - SP_HEADROOM, SP_HEADROOM, bytes, true);
+  const act = xdpPrograms.bpfProgRunXdp(prog, xdp);
+  switch (act) {
+    case XDP_PASS: return SP_XDP_PASS;
+    case XDP_TX: {
+      const frame = tx === null ? null : xdpBuffs.xdpConvertBuffToFrame(xdp);
+      if (frame === null) break;
+      if (tx!.submitFrame(frame, false)) return SP_XDP_TX;
+      xdpBuffs.xdpScrubFrame(frame);
+      break;
+    }
+    case XDP_REDIRECT:
+      if (deps.xdpRedirect.xdpDoRedirect(dev, xdp, prog) === 0) return SP_XDP_REDIR;
+      break;
+    case XDP_DROP: return SP_XDP_CONSUMED;
+    default:
+      if (act !== XDP_ABORTED) xdpPrograms.bpfWarnInvalidXdpAction(dev, prog, act);
+  }
+  xdpPrograms.xdpException(dev, prog, act);
+  return SP_XDP_CONSUMED;
+}
+
+/** A frame is given up, and counted; its halves are whoever's as its packet is freed. */
+export function dropFrame(deps: DriverDeps, queue: SplitQueue): void {
+  const { skb }: { skb: SkBuff | null } = queue;
+  if (skb === null) return;
+  queue.skb = null;
+  queue.shared.dev.rxDropped++;
+  deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+}

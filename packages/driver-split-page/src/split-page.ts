@@ -1,0 +1,90 @@
+import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface } from "@netmem/driver/api";
+import { EINVAL, ENETDOWN, UsageError } from "@netmem/kernel/api";
+import { ETH_HLEN, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, XDP_XMIT_FLUSH, type NetDevice, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
+import { SP_BUFFER_BYTES, SP_MAX_DESCRIPTORS, SP_MAX_FRAME_BYTES, SP_MIN_DESCRIPTORS, SP_MOST_QUEUES, SP_RX_DESC, SP_TX_DESC, SP_TX_DESCRIPTORS } from "./constants.ts";
+import { SplitQueue, type QueueShared } from "./queue.ts";
+
+class SplitInterface implements NetInterface {
+  readonly dev: NetDevice;
+  readonly #deps: DriverDeps;
+  readonly #shared: QueueShared;
+  readonly #queues: SplitQueue[] = [];
+
+  constructor(deps: DriverDeps, options: DriverOptions) {
+    this.#deps = deps;
+    this.dev = deps.registerNetdev(options.name, options.rxQueueCount);
+    this.#shared = { dev: this.dev, earlyDrop: options.earlyDrop, tx: null, prog: null };
+    for (let i = 0; i < options.rxQueueCount; i++) this.#queues.push(new SplitQueue(deps, this.#shared, i, options.rxRingSize, (options.cpu + i) % deps.kernel.nrCpus));
+    this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
+    this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags), xskSetupPool: null, xskWakeup: null };
+    deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
+  }
+
+  /** @kernel ixgbe_open */
+  open(): number {
+    if (this.#shared.tx !== null) return -EINVAL;
+    for (const [i, queue] of this.#queues.entries()) {
+      const errno = queue.open();
+      if (errno < 0) return this.#giveUp(i, errno);
+    }
+    const tx = this.#deps.txRings.create(SP_TX_DESCRIPTORS);
+    if (typeof tx === "number") return this.#giveUp(this.#queues.length, tx);
+    this.#shared.tx = tx;
+    this.dev.up = true;
+    for (const queue of this.#queues) queue.start();
+    return 0;
+  }
+
+  #giveUp(opened: number, errno: number): number {
+    for (const queue of this.#queues.slice(0, opened)) queue.close();
+    return errno;
+  }
+
+  /** @kernel ixgbe_close */
+  stop(): void {
+    const { tx } = this.#shared;
+    if (tx === null) return;
+    this.dev.up = false;
+    for (const queue of this.#queues) queue.stop();
+    tx.destroy();
+    this.#shared.tx = null;
+  }
+
+  inRings(): InRings {
+    return this.#shared.tx === null ? { skbs: [], frames: [] } : this.#shared.tx.inRing();
+  }
+
+  /** A frame must fit into one half. @kernel ixgbe_xdp_setup */
+  #xdpSetup(prog: XdpProg | null): number {
+    if (prog !== null && this.dev.mtu + ETH_HLEN > SP_BUFFER_BYTES) return -EINVAL;
+    this.#shared.prog = prog;
+    return 0;
+  }
+
+  /** @kernel ixgbe_xdp_xmit */
+  #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
+    const { tx } = this.#shared;
+    if (tx === null) return -ENETDOWN;
+    if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
+    let sent = 0;
+    while (sent < n && tx.submitFrame(frames[sent]!, false)) sent++;
+    if ((flags & XDP_XMIT_FLUSH) !== 0) tx.ring();
+    return sent;
+  }
+}
+
+/** Pages of the driver's own, two packets to a page, as ixgbe and i40e had them before page_pool: what the 2021 series could not help. @kernel drivers/net/ethernet/intel/ixgbe/ixgbe_main.c */
+export const splitPage: NetDriver = {
+  name: "split-page",
+  mostRxQueues: SP_MOST_QUEUES,
+  rxDescFormat: SP_RX_DESC,
+  txDescFormat: SP_TX_DESC,
+  maxFrameBytes: SP_MAX_FRAME_BYTES,
+  probe: (deps: DriverDeps, options: DriverOptions): NetInterface => {
+    const { rxRingSize } = options;
+    if (!Number.isInteger(rxRingSize) || rxRingSize < SP_MIN_DESCRIPTORS || rxRingSize > SP_MAX_DESCRIPTORS) {
+      throw new UsageError("driver-split-page", "rxRingSize", rxRingSize, `give ${SP_MIN_DESCRIPTORS} to ${SP_MAX_DESCRIPTORS} descriptors`);
+    }
+    return new SplitInterface(deps, options);
+  },
+};

@@ -1,0 +1,146 @@
+import { describe, expect, test } from "vitest";
+import { headerSplit } from "@netmem/driver-header-split";
+import { mvneta } from "@netmem/driver-mvneta";
+import { splitPage } from "@netmem/driver-split-page";
+import type { NetDriver } from "@netmem/driver/api";
+import { PRESET_NAMES, Wire, wireBytes } from "@netmem/machine";
+import { XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/api";
+import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type XdpProg } from "@netmem/xdp/api";
+import { capture } from "../captured.ts";
+import { NOTHING_LEFT, bytesOf, driverRig, wire } from "./driver-rig.ts";
+
+/** Whoever writes a driver adds it here. */
+const DRIVERS: readonly NetDriver[] = [mvneta, headerSplit, splitPage];
+
+describe.each(DRIVERS)("$name", (driver) => {
+  test.each(PRESET_NAMES)("under %s a real capture comes up byte for byte, and its pages go home whoever frees when", (preset) => {
+    const frames = capture("tcp-download.pcap");
+    const rig = driverRig(driver, { preset, bytes: wireBytes(frames) + (1 << 20) });
+    const { net } = rig.machine;
+    const waiting: SkBuff[] = [];
+    let at = 0;
+    net.receive.setProtocol({ packetRcv: (skb) => {
+      const frame = frames[at++]!;
+      expect(Buffer.compare(Uint8Array.from(bytesOf(rig.machine, skb)), frame.bytes.subarray(frame.offset, frame.offset + frame.lengthBytes))).toBe(0);
+      waiting.push(skb);
+      if (waiting.length > 100) net.lifetime.consumeSkb(waiting.splice((at * 7) % 100, 1)[0]!);
+    } });
+    rig.send(frames);
+    for (const skb of waiting) net.lifetime.consumeSkb(skb);
+    expect([at, rig.end()]).toEqual([frames.length, NOTHING_LEFT]);
+  });
+
+  test("frames of every length up to the largest come up whole, over as many descriptors as they take", () => {
+    const rig = driverRig(driver, { bytes: 1 << 24 });
+    const lengths = [60, 61, 1514, 1518, 1536, 1537, 2048, 3072, 3073, 4096, 9014, 15_000, driver.maxFrameBytes - 1, driver.maxFrameBytes];
+    const frames = lengths.map((length, i) => testFrame(length, i));
+    const got: number[][] = [];
+    rig.machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      got.push(bytesOf(rig.machine, skb));
+      rig.machine.net.lifetime.consumeSkb(skb);
+    } });
+    rig.send(wire(frames));
+    expect(got.map((bytes) => bytes.length)).toEqual(lengths);
+    expect(got).toEqual(frames.map((frame) => [...frame]));
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test("taken down and up under traffic, with memory that fails now and then: what comes up came in that order, unchanged, once; nothing is lost for good", () => {
+    let received = 0;
+    let failed = 0;
+    for (let seed = 1; seed <= 20; seed++) {
+      const rig = driverRig(driver, { seed });
+      const { net, kernel, mm, pagePools } = rig.machine;
+      const frames = Array.from({ length: 600 }, (_, i) => (i % 3 === 0 ? tcpFrame(testPayload(50 + ((i * 97) % 3000), i), { seq: i }) : i % 3 === 1 ? udpFrame(testPayload(10 + i, i)) : testFrame(60 + ((i * 331) % 6000), i)));
+      const waiting: SkBuff[] = [];
+      let at = 0;
+      net.receive.setProtocol({ packetRcv: (skb) => {
+        received++;
+        const bytes = Buffer.from(bytesOf(rig.machine, skb));
+        while (at < frames.length && Buffer.compare(bytes, frames[at]!) !== 0) at++;
+        if (at++ === frames.length) throw new Error(`seed ${seed}: a frame of ${bytes.length} bytes that was not sent, or not in this order`);
+        waiting.push(skb);
+        if (waiting.length > 200) net.lifetime.consumeSkb(waiting.splice((at * 7) % 200, 1)[0]!);
+      } });
+      const sending = new Wire(kernel, mm.payload, wire(frames), "back-to-back");
+      sending.connect(rig.device.nic);
+      const points = [mm.faults.failPageAlloc, mm.faults.failSlab, mm.faults.failDmaMap];
+      for (let step = 0; !sending.finished() && kernel.scheduler.step(); step++) {
+        if (step > 100_000) throw new Error(`seed ${seed}: stuck after ${sending.sent()} frames`);
+        for (const point of points) {
+          if (step % 12 === 2) point.arm({ probability: 30, seed });
+          if (step % 12 === 8) {
+            failed += point.injected();
+            point.disarm();
+          }
+        }
+        if (step % (7 + seed) === 6) {
+          for (const point of points) point.disarm();
+          rig.device.netif.stop();
+          expect(rig.device.netif.open()).toBe(0);
+        }
+        if (step % 10 === 0 && pagePools.pools().some(({ netdev }) => netdev === rig.device.netif.dev)) expect(conservationFaults(rig.machine, pagePools.pools())).toEqual([]);
+      }
+      for (const point of points) point.disarm();
+      kernel.scheduler.runFor(10_000_000);
+      for (const skb of waiting) net.lifetime.consumeSkb(skb);
+      expect([seed, rig.end()]).toEqual([seed, NOTHING_LEFT]);
+    }
+    expect([received > 8000, received < 20 * 600, failed > 50]).toEqual([true, true, true]);
+  });
+
+  test("opened with memory failing at each of its allocations in turn: refused with nothing left behind, or up", () => {
+    let refused = 0;
+    for (let nth = 1; ; nth++) {
+      const rig = driverRig(driver);
+      rig.device.netif.stop();
+      const { failPageAlloc } = rig.machine.mm.faults;
+      failPageAlloc.arm({ nth });
+      const errno = rig.device.netif.open();
+      const injected = failPageAlloc.injected();
+      failPageAlloc.disarm();
+      if (errno !== 0) refused++;
+      expect(rig.device.netif.dev.up).toBe(errno === 0);
+      expect([nth, rig.end()]).toEqual([nth, NOTHING_LEFT]);
+      if (injected === 0) break;
+    }
+    expect(refused).toBeGreaterThan(0);
+  });
+});
+
+/** Those whose original runs programs. */
+describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name", (driver) => {
+  test("what becomes of each frame is what the program said, and its page is home in the end", () => {
+    const verdicts = [XDP_PASS, XDP_DROP, XDP_TX, XDP_ABORTED];
+    for (const preset of PRESET_NAMES) {
+      const rig = driverRig(driver, { preset });
+      const { machine, device } = rig;
+      const out = machine.attach(driver, { name: "eth1", rxRingSize: 64 });
+      expect(out.netif.open()).toBe(0);
+      const sent: number[][][] = [[], []];
+      for (const [i, { nic, netif }] of [device, out].entries()) {
+        netif.dev.mtu = 1500;
+        const region = machine.mm.payload.addRegion(`sink ${i}`, 4096, true);
+        nic.connectSink({ region, offset: () => 0, roomBytes: () => 4096, frameSent: (bytes) => void sent[i]!.push([...region.bytes.subarray(0, bytes)]) });
+      }
+      const prog = machine.xdp.programs.bpfProgLoad("mixed", (ctx) => {
+        const kind = ctx.getUint8(14) % 5;
+        return kind === 4 ? ctx.redirect(out.netif.dev.ifindex, 0) : verdicts[kind]!;
+      }, false) as XdpProg;
+      expect(machine.net.xdpAttachment.devXdpAttach(device.netif.dev, prog, XDP_FLAGS_DRV_MODE, null)).toBe(0);
+      const passed: number[][] = [];
+      machine.net.receive.setProtocol({ packetRcv: (skb) => {
+        passed.push(bytesOf(machine, skb));
+        machine.net.lifetime.consumeSkb(skb);
+      } });
+      const frames = Array.from({ length: 500 }, (_, i) => testFrame(60 + ((i * 37) % 1400), i));
+      rig.send(wire(frames));
+      const of = (kind: number): number[][] => frames.filter((frame) => frame[14]! % 5 === kind).map((frame) => [...frame]);
+      expect([0, 1, 2, 3, 4].every((kind) => of(kind).length > 50)).toBe(true);
+      expect(passed).toEqual(of(0));
+      expect(sent).toEqual([of(2), of(4)]);
+      expect([preset, rig.end()]).toEqual([preset, NOTHING_LEFT]);
+    }
+  });
+});

@@ -1,0 +1,59 @@
+import type { NetDriver } from "@netmem/driver/api";
+import { Wire, createMachine, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import type { SkBuff } from "@netmem/net-core/api";
+
+export interface DriverRigOptions {
+  readonly preset?: PresetName;
+  readonly queues?: number;
+  readonly ring?: number;
+  readonly seed?: number;
+  /** Of the wire. */
+  readonly bytes?: number;
+}
+
+export interface DriverRig {
+  readonly machine: Machine;
+  readonly device: Device;
+  /** Until nothing is left to do. */
+  readonly send: (frames: readonly WireFrame[]) => void;
+  /** What is left once everything has been taken down. */
+  readonly end: () => typeof NOTHING_LEFT;
+}
+
+export const NOTHING_LEFT: { readonly live: number; readonly inflight: number; readonly reports: readonly unknown[]; readonly maps: number; readonly pagesGone: number } = { live: 0, inflight: 0, reports: [], maps: 0, pagesGone: 0 };
+
+export function wire(frames: readonly Uint8Array[]): WireFrame[] {
+  return frames.map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 }));
+}
+
+/** A device of the driver, up, in a machine of its own. */
+export function driverRig(driver: NetDriver, options: DriverRigOptions = {}): DriverRig {
+  const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: 16_384, extraBytes: options.bytes ?? 1 << 23 });
+  const freePages = machine.mm.pages.freePages();
+  const device = machine.attach(driver, { rxRingSize: options.ring ?? 64, rxQueueCount: options.queues ?? 1 });
+  device.netif.dev.mtu = 65_536;
+  if (device.netif.open() !== 0) throw new Error("open failed");
+  return {
+    machine, device,
+    send: (frames) => {
+      new Wire(machine.kernel, machine.mm.payload, frames, "back-to-back").connect(device.nic);
+      while (machine.kernel.scheduler.step());
+    },
+    end: () => {
+      machine.shutdown();
+      machine.mm.slab.shrink();
+      return {
+        live: machine.net.lifetime.stats.live, inflight: machine.pagePools.pools().filter(({ system }) => !system).reduce((sum, pool) => sum + pool.inflight(), 0),
+        reports: machine.kernel.reports.counts(), maps: machine.devices.reduce((sum, { dma }) => sum + dma.stats.maps - dma.stats.unmaps, 0),
+        pagesGone: freePages - machine.mm.pages.freePages(),
+      };
+    },
+  };
+}
+
+/** The whole frame, whose Ethernet header has been pulled. */
+export function bytesOf(machine: Machine, skb: SkBuff): number[] {
+  const copy = new Uint8Array((skb.len + 14 + 7) & ~7);
+  machine.net.edit.skbCopyBits(skb, -14, machine.mm.payload.adoptRegion("copy", copy, true), 0, skb.len + 14);
+  return [...copy.subarray(0, skb.len + 14)];
+}
