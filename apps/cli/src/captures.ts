@@ -103,7 +103,7 @@ function check(path: string, packet: CapturedPacket, { name, maxFrameBytes }: Pi
     throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, more than 64 KiB: ${OFFLOAD_HINT}`);
   }
   if (capturedBytes > maxFrameBytes) {
-    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes needs more than the 17 fragments an skb holds (${name} takes at most ${maxFrameBytes} bytes): ${OFFLOAD_HINT}`);
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, and ${name} takes at most ${maxFrameBytes}: ${OFFLOAD_HINT}, or choose another --driver`);
   }
 }
 

@@ -6,6 +6,7 @@ import * as driverApi from "@netmem/driver/api";
 import type { NetDriver } from "@netmem/driver/api";
 import { headerSplit } from "@netmem/driver-header-split";
 import { mvneta } from "@netmem/driver-mvneta";
+import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
 import * as kernelApi from "@netmem/kernel/api";
 import { checkDriver, checkMemoryModel } from "@netmem/machine";
@@ -21,7 +22,7 @@ import * as xdpApi from "@netmem/xdp/api";
 import { CliError } from "./terminal.ts";
 import { bundle, checkFile, oneLine } from "./user-module.ts";
 
-const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, "header-split": headerSplit, "split-page": splitPage };
+const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, mvpp2, "header-split": headerSplit, "split-page": splitPage };
 const MODELS: Readonly<Record<string, MemoryModel>> = { netgpu, devmem, zcrx };
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);

@@ -46,6 +46,14 @@ describe("--driver header-split", () => {
   });
 });
 
+describe("--driver mvpp2", () => {
+  test("delivers what mvneta does of frames that its buffers take, and refuses longer ones", async () => {
+    const [ours, theirs] = [await replay(CAPTURES[0]!), await replay(CAPTURES[0]!, "--driver", "mvpp2")];
+    for (const run of theirs.runs) expect([run.delivered, run.inflightAtEnd, run.reports, run.dmaMaps - run.dmaUnmaps]).toEqual([ours.runs[0]!.delivered, 0, [], 0]);
+    expect(await cli(["replay", CAPTURES[1]!, "--driver", "mvpp2"], ROOT)).toMatchObject({ code: 2, out: "", err: expect.stringMatching(/^netmem: examples\/captures\/jumbo\.pcap: .*1 ?662.*\n$/) });
+  });
+});
+
 describe("--driver split-page", () => {
   test("delivers what mvneta does, and forwards, without a pool, and says so", async () => {
     const [ours, theirs] = [await replay(...CAPTURES), await replay(...CAPTURES, "--driver", "split-page")];
@@ -116,7 +124,7 @@ export { mine, PAGE_SIZE };
 
 describe("what cannot be loaded is one line, and exit 2", () => {
   test.each<[readonly string[], string | RegExp]>([
-    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, header-split, split-page, or give the path of one, ./e1000"],
+    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, or give the path of one, ./e1000"],
     [["--driver", "./none.js"], "--driver ./none.js: no such file"],
     [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
     [["--model", "netgpu"], "--model delivers the bytes of TCP connections: give --sockets too"],

@@ -2,6 +2,7 @@ import { TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type Runnable } from "
 import type { DeviceBus, PayloadMemory } from "@netmem/mm/api";
 import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { FrameSink, FrameSource, NicHardware, NicProbe, NicStats, NicWire, RxDescFormat, TxDescFormat } from "./api/index.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import { FrameHeaders } from "./frame-headers.ts";
 import { RxQueue } from "./rx-queue.ts";
 import { Steering } from "./steering.ts";
@@ -28,6 +29,7 @@ export class ModelledNic implements NicHardware, NicWire {
   readonly name: string;
   readonly stats: NicStats = { frames: 0, bytes: 0, overruns: 0, faults: 0, sentFrames: 0, sentBytes: 0 };
   readonly rxQueues: readonly RxQueue[];
+  readonly bufferPools: readonly BufferPool[];
   readonly txQueues: readonly TxQueue[];
   readonly steering: Steering;
   readonly #payload: Pick<PayloadMemory, "checksum"> | null;
@@ -47,10 +49,12 @@ export class ModelledNic implements NicHardware, NicWire {
     this.name = options.name;
     this.#kernel = kernel;
     this.#probe = options.probe ?? null;
+    const doorbell = (): void => this.frameArrived();
+    this.bufferPools = Array.from({ length: options.rxDescFormat.bufferManager?.pools ?? 0 }, () => new BufferPool(bus, doorbell));
     const queues: RxQueue[] = [];
-    for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, () => this.frameArrived()));
+    for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, this.bufferPools, doorbell));
     this.rxQueues = queues;
-    this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, () => this.frameArrived())];
+    this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, doorbell)];
     this.steering = new Steering(options.name, rxQueueCount);
     this.#payload = options.payload ?? null;
     this.#checksumBit = options.rxDescFormat.checksumBit ?? 0;
@@ -104,10 +108,10 @@ export class ModelledNic implements NicHardware, NicWire {
       }
       const queue = this.rxQueues[queueIndex]!;
       const headerPart = this.#splitBit === 0 ? 0 : queue.headerPart(headers, bytes);
-      const descriptors = queue.descriptorsFor(bytes, headerPart);
-      if (descriptors > queue.free()) {
+      const descriptors = queue.roomFor(bytes, headerPart);
+      if (descriptors === 0) {
         // The doorbell wakes the engine again.
-        if (source.lossless) return TASK_SLEEP;
+        if (source.lossless && queue.takesFrameOf(bytes)) return TASK_SLEEP;
         this.stats.overruns++;
         if (this.#probe !== null) this.#probe.overrun(queueIndex, bytes);
       } else {

@@ -2,6 +2,7 @@ import { UsageError, type IrqLine, type Kernel } from "@netmem/kernel/api";
 import type { DeviceBus, PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { FrameSource, HeaderSplitFormat, NicRxQueue, NicStats, RxDescFormat } from "./api/index.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { FrameHeaders } from "./frame-headers.ts";
 
 /** One receive queue: frames into posted buffers, in order. */
@@ -11,7 +12,10 @@ export class RxQueue implements NicRxQueue {
   readonly #bus: DeviceBus;
   readonly #format: RxDescFormat;
   readonly #stats: NicStats;
+  readonly #pools: readonly BufferPool[];
   readonly #doorbell: () => void;
+  #smallPool = 0;
+  #largePool = 0;
   #ring = 0;
   #entries = 0;
   #bufferBytes = 0;
@@ -24,11 +28,12 @@ export class RxQueue implements NicRxQueue {
   #irqEnabled = false;
   #running = false;
 
-  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, doorbell: () => void) {
+  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, pools: readonly BufferPool[], doorbell: () => void) {
     this.#kernel = kernel;
     this.#bus = bus;
     this.#format = format;
     this.#stats = stats;
+    this.#pools = pools;
     this.#doorbell = doorbell;
   }
 
@@ -83,12 +88,29 @@ export class RxQueue implements NicRxQueue {
     this.#irqEnabled = false;
   }
 
-  isRunning(): boolean {
-    return this.#running;
+  setBufferPools(small: number, large: number): void {
+    for (const pool of [small, large]) if (this.#pools[pool] === undefined) throw new UsageError("driver", "buffer pool", pool, `this NIC has ${this.#pools.length}`);
+    this.#smallPool = small;
+    this.#largePool = large;
   }
 
-  free(): number {
-    return this.#running ? this.#nonOccupied : 0;
+  /** Descriptors that a frame, of which `headerPart` bytes lie elsewhere, takes; 0: there is no room for it now. */
+  roomFor(bytes: number, headerPart: number): number {
+    if (!this.#running) return 0;
+    if (this.#pools.length === 0) {
+      const descriptors = this.#descriptorsFor(bytes, headerPart);
+      return descriptors > this.#nonOccupied ? 0 : descriptors;
+    }
+    return this.#nonOccupied > 0 && this.takesFrameOf(bytes) && this.#pools[this.#poolFor(bytes)]!.buffers() > 0 ? 1 : 0;
+  }
+
+  /** Whether a frame could be taken at all, if there were room. */
+  takesFrameOf(bytes: number): boolean {
+    return this.#pools.length === 0 || this.#format.prefixBytes + bytes <= this.#pools[this.#largePool]!.bufferBytes;
+  }
+
+  #poolFor(bytes: number): number {
+    return this.#format.prefixBytes + bytes <= this.#pools[this.#smallPool]!.bufferBytes ? this.#smallPool : this.#largePool;
   }
 
   setHeaderSplit(headerBufferBytes: number): void {
@@ -103,8 +125,7 @@ export class RxQueue implements NicRxQueue {
     return Math.min(most, headers.protocol === IPPROTO_TCP ? headers.payloadOffset : bytes);
   }
 
-  /** That a frame takes, of which `headerPart` bytes lie elsewhere. */
-  descriptorsFor(bytes: number, headerPart: number): number {
+  #descriptorsFor(bytes: number, headerPart: number): number {
     const elsewhere = headerPart === 0 ? 0 : this.#format.prefixBytes + headerPart;
     return Math.max(1, Math.ceil((this.#format.prefixBytes + bytes + this.#format.fcsBytes - elsewhere) / this.#bufferBytes));
   }
@@ -115,6 +136,10 @@ export class RxQueue implements NicRxQueue {
     const format = this.#format;
     const total = format.prefixBytes + bytes;
     const start = source.peekOffset() - format.prefixBytes;
+    if (this.#pools.length > 0) {
+      this.#receiveManaged(region, start, bytes, flags);
+      return;
+    }
     let done = 0;
     let failed = false;
     if (headerPart > 0) {
@@ -139,6 +164,29 @@ export class RxQueue implements NicRxQueue {
       this.#bus.write32(descriptor + format.statusWord * 4, status);
       this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
     }
+    this.#received(bytes, descriptors, failed);
+  }
+
+  /** The buffer is the oldest of a pool, and the descriptor says which. */
+  #receiveManaged(region: PayloadRegion, start: number, bytes: number, flags: number): void {
+    const format = this.#format;
+    const total = format.prefixBytes + bytes;
+    const poolIndex = this.#poolFor(bytes);
+    const pool = this.#pools[poolIndex]!;
+    const descriptor = this.#ring + this.#next * format.sizeBytes;
+    const { cookieWord, poolShift } = format.bufferManager!;
+    const buffer = pool.address();
+    const failed = !this.#bus.write(buffer, region, start, total);
+    this.#bus.write32(descriptor + format.addressWord * 4, buffer);
+    this.#bus.write32(descriptor + cookieWord * 4, pool.cookie());
+    pool.advance();
+    this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes) << format.sizeShift);
+    this.#bus.write32(descriptor + format.statusWord * 4, format.firstBit | format.lastBit | flags | (poolIndex << poolShift) | (failed ? format.errorBit : 0));
+    this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
+    this.#received(bytes, 1, failed);
+  }
+
+  #received(bytes: number, descriptors: number, failed: boolean): void {
     this.#nonOccupied -= descriptors;
     this.#occupied += descriptors;
     if (failed) this.#stats.faults++;

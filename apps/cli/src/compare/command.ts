@@ -79,14 +79,18 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
   const designs = raw.design === undefined ? PRESET_NAMES : designsOf(raw.design);
   const drivers = await Promise.all(namesOf("--drivers", raw.drivers).map(async (named) => ({ named, driver: await loadDriver(named, cwd, "--drivers") })));
   const models = await Promise.all(namesOf("--models", raw.models).map(async (named) => ({ named, model: named === PAGES ? null : await loadModel(named, cwd, "--models") })));
-  // Of frames that one of the drivers cannot take there is nothing to compare.
-  const smallest = drivers.map(({ driver }) => driver).reduce((least, driver) => (driver.maxFrameBytes < least.maxFrameBytes ? driver : least));
-  const inputs = loadCaptures(paths, cwd, smallest);
+  const widest = drivers.map(({ driver }) => driver).reduce((most, driver) => (driver.maxFrameBytes > most.maxFrameBytes ? driver : most));
+  const inputs = loadCaptures(paths, cwd, widest);
+  const longest = inputs.flatMap(({ frames }) => frames).reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const runs: ComparedRun[] = [];
   const leftOut: LeftOut[] = [];
   for (const { named: driverName, driver } of drivers) {
     for (const { named: modelName, model } of models) {
+      if (longest > driver.maxFrameBytes) {
+        leftOut.push({ driver: driverName, model: modelName, why: `it takes frames of up to ${grouped(driver.maxFrameBytes)} bytes, and the longest here has ${grouped(longest)}` });
+        continue;
+      }
       if (model !== null && !splitsHeaders(driver)) {
         leftOut.push({ driver: driverName, model: modelName, why: "it does not split headers into buffers of their own, on a queue of their own" });
         continue;

@@ -11,6 +11,16 @@ export interface HeaderSplitFormat {
   readonly splitBit: number;
 }
 
+/** What a receive descriptor has more where buffers come from the NIC's buffer pools, and not from the driver's descriptors. */
+export interface BufferManagerFormat {
+  /** Pools that the NIC has. */
+  readonly pools: number;
+  /** Word with the buffer's cookie, written by the NIC. */
+  readonly cookieWord: number;
+  /** Shift, in the status word, of the pool that the buffer is from. */
+  readonly poolShift: number;
+}
+
 /**
  * Where a receive descriptor keeps what, in 32-bit words from its start: a NIC is built for one such layout, and its
  * driver knows it.
@@ -22,7 +32,7 @@ export interface RxDescFormat {
   /** Word and shift of the frame size, 16 bits, valid in the first descriptor of a frame. */
   readonly sizeWord: number;
   readonly sizeShift: number;
-  /** Device address of the buffer, written by the driver. */
+  /** Device address of the buffer, written by the driver; by the NIC where that manages buffers. */
   readonly addressWord: number;
   /** Bits of the status word. */
   readonly firstBit: number;
@@ -36,6 +46,8 @@ export interface RxDescFormat {
   readonly checksumBit?: number;
   /** Absent: it cannot split. */
   readonly headerSplit?: HeaderSplitFormat;
+  /** Absent: each descriptor brings its buffer. Present: a frame is one descriptor, and one buffer. */
+  readonly bufferManager?: BufferManagerFormat;
 }
 
 /** Where a transmit descriptor keeps what; the driver writes all of it. */
@@ -67,12 +79,26 @@ export interface NicTxQueue {
   readonly stop: () => void;
 }
 
+/** A pool of buffers that the NIC takes from as frames arrive, oldest first. */
+export interface NicBufferPool {
+  /** Room for so many buffers, each of so many bytes. It is empty then; what was in it is forgotten. */
+  readonly configure: (capacity: number, bufferBytes: number) => void;
+  /** Buffers in it. */
+  readonly buffers: () => number;
+  /** One more, the device's now. `cookie`, 32 bits, comes back with it. False: it is full, and the buffer stays the caller's. */
+  readonly put: (dmaAddr: number, cookie: number) => boolean;
+  /** The oldest one is taken out, the caller's: its cookie, or −1. */
+  readonly take: () => number;
+}
+
 /** The registers of one receive queue, as the driver programs it. */
 export interface NicRxQueue {
   /** Ring base, entries, and the bytes a buffer takes. Only while stopped. */
   readonly configure: (ringDmaAddr: number, entries: number, bufferBytes: number) => void;
   /** Header buffers take so many bytes; 0: there are none, and whole frames go into the others. Only while stopped. */
   readonly setHeaderSplit: (headerBufferBytes: number) => void;
+  /** Pools that its buffers come from, by number: the first for frames that fit into its buffers, the second for others. Only while stopped. */
+  readonly setBufferPools: (small: number, large: number) => void;
   /** `n` more descriptors, behind those posted before, may be filled. The doorbell. */
   readonly addNonOccupied: (n: number) => void;
   /** Descriptors filled and not handed back yet. */
@@ -90,7 +116,7 @@ export interface NicRxQueue {
 export interface NicStats {
   frames: number;
   bytes: number;
-  /** Frames lost because the ring had no descriptor. */
+  /** Frames lost because the ring had no descriptor, or the pools no buffer for them. */
   overruns: number;
   /** Frames given up because the IOMMU refused a transfer. */
   faults: number;
@@ -133,6 +159,8 @@ export interface NicHardware {
   readonly name: string;
   readonly stats: NicStats;
   readonly rxQueues: readonly NicRxQueue[];
+  /** As many as the descriptor format says. */
+  readonly bufferPools: readonly NicBufferPool[];
   /** One; a frame sent interrupts as a frame received does, on the line of receive queue 0. */
   readonly txQueues: readonly NicTxQueue[];
   readonly steering: NicSteering;

@@ -1,0 +1,1 @@
+export { mvpp2 } from "./mvpp2.ts";
