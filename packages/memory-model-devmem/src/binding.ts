@@ -8,6 +8,7 @@ import type { MemoryProviderInfo, NetDevice, NetdevRxQueue } from "@netmem/xdp/a
  * @kernel struct net_devmem_dmabuf_binding, dmabuf_devmem_ops (net/core/devmem.c)
  */
 export class DmabufBinding implements MemoryProvider {
+  readonly name = "devmem";
   /** By which users, and netlink, know it. */
   readonly id: number;
   readonly provided: ProvidedArea;

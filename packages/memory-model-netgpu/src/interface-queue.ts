@@ -12,6 +12,7 @@ import { SharedQueue } from "./shared-queue.ts";
  * @kernel struct netgpu_ifq, netgpu_get_page, netgpu_put_page (drivers/misc/netgpu/netgpu_main.c of the proposal)
  */
 export class NetgpuIfq implements MemoryProvider {
+  readonly name = "netgpu";
   readonly fill: SharedQueue;
   /** Entries of the fill queue that were no buffer of the user's to give. */
   badFills = 0;

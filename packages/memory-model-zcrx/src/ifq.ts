@@ -9,6 +9,7 @@ import { UsageError } from "@netmem/kernel/api";
  * @kernel struct io_zcrx_ifq, io_uring_pp_zc_ops (io_uring/zcrx.c)
  */
 export class ZcrxIfq implements MemoryProvider {
+  readonly name = "zcrx";
   readonly provided: ProvidedArea;
   /** Entries of the refill ring that were no buffer of the user's to give: out of the area, or not its own. */
   badRefills = 0;

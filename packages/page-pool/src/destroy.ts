@@ -7,6 +7,7 @@ import { freeFrag } from "./frag.ts";
 import { inflight } from "./inflight.ts";
 import { warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
+import { callDestroy } from "./provider-calls.ts";
 
 /** @kernel page_pool_destroy (net/core/page_pool.c) */
 export function destroyPool(pool: Pool): void {
@@ -44,7 +45,7 @@ function release(pool: Pool): number {
   pool.memId = 0;
   pool.registry.unlist(pool);
   pool.dead = true;
-  if (pool.memoryProvider !== null) pool.memoryProvider.destroy(pool);
+  if (pool.memoryProvider !== null) callDestroy(pool, pool.memoryProvider);
   return 0;
 }
 

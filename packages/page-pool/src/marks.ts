@@ -1,6 +1,7 @@
 import { netmemPfnTrace, type Netmem } from "@netmem/mm/api";
 import { unmapFromDevice } from "./dma.ts";
 import type { Pool } from "./pool.ts";
+import { callReleaseNetmem } from "./provider-calls.ts";
 import { reportMarkLeft, reportNotTaken } from "./provider-pool.ts";
 import { PoolState } from "./state.ts";
 
@@ -36,7 +37,7 @@ export class PoolMarks extends PoolState {
   leave(this: Pool, netmem: Netmem): boolean {
     const provider = this.memoryProvider;
     let putDue = true;
-    if (provider !== null) putDue = provider.releaseNetmem(this, netmem);
+    if (provider !== null) putDue = callReleaseNetmem(this, provider, netmem);
     else if (this.dmaMap === true && netmem.isNetIov === false) unmapFromDevice(this, netmem);
     this.releaseCnt = (this.releaseCnt + 1) | 0;
     if (this.probe !== null) this.probe.stateRelease(this, netmem, this.releaseCnt >>> 0, netmemPfnTrace(netmem));

@@ -8,6 +8,7 @@ import {
 import { checkTypes, lateRefusal, partsFail, queueProvider, refusal, ringSize, structFails, type Refusal } from "./create.ts";
 import { PoolFragSource } from "./frag-source.ts";
 import { Pool } from "./pool.ts";
+import { callInit } from "./provider-calls.ts";
 import type { PagePoolRules } from "./rules.ts";
 import { RxQueueProviders } from "./rx-queue.ts";
 import type { PoolRegistry } from "./state.ts";
@@ -67,7 +68,7 @@ class PagePoolFactory implements PagePools, PoolRegistry {
       registry: this,
     });
     if (memoryProvider !== null) {
-      const errno = memoryProvider.init(pool);
+      const errno = callInit(pool, memoryProvider);
       if (errno !== 0) {
         kernel.reports.report("mp-init-failed", "warn", "page_pool", params.netdev!.name, `page_pool_init() mem-provider init failed ${errno}`);
         return this.#gaveUp({ errno, why: `the memory provider of queue ${params.queueIdx ?? 0} refused` }, params);

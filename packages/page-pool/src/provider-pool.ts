@@ -2,10 +2,11 @@ import { netmemName, type NetIov, type Netmem } from "@netmem/mm/api";
 import { PP_ALLOC_CACHE_SIZE, type MemoryProvider } from "./api/index.ts";
 import { describe, warn } from "./misuse.ts";
 import type { Pool } from "./pool.ts";
+import { callAllocNetmems } from "./provider-calls.ts";
 
 /** What a provider hands out must be counted as this pool's; what is not goes back to it. @kernel mp_ops->alloc_netmems */
 export function allocFromProvider(pool: Pool, provider: MemoryProvider, gfp: number): Netmem | null {
-  const netmem = provider.allocNetmems(pool, gfp);
+  const netmem = callAllocNetmems(pool, provider, gfp);
   if (netmem === null || netmem.poolState === pool.outState) return netmem;
   pool.kernel.reports.report("mp-not-counted", "warn", netmemName(netmem), `page_pool ${pool.id}`, `handed out by the pool's memory provider without niovSetPagePool, or into the cache as well: not taken; ${describe(pool)}`);
   return null;

@@ -4,6 +4,7 @@ import { LOOPBACK_IFINDEX, MIN_NAPI_ID, NETDEV_UNREGISTER, type NetDevice, type 
 import { PagePoolStats, type PagePoolEvent, type PagePoolInfo, type PagePoolListener, type PagePoolNetlink, type PagePoolStatsInfo } from "./api/index.ts";
 import { inflight } from "./inflight.ts";
 import type { Pool } from "./pool.ts";
+import { callNlFill } from "./provider-calls.ts";
 import type { PagePoolRules } from "./rules.ts";
 
 /**
@@ -132,7 +133,7 @@ export class PoolLists implements PagePoolNetlink, NetdeviceNotifier {
       inflight: out,
       inflightMem: out * (PAGE_SIZE << pool.order),
       ...(pool.detachTime > 0 ? { detachTime: pool.detachTime } : {}),
-      ...pool.memoryProvider?.nlFill(null),
+      ...(pool.memoryProvider === null ? {} : callNlFill(pool, pool.memoryProvider)),
     };
   }
 

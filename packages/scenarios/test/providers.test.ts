@@ -311,6 +311,56 @@ describe("a provider that breaks its contract is reported, and the pool goes on"
     expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight(), pool.cacheCount]).toEqual([null, kinds, 0, 0]);
   });
 
+  describe("it throws", () => {
+    const thrower = (): never => { throw new TypeError("of its own"); };
+
+    test("in init: the pool is refused with -EFAULT", () => {
+      const bench = new PoolBench("6.18");
+      expect(bench.bind(Object.assign(bench.provider(2), { init: thrower }))).toBe(-EFAULT);
+      expect([bench.kinds(), bench.machine.kernel.reports.reports[0]!.message]).toEqual([["mp-threw", "mp-init-failed", "pp-create-failed"], expect.stringMatching(/^init threw TypeError: of its own: the pool is not made; page_pool \d+: hold 0/)]);
+    });
+
+    test("in allocNetmems: no memory, and what it had counted before is in flight", () => {
+      const bench = new PoolBench("6.18");
+      const provider = bench.provider(4);
+      const pool = bench.bind(provider) as PagePool;
+      const { allocNetmems } = provider;
+      provider.allocNetmems = (of) => {
+        const own = provider.free.pop()!;
+        of.niovSetPagePool(own);
+        of.netmemPlaceInCache(own);
+        return thrower();
+      };
+      expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight(), pool.cacheCount]).toEqual([null, ["mp-threw"], 1, 1]);
+      provider.allocNetmems = allocNetmems;
+      expect(bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)) === null).toBe(false);
+    });
+
+    test("in releaseNetmem: the buffer counts as its own again, the mark is taken off, and the pool dies as it should; in destroy: all the same", () => {
+      const bench = new PoolBench("6.18");
+      const provider = bench.provider(2);
+      const pool = bench.bind(provider) as PagePool;
+      const niov = bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC))!;
+      provider.releaseNetmem = thrower;
+      provider.destroy = thrower;
+      pool.destroy();
+      bench.softirq(0, () => pool.putFullNetmem(niov, false));
+      bench.machine.kernel.scheduler.runFor(3_000_000_000);
+      expect([pool.inflight(), niov.ppMagic, new Set(bench.kinds())]).toEqual([0, 0, new Set(["mp-threw", "mp-mark-left"])]);
+      expect(bench.machine.kernel.reports.reports.filter(({ message }) => message.startsWith("destroy threw")).length).toBe(1);
+    });
+
+    test("in nlFill, in uninstall: not shown, and forgotten with the device", () => {
+      const { bench, dev, ops, providers } = queues();
+      const provider = Object.assign(bench.provider(1), { name: "mine", nlFill: thrower, uninstall: thrower });
+      providers.openRxq(dev, 0, provider);
+      const { id } = ops.running(0)!;
+      expect(bench.machine.pagePools.netlink.get(id)).not.toHaveProperty("dmabuf");
+      bench.machine.net.unregisterNetdev(dev);
+      expect([dev.rxQueues[0]!.memoryProvider === null, bench.kinds(), bench.machine.kernel.reports.reports.map(({ owner }) => owner)]).toEqual([true, ["mp-threw", "mp-threw"], ["mine", "mine"]]);
+    });
+  });
+
   test("it hands out another pool's, or puts its own into the cache a second time", () => {
     const { bench, dev, ops, providers } = queues();
     providers.openRxq(dev, 0, bench.provider(1));

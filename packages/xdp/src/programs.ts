@@ -1,9 +1,6 @@
-import { EINVAL, KernelPanic, UsageError, type ReportSink } from "@netmem/kernel/api";
+import { EINVAL, KernelPanic, UsageError, reasonOf, type ReportSink } from "@netmem/kernel/api";
 import { XDP_ABORTED, XDP_REDIRECT, XdpProg, xdpProgRunName, type NetDevice, type XdpBuff, type XdpProbe, type XdpProgram, type XdpPrograms } from "./api/index.ts";
 import type { ProgramContext } from "./xdp-md.ts";
-
-/** Longest reason that a report gives. */
-const REASON_CHARACTERS = 300;
 
 /** @kernel kernel/bpf/syscall.c, include/net/xdp.h */
 export class Programs implements XdpPrograms {
@@ -60,32 +57,5 @@ export class Programs implements XdpPrograms {
     prog.faults++;
     this.reports.report(kind, "warn", xdpProgRunName(prog), prog.name, reason);
     return XDP_ABORTED;
-  }
-}
-
-/** One line, whatever it is; asking it runs the program's code once more. */
-function reasonOf(thrown: unknown): string {
-  try {
-    return lineOf(thrown);
-  } catch {
-    return "what cannot even be named";
-  }
-}
-
-function lineOf(thrown: unknown): string {
-  const isError = typeof thrown === "object" && thrown !== null && "message" in thrown;
-  const text = isError ? `${"name" in thrown ? String(thrown.name) : "Error"}: ${String(thrown.message)}` : describe(thrown);
-  // Whatever is no character to print would reach the terminal of whoever reads the report.
-  const line = text.replace(/[\s\p{C}]+/gu, " ");
-  return line.length > REASON_CHARACTERS ? `${line.slice(0, REASON_CHARACTERS)}…` : line;
-}
-
-function describe(value: unknown): string {
-  switch (typeof value) {
-    case "string": return JSON.stringify(value);
-    case "object": return value === null ? "null" : value instanceof Promise ? "a promise" : "an object";
-    case "function": return "a function";
-    case "bigint": return `${value}n`;
-    default: return String(value);
   }
 }

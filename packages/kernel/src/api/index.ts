@@ -4,6 +4,7 @@ export * from "./errors.ts";
 export * from "./kernel.ts";
 export * from "./ptr-ring.ts";
 export * from "./random.ts";
+export * from "./reason.ts";
 export * from "./report.ts";
 export * from "./scheduler.ts";
 export * from "./time.ts";

@@ -1,5 +1,5 @@
-import type { ReportSink } from "@netmem/kernel/api";
-import { LOOPBACK_IFINDEX, NETDEV_REGISTER, NETDEV_UNREGISTER, type NetDevice, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
+import { KernelPanic, reasonOf, type ReportSink } from "@netmem/kernel/api";
+import { LOOPBACK_IFINDEX, NETDEV_REGISTER, NETDEV_UNREGISTER, type NetDevice, type NetdevRxQueue, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
 
 /** Registration of devices, loopback first. @kernel net/core/dev.c */
 export class NetDevices {
@@ -33,7 +33,20 @@ export class NetDevices {
     dev.unregistered = true;
     dev.up = false;
     // Before anyone is told: whoever looks then finds no binding to a device that is gone.
-    for (const queue of dev.rxQueues) if (queue.memoryProvider !== null) queue.memoryProvider.uninstall(queue);
+    for (const queue of dev.rxQueues) this.#uninstall(queue);
     this.#notifiers.callNetdeviceNotifiers(NETDEV_UNREGISTER, dev);
+  }
+
+  /** The provider is somebody's plugin: whatever it throws, it is bound no more. */
+  #uninstall(queue: NetdevRxQueue): void {
+    const provider = queue.memoryProvider;
+    if (provider === null) return;
+    try {
+      provider.uninstall(queue);
+    } catch (error) {
+      if (error instanceof KernelPanic) throw error;
+      queue.memoryProvider = null;
+      this.#reports.report("mp-threw", "warn", `rx queue ${queue.index}`, provider.name ?? "memory provider", `uninstall threw ${reasonOf(error)}: ${queue.dev.name} forgets it all the same`);
+    }
   }
 }

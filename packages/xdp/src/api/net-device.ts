@@ -83,6 +83,8 @@ export interface MemoryProviderInfo {
  * @kernel struct pp_memory_provider_params (include/net/page_pool/types.h)
  */
 export interface QueueMemoryProvider {
+  /** In reports. */
+  readonly name?: string;
   /** Of the queue, or of a pool (null). @kernel memory_provider_ops.nl_fill */
   readonly nlFill: (queue: NetdevRxQueue | null) => MemoryProviderInfo;
   /** The device goes away while bound: forget it, and clear `queue.memoryProvider`. @kernel memory_provider_ops.uninstall */
