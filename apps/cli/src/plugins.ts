@@ -9,6 +9,7 @@ import { mvneta } from "@netmem/driver-mvneta";
 import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
 import * as kernelApi from "@netmem/kernel/api";
+import { reasonOf } from "@netmem/kernel/api";
 import { checkDriver, checkMemoryModel } from "@netmem/machine";
 import * as memoryModelApi from "@netmem/memory-model/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
@@ -32,6 +33,22 @@ const HEADERS: Readonly<Record<string, object>> = {
   "@netmem/kernel/api": kernelApi, "@netmem/mm/api": mmApi, "@netmem/xdp/api": xdpApi, "@netmem/page-pool/api": pagePoolApi, "@netmem/net-core/api": netCoreApi, "@netmem/driver/api": driverApi, "@netmem/memory-model/api": memoryModelApi,
 };
 
+/** Files of somebody's plugins that were loaded, and how they were named. */
+const LOADED = new Map<string, string>();
+
+/** In one line, whose fault an error is: that of a plugin by path whose code was running; null: of none. */
+export function blamePlugin(error: unknown): string | null {
+  if (!(error instanceof Error) || error.stack === undefined) return null;
+  for (const frame of error.stack.split("\n").slice(1)) {
+    for (const [file, named] of LOADED) {
+      if (!frame.includes(file)) continue;
+      const where = /at (?:async )?(\S+) \(/.exec(frame)?.[1];
+      return `${named}: threw ${reasonOf(error)}${where === undefined ? "" : `, in ${where}`}`;
+    }
+  }
+  return null;
+}
+
 /** One of ours by name, or somebody's by path: a file, or a package's folder. Throws what a user can do something about. */
 export function loadDriver(named: string, cwd: string, option: string = "--driver"): Promise<NetDriver> {
   return load(option, "driver", named, cwd, DRIVERS, (value) => checkDriver(value as NetDriver), "probe");
@@ -53,6 +70,7 @@ async function load<T>(option: string, what: string, named: string, cwd: string,
   const file = entryOf(option, named, resolve(cwd, named));
   checkFile(option, what, named, file);
   const { code } = await bundle(option, named, file, cwd, { external: ["@netmem/*"] });
+  LOADED.set(file, `${option} ${named}`);
   const exported = evaluate(option, named, file, code);
   const found = [exported["default"], ...Object.values(exported)].find((value) => typeof value === "object" && value !== null && member in value);
   if (found === undefined) throw new CliError(`${option} ${named}: exports no ${what}: an object with a name and ${member}`);

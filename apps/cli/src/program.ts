@@ -5,6 +5,7 @@ import { CaptureError } from "@netmem/pcap/api";
 import { KernelPanic, UsageError } from "@netmem/kernel/api";
 import { addCompareCommand } from "./compare/command.ts";
 import { addInspectCommand } from "./inspect/command.ts";
+import { blamePlugin } from "./plugins.ts";
 import { addReplayCommand } from "./replay/command.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
@@ -44,7 +45,10 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
       terminal.err(`netmem: ${error.message}\n`);
       return EXIT_USAGE;
     }
-    throw error;
+    const blamed = blamePlugin(error);
+    if (blamed === null) throw error;
+    terminal.err(`netmem: ${blamed}\n`);
+    return EXIT_USAGE;
   }
 }
 

@@ -122,6 +122,40 @@ export { mine, PAGE_SIZE };
   expect([runs[0]!.delivered.sha256, runs[0]!.inflightAtEnd, runs[0]!.reports]).toEqual([plain.runs[0]!.delivered.sha256, 0, []]);
 });
 
+describe("a plugin that fails as it runs is one line, by name, and exit 2", () => {
+  const DRIVER = `const words = { sizeBytes: 16, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2 };
+    const driver = { name: "mine", mostRxQueues: 1, rxDescFormat: { ...words, statusWord: 0, errorBit: 4, prefixBytes: 0, fcsBytes: 0 }, txDescFormat: { ...words, commandWord: 0 }, maxFrameBytes: 9000 };
+    module.exports = { mine: Object.assign(driver, { probe: PROBE }) };`;
+  const POLLS = `(deps, { name }) => {
+    const dev = deps.registerNetdev(name, 1);
+    const napi = deps.napi.netifNapiAdd(dev, { poll: () => { throw new RangeError("no such\\nbuffer"); } }, 64);
+    const open = () => {
+      const queue = deps.nic.rxQueues[0];
+      queue.configure(deps.dma.allocCoherent(1024, 0).dmaAddr, 64, 2000);
+      deps.napi.napiEnable(napi);
+      deps.nic.requestIrq(0, 0, () => deps.napi.napiSchedule(napi));
+      queue.addNonOccupied(64);
+      queue.start();
+      queue.enableIrq();
+      return 0;
+    };
+    return { dev, open, stop: () => {} };
+  }`;
+
+  test.each([
+    ["a driver's probe throws", "--driver", DRIVER.replace("PROBE", `() => { throw new Error("no hardware"); }`), /^FILE: threw Error: no hardware, in \S*probe$/],
+    ["a driver's probe answers no interface", "--driver", DRIVER.replace("PROBE", "() => ({ dev: {} })"), /^@netmem\/machine: open of interface of driver mine = undefined: it must be a function$/],
+    ["a driver's poll throws", "--driver", DRIVER.replace("PROBE", POLLS), /^FILE: threw RangeError: no such buffer, in \S*poll$/],
+    ["a model's bind throws", "--model", `module.exports = { mine: { name: "mine", bind() { throw new Error("no memory"); } } };`, /^FILE: threw Error: no memory, in \S*bind$/],
+    ["a model's bind answers no binding", "--model", `module.exports = { mine: { name: "mine", bind: () => ({ free: () => 1 }) } };`, /^@netmem\/machine: held of binding of memory model mine = undefined: it must be a function$/],
+  ])("%s", async (what, option, text, message) => {
+    const path = write(`${what.replaceAll(/\W/g, "-")}.cjs`, text);
+    const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--design", "6.18", option, path, ...(option === "--model" ? ["--driver", "header-split", "--sockets", "1"] : [])], ROOT);
+    expect([code, out]).toEqual([2, ""]);
+    expect(err.trim().replace(/^netmem: /, "").replace(`${option} ${path}`, "FILE")).toMatch(message);
+  });
+});
+
 describe("what cannot be loaded is one line, and exit 2", () => {
   test.each<[readonly string[], string | RegExp]>([
     [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, or give the path of one, ./e1000"],

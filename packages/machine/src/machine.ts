@@ -7,7 +7,7 @@ import { ModelledNic, createTxRings } from "@netmem/driver";
 import { createProvidedAreas } from "@netmem/memory-model";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
-import { checkDriver, checkMemoryModel } from "./plugins.ts";
+import { checkBinding, checkDriver, checkInterface, checkMemoryModel } from "./plugins.ts";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
 
@@ -90,6 +90,7 @@ export class Machine {
       { ...deps, dma, nic, txRings },
       { name, rxRingSize: options.rxRingSize ?? 512, rxQueueCount, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
+    checkInterface(driver, netif);
     const device: Device = { nic, dma, netif };
     this.#devices.push(device);
     return device;
@@ -120,7 +121,9 @@ export class Machine {
     checkMemoryModel(model);
     const { dev } = netif;
     dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
-    return model.bind({ kernel: this.kernel, payload: this.mm.payload, areas: createProvidedAreas(this.mm), providers: this.pagePools.providers, edit: this.net.edit }, { dev, queueIndex, buffers });
+    const binding = model.bind({ kernel: this.kernel, payload: this.mm.payload, areas: createProvidedAreas(this.mm), providers: this.pagePools.providers, edit: this.net.edit }, { dev, queueIndex, buffers });
+    if (typeof binding !== "number") checkBinding(model, binding);
+    return binding;
   }
 
   /** A receive softirq on every CPU: what a quiet CPU still has to free, because another CPU read it, is freed now. */

@@ -1,6 +1,6 @@
 import { UsageError } from "@netmem/kernel/api";
-import type { NetDriver } from "@netmem/driver/api";
-import type { MemoryModel } from "@netmem/memory-model/api";
+import type { NetDriver, NetInterface } from "@netmem/driver/api";
+import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 
 /** Where nothing has checked types: names the first member that is missing. */
 export function checkMemoryModel(model: MemoryModel): void {
@@ -10,6 +10,16 @@ export function checkMemoryModel(model: MemoryModel): void {
 /** The same of a driver. */
 export function checkDriver(driver: NetDriver): void {
   requireMembers("driver", driver, { name: "string", mostRxQueues: "number", rxDescFormat: "object", txDescFormat: "object", maxFrameBytes: "number", probe: "function" });
+}
+
+/** What its `probe` answered. */
+export function checkInterface(driver: NetDriver, netif: NetInterface): void {
+  requireMembers(`interface of driver ${driver.name}`, netif, { dev: "object", open: "function", stop: "function" });
+}
+
+/** What its `bind` answered. */
+export function checkBinding(model: MemoryModel, binding: MemoryBinding): void {
+  requireMembers(`binding of memory model ${model.name}`, binding, { free: "function", held: "function", areas: "function", openStream: "function", close: "function" });
 }
 
 function requireMembers(what: string, plugin: object | null, members: Readonly<Record<string, "string" | "number" | "function" | "object">>): void {
