@@ -1,2 +1,3 @@
 export { ModelledNic, type NicOptions } from "./nic.ts";
+export { tapWire, type WireTap } from "./wire-tap.ts";
 export { createTxRings, type TxRingParts } from "./tx-ring.ts";

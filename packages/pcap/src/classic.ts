@@ -4,10 +4,10 @@ import { NumberReader, type CutOff, type PacketTable } from "./reader.ts";
 export const MAGIC_MICROSECONDS = 0xa1b2c3d4;
 export const MAGIC_NANOSECONDS = 0xa1b23c4d;
 
-const HEADER_BYTES = 24;
-const RECORD_BYTES = 16;
+export const HEADER_BYTES = 24;
+export const RECORD_BYTES = 16;
 /** The largest snap length that capture tools accept; a longer record means that we lost the thread of the file. */
-const MAX_SNAPLEN = 262_144;
+export const MAX_SNAPLEN = 262_144;
 
 /**
  * Classic pcap: a header of 24 bytes, then records of 16 bytes and data.

@@ -1,1 +1,2 @@
 export { readCapture } from "./capture.ts";
+export { CaptureWriter } from "./writer.ts";

@@ -8,8 +8,9 @@ import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
-import { runDesign, type DesignResult, type DesignRun, type Plugins } from "./run.ts";
+import { runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
 import { says } from "./says.ts";
+import { SentFrames } from "./sent-frames.ts";
 import { renderTable } from "./table.ts";
 import { median, roundsFor } from "./timing.ts";
 import { PROGRAM_REPORTS } from "./xdp.ts";
@@ -59,7 +60,9 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   const timed = program?.instantiate(null) ?? null;
   warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
-  for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins));
+  const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
+  for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins, sent));
+  sent?.write();
   const runs = timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
   if (!options.json) terminal.out(runs.map(heldText).join(""));
@@ -97,10 +100,12 @@ function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[],
   return first.map((run, i) => ({ ...run, nsPerPacket: median(times[i]!) }));
 }
 
-function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins): DesignResult {
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins, sent: SentFrames | null): DesignResult {
   const instance = program?.instantiate(terminal.err) ?? null;
-  if (!terminal.errIsTty) return runDesign(design, frames, options, {}, instance, plugins);
+  const watcher: RunWatcher = sent === null ? {} : { sent: (...frame) => sent.add(...frame) };
+  if (!terminal.errIsTty) return runDesign(design, frames, options, watcher, instance, plugins);
   const run = runDesign(design, frames, options, {
+    ...watcher,
     progress: (done) => terminal.err(`\r\u001b[Kreplaying under ${design}: ${Math.floor((100 * done) / frames.length)} %`),
   }, instance, plugins);
   terminal.err("\r\u001b[K");

@@ -1,9 +1,11 @@
 import { createHash, type Hash } from "node:crypto";
-import { Reader, SocketReaders, USER_BUFFER_BYTES, pageHolders, type Device, type Machine, type PageHolder } from "@netmem/machine";
+import type { NicWire } from "@netmem/driver/api";
+import { Reader, SocketReaders, USER_BUFFER_BYTES, pageHolders, type Machine, type PageHolder } from "@netmem/machine";
 import type { MemoryBinding } from "@netmem/memory-model/api";
 import type { PayloadRegion } from "@netmem/mm/api";
 import type { InetStats } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
+import type { NetDevice } from "@netmem/xdp/api";
 import type { ReplayOptions } from "./options.ts";
 
 /** Where the packets of a replay end. */
@@ -83,14 +85,14 @@ export function socketReaders(machine: Machine, user: PayloadRegion, options: Re
 }
 
 /** Everything leaves by the second device. */
-export function forwarder(machine: Machine, out: PayloadRegion, second: Device): TrafficEnd {
+export function forwarder(machine: Machine, out: PayloadRegion, dev: NetDevice, wire: NicWire): TrafficEnd {
   const { net } = machine;
   const checked = new Checked();
   let packets = 0;
   let bytes = 0;
-  net.inet.routeAdd({ destination: 0, prefixLength: 0, dev: second.netif.dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 0xfe]) });
+  net.inet.routeAdd({ destination: 0, prefixLength: 0, dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 0xfe]) });
   net.receive.setProtocol(net.inet);
-  second.nic.connectSink({
+  wire.connectSink({
     region: out, offset: () => 0, roomBytes: () => USER_BUFFER_BYTES,
     frameSent: (lengthBytes) => {
       packets++;

@@ -42,6 +42,8 @@ export interface ReplayOptions {
   readonly driver: string;
   readonly model?: string;
   readonly buffers: number;
+  /** The file that gets what devices send. */
+  readonly write?: string;
   readonly json: boolean;
 }
 
@@ -73,6 +75,7 @@ interface RawOptions {
   readonly driver?: string;
   readonly model?: string;
   readonly buffers?: number;
+  readonly write?: string;
   readonly json?: true;
 }
 
@@ -109,6 +112,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--cpu-cache", "model the CPU's cache, so that a forgotten sync shows in the bytes; not with --dma coherent or bounce"))
     .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a JavaScript or TypeScript file whose default export is a function of the packet").argParser(once("xdp")))
     .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
+    .addOption(new Option("--write <file>", "with --forward or --xdp, and one --design: write the frames that were sent into a capture (pcap)").argParser(once("write")))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(new Option("--json", "one JSON document on stdout"));
 }
@@ -125,6 +129,10 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
   if (raw.packetCost !== undefined && raw.timing !== "capture") throw new CliError("--packet-cost is simulated time, which back-to-back traffic does not look at: give --timing capture too");
   if (raw.earlyDrop === true && raw.readerLag > 0) throw new CliError("--reader-lag and --early-drop: a packet dropped in the driver reaches no socket; give one of them");
   checkInetOptions(raw);
+  if (raw.write !== undefined) {
+    if (raw.forward === undefined && raw.xdp === undefined) throw new CliError("--write: nothing is sent; give --forward or --xdp too");
+    if (designs.length > 1) throw new CliError(`--write is one run's: name one --design of ${designs.join(", ")}`);
+  }
   if (raw.cpuCache === true && dmaKind(raw.dma).device.nonCoherent !== true) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
   return {
     designs,
@@ -153,6 +161,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     driver: raw.driver ?? DEFAULT_DRIVER,
     ...(raw.model === undefined ? {} : { model: raw.model }),
     buffers: raw.buffers ?? DEFAULT_BUFFERS,
+    ...(raw.write === undefined ? {} : { write: raw.write }),
     json: raw.json ?? false,
   };
 }

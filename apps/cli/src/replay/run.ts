@@ -1,5 +1,6 @@
 import { mvneta } from "@netmem/driver-mvneta";
-import { RXFH_INDIR_SIZE, type NetDriver } from "@netmem/driver/api";
+import { tapWire } from "@netmem/driver";
+import { RXFH_INDIR_SIZE, type NetDriver, type NicWire } from "@netmem/driver/api";
 import { ENOMEM, EOPNOTSUPP, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
 import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
@@ -55,6 +56,8 @@ export interface RunWatcher {
   readonly started?: (machine: Machine, pools: readonly PagePool[]) => void;
   /** After each scheduler step. */
   readonly step?: () => void;
+  /** Each frame that a device has sent, as it leaves, and the simulated time. */
+  readonly sent?: (bytes: Uint8Array, offset: number, lengthBytes: number, timeNs: number) => void;
   /** Now and then: packets read so far. */
   readonly progress?: (done: number) => void;
 }
@@ -94,8 +97,8 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const device = machine.attach(driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null ? 1 : 2, cpu: 0, ...reach });
   device.netif.dev.gro = options.gro;
   const frameEnd = options.sockets === undefined && !options.forward ? frameReader(machine, user, options) : null;
-  const withProgram = program === null ? null : attach(machine, design, device, program, options, frames);
-  const forwarding = frameEnd === null && options.sockets === undefined ? forwardOn(machine, design, user, frames, options, driver) : null;
+  const withProgram = program === null ? null : attach(machine, design, device, program, options, frames, user, watcher);
+  const forwarding = frameEnd === null && options.sockets === undefined ? forwardOn(machine, design, user, frames, options, driver, watcher) : null;
   bringUp(device, design, options);
   const binding = model === null ? null : bindModel(machine, design, device, model, options);
   const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options, binding);
@@ -194,12 +197,15 @@ interface WithProgram {
 type DmaCounts = Pick<DmaStats, "maps" | "unmaps" | "syncs">;
 
 /** The program, on the device that receives, and a second device for what it redirects. */
-function attach(machine: Machine, design: PresetName, device: Device, program: ProgramInstance, options: ReplayOptions, frames: readonly WireFrame[]): WithProgram {
+function attach(machine: Machine, design: PresetName, device: Device, program: ProgramInstance, options: ReplayOptions, frames: readonly WireFrame[], out: PayloadRegion, watcher: RunWatcher): WithProgram {
   const { device: reach } = dmaKind(options.dma);
   // It receives nothing.
   const second = machine.attach(mvneta, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
   const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
   const attached = new AttachedProgram(machine, program, device, second, { design, designs: options.designs, mode: options.xdpMode, mtu: Math.max(ETH_DATA_LEN, largest - ETH_HLEN) });
+  if (watcher.sent !== undefined) {
+    for (const sender of [device, second]) tapSent(machine, sender, watcher).connectSink({ region: out, offset: () => 0, roomBytes: () => USER_BUFFER_BYTES, frameSent: () => undefined });
+  }
   bringUp(second, design, options);
   const before: DmaCounts = { ...second.dma.stats };
   const { stats } = second.dma;
@@ -207,13 +213,18 @@ function attach(machine: Machine, design: PresetName, device: Device, program: P
 }
 
 /** A second device for what is sent on. */
-function forwardOn(machine: Machine, design: PresetName, out: PayloadRegion, frames: readonly WireFrame[], options: ReplayOptions, driver: NetDriver): TrafficEnd {
+function forwardOn(machine: Machine, design: PresetName, out: PayloadRegion, frames: readonly WireFrame[], options: ReplayOptions, driver: NetDriver, watcher: RunWatcher): TrafficEnd {
   const { device: reach } = dmaKind(options.dma);
   const second = machine.attach(driver, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
   const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
   second.netif.dev.mtu = Math.max(ETH_DATA_LEN, largest - ETH_HLEN);
   bringUp(second, design, options);
-  return forwarder(machine, out, second);
+  return forwarder(machine, out, second.netif.dev, tapSent(machine, second, watcher));
+}
+
+/** The wire of a device that sends, heard by the watcher. */
+function tapSent({ kernel }: Machine, { nic }: Device, { sent }: RunWatcher): NicWire {
+  return sent === undefined ? nic : tapWire(nic, { sent: ({ bytes }, offset, lengthBytes) => sent(bytes, offset, lengthBytes, kernel.clock.nowNs) });
 }
 
 function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOptions): void {

@@ -1,4 +1,4 @@
-import { KernelPanic, reasonOf, type ReportSink } from "@netmem/kernel/api";
+import { callForeign, type ReportSink } from "@netmem/kernel/api";
 import { LOOPBACK_IFINDEX, NETDEV_REGISTER, NETDEV_UNREGISTER, type NetDevice, type NetdevRxQueue, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
 
 /** Registration of devices, loopback first. @kernel net/core/dev.c */
@@ -41,12 +41,9 @@ export class NetDevices {
   #uninstall(queue: NetdevRxQueue): void {
     const provider = queue.memoryProvider;
     if (provider === null) return;
-    try {
-      provider.uninstall(queue);
-    } catch (error) {
-      if (error instanceof KernelPanic) throw error;
+    callForeign(() => provider.uninstall(queue), (reason) => {
       queue.memoryProvider = null;
-      this.#reports.report("mp-threw", "warn", `rx queue ${queue.index}`, provider.name ?? "memory provider", `uninstall threw ${reasonOf(error)}: ${queue.dev.name} forgets it all the same`);
-    }
+      this.#reports.report("mp-threw", "warn", `rx queue ${queue.index}`, provider.name ?? "memory provider", `uninstall threw ${reason}: ${queue.dev.name} forgets it all the same`);
+    });
   }
 }

@@ -1,5 +1,19 @@
+import { KernelPanic } from "./errors.ts";
+
 /** Longest reason that a report gives. */
 const REASON_CHARACTERS = 300;
+
+/**
+ * A call of somebody's plugin, in a place where it may fail without its caller: `threw` answers for it, and is told why in one line. A machine that has stopped stays stopped. Not for the packet path: it makes closures.
+ */
+export function callForeign<T>(call: () => T, threw: (reason: string) => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof KernelPanic) throw error;
+    return threw(reasonOf(error));
+  }
+}
 
 /** What was thrown, or given instead of what was asked for, in one line of printable characters, whatever it is; asking it may run its code once more. */
 export function reasonOf(thrown: unknown): string {

@@ -1,0 +1,82 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { readCapture } from "@netmem/pcap";
+import { cli } from "./cli.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const CAPTURE = "examples/captures/tcp-download.pcap";
+const TSHARK = tsharkVersion();
+let folder = "";
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "netmem-write-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function tsharkVersion(): string | null {
+  try {
+    return execFileSync("tshark", ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).split("\n")[0]!;
+  } catch {
+    return null;
+  }
+}
+
+function frames(path: string): { readonly bytes: number[]; readonly ns: number }[] {
+  const { bytes, packets } = readCapture(path, readFileSync(path));
+  return packets.map(({ dataOffset, capturedBytes, timeSeconds, timeNanoseconds }) => ({ bytes: [...bytes.subarray(dataOffset, dataOffset + capturedBytes)], ns: timeSeconds * 1e9 + timeNanoseconds }));
+}
+
+test.each([[[]], [["--driver", "mvpp2"]], [["--driver", "split-page"]], [["--gro"]]])("with %j what a router sends on is the capture, but for MAC addresses, hop count and header checksum", async (args) => {
+  const path = join(folder, "forwarded.pcap");
+  const { code, err } = await cli(["replay", CAPTURE, "--forward", "--design", "6.18", "--write", path, ...args], ROOT);
+  expect([code, err, readdirSync(folder)]).toEqual([0, "", ["forwarded.pcap"]]);
+  const [sent, came] = [frames(path), frames(join(ROOT, CAPTURE))];
+  const unchanged = (frame: readonly number[]): string => Buffer.from([...frame.slice(12, 22), ...frame.slice(23, 24), ...frame.slice(26)]).toString("hex");
+  // Padding of short frames does not go on.
+  const cut = came.map(({ bytes }) => bytes.slice(0, 14 + ((bytes[16]! << 8) | bytes[17]!)));
+  // Merged segments leave when their batch is over, behind packets of the other direction.
+  const directions = (of: readonly (readonly number[])[]): Buffer[] => [0, 1].map((ours) => Buffer.from(of.filter((frame) => frame[29]! % 2 === ours).map(unchanged).join("\n")));
+  const [there, here] = [directions(sent.map(({ bytes }) => bytes)), directions(cut)];
+  expect([sent.length, there.map((bytes, i) => bytes.length > 1000 && bytes.equals(here[i]!))]).toEqual([came.length, [true, true]]);
+  expect(sent.every(({ ns }, i) => ns >= came[0]!.ns && (i === 0 || ns >= sent[i - 1]!.ns))).toBe(true);
+});
+
+test.skipIf(TSHARK === null)(`tshark reads it, and finds right what a router changed${TSHARK === null ? " (skipped: tshark cannot be run)" : ""}`, async () => {
+  const path = join(folder, "for-tshark.pcap");
+  expect((await cli(["replay", CAPTURE, "--forward", "--timing", "capture", "--design", "6.18", "--write", path], ROOT)).code).toBe(0);
+  const fields = (file: string, ...names: readonly string[]): string[][] =>
+    execFileSync("tshark", ["-r", file, "-o", "ip.check_checksum:TRUE", "-T", "fields", ...names.flatMap((name) => ["-e", name])], { encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "pipe"] }).trim().split("\n").map((line) => line.split("\t"));
+  const [sent, came] = [fields(path, "ip.ttl", "tcp.seq_raw", "tcp.len", "ip.checksum.status"), fields(join(ROOT, CAPTURE), "ip.ttl", "tcp.seq_raw", "tcp.len")];
+  expect(sent).toEqual(came.map(([ttl, ...rest]) => [`${Number(ttl) - 1}`, ...rest, "1"]));
+});
+
+test("of a program that sends back, what left is what it made of the frames", async () => {
+  const program = join(folder, "swap.mjs");
+  writeFileSync(program, `export default (packet) => {
+    for (let i = 0; i < 6; i++) {
+      const other = packet.getUint8(i + 6);
+      packet.setUint8(i + 6, packet.getUint8(i));
+      packet.setUint8(i, other);
+    }
+    return 3;
+  };`);
+  const path = join(folder, "swapped.pcap");
+  expect((await cli(["replay", CAPTURE, "--xdp", program, "--design", "6.18", "--write", path], ROOT)).code).toBe(0);
+  expect(frames(path).map(({ bytes }) => bytes)).toEqual(frames(join(ROOT, CAPTURE)).map(({ bytes }) => [...bytes.slice(6, 12), ...bytes.slice(0, 6), ...bytes.slice(12)]));
+});
+
+test.each([
+  [["--write", "out.pcap"], "--write: nothing is sent; give --forward or --xdp too"],
+  [["--forward", "--write", "out.pcap"], "--write is one run's: name one --design of stock, v3-2021, 5.14, 6.1, 6.8, 6.18"],
+  [["--forward", "--design", "6.18", "--write", "no/such/out.pcap"], "--write no/such/out.pcap: there is no folder no/such; make it first"],
+  [["--forward", "--design", "6.18", "--write", "examples"], "--write examples: a folder; name a file in it"],
+  [["--forward", "--design", "6.18", "--write", `./${CAPTURE}`], `--write ./${CAPTURE}: that is what is replayed; name another file`],
+])("%j is one line, exit 2, and nothing is written", async (args, message) => {
+  const before = readFileSync(join(ROOT, CAPTURE));
+  expect(await cli(["replay", CAPTURE, ...args], ROOT)).toMatchObject({ code: 2, out: "", err: `netmem: ${message}\n` });
+  expect([existsSync(join(ROOT, "out.pcap")), readFileSync(join(ROOT, CAPTURE)).equals(before)]).toEqual([false, true]);
+});
