@@ -1,12 +1,12 @@
 import { L1_CACHE_BYTES, PAGE_SIZE } from "@netmem/mm/api";
 import { NET_SKB_PAD } from "@netmem/net-core/api";
-import type { RxDescFormat, TxDescFormat } from "@netmem/driver/api";
+import type { RingLimits, RxDescFormat, TxDescFormat } from "@netmem/driver/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/xdp/api";
 
 /** Queues, descriptors of one: as many as the smallest of the two NICs this is like. */
 export const HS_MOST_QUEUES = 16;
-export const HS_MIN_DESCRIPTORS = 32;
-export const HS_MAX_DESCRIPTORS = 4096;
+/** Receive descriptors. */
+export const HS_RING_LIMITS: RingLimits = { least: 32, most: 4096 };
 export const HS_TX_DESCRIPTORS = 512;
 /** Bytes of a header buffer: no header of IPv4 and TCP is longer. What is not split has its first bytes there. gve has 128 unless the device says otherwise. @kernel GVE_DEFAULT_HEADER_BUFFER_SIZE (drivers/net/ethernet/google/gve/gve.h) */
 export const HS_HEADER_BYTES = 256;

@@ -1,14 +1,14 @@
-import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface, TxRing } from "@netmem/driver/api";
+import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type TxRing } from "@netmem/driver/api";
 import { EINVAL, ENETDOWN, UsageError } from "@netmem/kernel/api";
 import { NETDEV_TX_BUSY, type NapiStruct, type NetDevice, type NetdevRxQueue, type QueueMemory, type QueueMgmtOps } from "@netmem/xdp/api";
-import { HS_MAX_DESCRIPTORS, HS_MAX_FRAME_BYTES, HS_MIN_DESCRIPTORS, HS_MOST_QUEUES, HS_RX_DESC, HS_TX_DESC, HS_TX_DESCRIPTORS } from "./constants.ts";
+import { HS_MAX_FRAME_BYTES, HS_MOST_QUEUES, HS_RING_LIMITS, HS_RX_DESC, HS_TX_DESC, HS_TX_DESCRIPTORS } from "./constants.ts";
 import { HsQueue } from "./queue.ts";
 import { createQueueMemory, freeQueueMemory, type HsQueueMemory } from "./queue-memory.ts";
 
 class HsInterface implements NetInterface, QueueMgmtOps {
   readonly dev: NetDevice;
   readonly #deps: DriverDeps;
-  readonly #size: number;
+  #size: number;
   readonly #queues: HsQueue[] = [];
   #tx: TxRing | null = null;
 
@@ -57,6 +57,10 @@ class HsInterface implements NetInterface, QueueMgmtOps {
     for (const memory of memories) freeQueueMemory(this.#deps, memory);
   }
 
+  setRingparam(rxPending: number): number {
+    return resizeRings(this, HS_RING_LIMITS, rxPending, this.#size, (size) => void (this.#size = size));
+  }
+
   inRings(): InRings {
     return this.#tx === null ? { skbs: [], frames: [] } : this.#tx.inRing();
   }
@@ -94,9 +98,7 @@ export const headerSplit: NetDriver = {
   maxFrameBytes: HS_MAX_FRAME_BYTES,
   probe: (deps: DriverDeps, options: DriverOptions): NetInterface => {
     const { rxRingSize } = options;
-    if (!Number.isInteger(rxRingSize) || rxRingSize < HS_MIN_DESCRIPTORS || rxRingSize > HS_MAX_DESCRIPTORS) {
-      throw new UsageError("driver-header-split", "rxRingSize", rxRingSize, `give ${HS_MIN_DESCRIPTORS} to ${HS_MAX_DESCRIPTORS} descriptors`);
-    }
+    if (!ringSizeIsIn(HS_RING_LIMITS, rxRingSize)) throw new UsageError("driver-header-split", "rxRingSize", rxRingSize, `give ${HS_RING_LIMITS.least} to ${HS_RING_LIMITS.most} descriptors`);
     return new HsInterface(deps, options);
   },
 };

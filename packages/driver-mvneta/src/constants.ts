@@ -1,12 +1,14 @@
 import { PAGE_SIZE } from "@netmem/mm/api";
 import { ETH_FCS_LEN } from "@netmem/net-core/api";
-import type { RxDescFormat, TxDescFormat } from "@netmem/driver/api";
+import type { RingLimits, RxDescFormat, TxDescFormat } from "@netmem/driver/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, skbDataAlign } from "@netmem/xdp/api";
 
 /** Two zero bytes before the Ethernet header, so that the IP header is aligned. @kernel MVNETA_MH_SIZE (drivers/net/ethernet/marvell/mvneta.c) */
 export const MVNETA_MH_SIZE = 2;
 /** @kernel MVNETA_MAX_RXD */
 export const MVNETA_MAX_RXD = 512;
+/** Receive descriptors. */
+export const MVNETA_RING_LIMITS: RingLimits = { least: 32, most: MVNETA_MAX_RXD };
 /** @kernel MVNETA_SKB_HEADROOM */
 export const MVNETA_SKB_HEADROOM: number = XDP_PACKET_HEADROOM;
 /** Bytes of a page that the hardware may fill: between headroom and shared info. @kernel MVNETA_MAX_RX_BUF_SIZE */

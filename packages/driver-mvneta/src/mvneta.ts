@@ -1,10 +1,10 @@
 import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
-import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface, TxRing } from "@netmem/driver/api";
+import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type TxRing } from "@netmem/driver/api";
 import {
   NAPI_POLL_WEIGHT, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, XDP_XMIT_FLUSH,
   type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
-import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RXD, MVNETA_MAX_RX_BUF_SIZE, MVNETA_MAX_TXD, MVNETA_RX_DESC, MVNETA_TX_DESC } from "./constants.ts";
+import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RX_BUF_SIZE, MVNETA_MAX_TXD, MVNETA_RING_LIMITS, MVNETA_RX_DESC, MVNETA_TX_DESC } from "./constants.ts";
 import { pollRx } from "./poll.ts";
 import { createRxQueue, destroyRxQueue, type MvnetaRxQueue } from "./rx-queue.ts";
 
@@ -16,10 +16,12 @@ class MvnetaInterface implements NetInterface {
   #rxq: MvnetaRxQueue | null = null;
   #txq: TxRing | null = null;
   #prog: XdpProg | null = null;
+  #rxRingSize: number;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#rxRingSize = options.rxRingSize;
     this.dev = deps.registerNetdev(options.name, 1);
     this.#napi = deps.napi.netifNapiAdd(this.dev, { poll: (napi, budget) => this.#poll(napi, budget) }, NAPI_POLL_WEIGHT);
     this.dev.rxQueues[0]!.napi = this.#napi;
@@ -37,7 +39,7 @@ class MvnetaInterface implements NetInterface {
   open(): number {
     if (this.#rxq !== null) return -EINVAL;
     const { nic, napi } = this.#deps;
-    const rxq = createRxQueue(this.#deps, this.dev.rxQueues[0]!, this.#napi, this.#options, this.#prog);
+    const rxq = createRxQueue(this.#deps, this.dev.rxQueues[0]!, this.#napi, { ...this.#options, rxRingSize: this.#rxRingSize }, this.#prog);
     if (typeof rxq === "number") return rxq;
     const txq = this.#deps.txRings.create(MVNETA_MAX_TXD);
     if (typeof txq === "number") {
@@ -66,6 +68,10 @@ class MvnetaInterface implements NetInterface {
     destroyRxQueue(this.#deps, rxq);
     this.#rxq = null;
     this.#txq = null;
+  }
+
+  setRingparam(rxPending: number): number {
+    return resizeRings(this, MVNETA_RING_LIMITS, rxPending, this.#rxRingSize, (size) => void (this.#rxRingSize = size));
   }
 
   inRings(): InRings {
@@ -119,9 +125,7 @@ export const mvneta: NetDriver = {
   maxFrameBytes: MVNETA_MAX_FRAME_BYTES,
   probe: (deps: DriverDeps, options: DriverOptions): NetInterface => {
     const { rxRingSize } = options;
-    if (!Number.isInteger(rxRingSize) || rxRingSize < 32 || rxRingSize > MVNETA_MAX_RXD) {
-      throw new UsageError("driver-mvneta", "rxRingSize", rxRingSize, `give 32 to ${MVNETA_MAX_RXD} descriptors`);
-    }
+    if (!ringSizeIsIn(MVNETA_RING_LIMITS, rxRingSize)) throw new UsageError("driver-mvneta", "rxRingSize", rxRingSize, `give ${MVNETA_RING_LIMITS.least} to ${MVNETA_RING_LIMITS.most} descriptors`);
     return new MvnetaInterface(deps, options);
   },
 };

@@ -1,5 +1,5 @@
 import { PAGE_SIZE } from "@netmem/mm/api";
-import type { RxDescFormat, TxDescFormat } from "@netmem/driver/api";
+import type { RingLimits, RxDescFormat, TxDescFormat } from "@netmem/driver/api";
 import { SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/xdp/api";
 
 /** Two zero bytes before the Ethernet header. @kernel MVPP2_MH_SIZE (drivers/net/ethernet/marvell/mvpp2/mvpp2.h) */
@@ -10,9 +10,9 @@ export const MVPP2_SKB_HEADROOM = 224;
 export const MVPP2_BM_MAX_POOLS = 8;
 /** Each has two of them. @kernel MVPP2_PORT_MAX_RXQ, as far as the pools suffice */
 export const MVPP2_MOST_QUEUES: number = MVPP2_BM_MAX_POOLS / 2;
-export const MVPP2_MIN_RXD = 32;
-/** @kernel MVPP2_MAX_RXD_MAX, MVPP2_MAX_TXD_DFLT */
-export const MVPP2_MAX_RXD_MAX = 1024;
+/** Receive descriptors. @kernel MVPP2_MAX_RXD_MAX */
+export const MVPP2_RING_LIMITS: RingLimits = { least: 32, most: 1024 };
+/** @kernel MVPP2_MAX_TXD_DFLT */
 export const MVPP2_MAX_TXD_DFLT = 1024;
 
 /** A pool of the buffer manager, and the page pool behind it. */

@@ -1,10 +1,10 @@
-import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface } from "@netmem/driver/api";
+import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
 import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE } from "@netmem/mm/api";
 import {
   NAPI_POLL_WEIGHT, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, XDP_XMIT_FLUSH, type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
-import { MVPP2_MAX_FRAME_BYTES, MVPP2_MAX_RXD_MAX, MVPP2_MAX_RX_BUF_SIZE, MVPP2_MAX_TXD_DFLT, MVPP2_MIN_RXD, MVPP2_MOST_QUEUES, MVPP2_RX_DESC, MVPP2_TX_DESC } from "./constants.ts";
+import { MVPP2_MAX_FRAME_BYTES, MVPP2_MAX_RX_BUF_SIZE, MVPP2_MAX_TXD_DFLT, MVPP2_MOST_QUEUES, MVPP2_RING_LIMITS, MVPP2_RX_DESC, MVPP2_TX_DESC } from "./constants.ts";
 import { pollRx, type PortShared } from "./poll.ts";
 import { createRxQueue, destroyRxQueue, type Mvpp2RxQueue } from "./rx-queue.ts";
 
@@ -16,10 +16,12 @@ class Mvpp2Interface implements NetInterface {
   readonly #napis: NapiStruct[];
   /** Empty while it is down. */
   #rxqs: Mvpp2RxQueue[] = [];
+  #rxRingSize: number;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
     this.#deps = deps;
     this.#options = options;
+    this.#rxRingSize = options.rxRingSize;
     this.dev = deps.registerNetdev(options.name, options.rxQueueCount);
     this.#shared = { dev: this.dev, earlyDrop: options.earlyDrop, tx: null, prog: null };
     this.#napis = this.dev.rxQueues.map((queue, i) => {
@@ -38,7 +40,7 @@ class Mvpp2Interface implements NetInterface {
     const { rxQueues } = this.dev;
     const rxqs: Mvpp2RxQueue[] = [];
     for (const queue of rxQueues) {
-      const rxq = createRxQueue(this.#deps, queue, rxQueues.length, this.#options.rxRingSize, this.#shared.prog === null ? DMA_FROM_DEVICE : DMA_BIDIRECTIONAL);
+      const rxq = createRxQueue(this.#deps, queue, rxQueues.length, this.#rxRingSize, this.#shared.prog === null ? DMA_FROM_DEVICE : DMA_BIDIRECTIONAL);
       if (typeof rxq === "number") return this.#giveUp(rxqs, rxq);
       rxqs.push(rxq);
     }
@@ -83,6 +85,10 @@ class Mvpp2Interface implements NetInterface {
     this.#shared.tx = null;
     tx.destroy();
     for (const rxq of rxqs) destroyRxQueue(this.#deps, rxq);
+  }
+
+  setRingparam(rxPending: number): number {
+    return resizeRings(this, MVPP2_RING_LIMITS, rxPending, this.#rxRingSize, (size) => void (this.#rxRingSize = size));
   }
 
   inRings(): InRings {
@@ -131,9 +137,7 @@ export const mvpp2: NetDriver = {
   maxFrameBytes: MVPP2_MAX_FRAME_BYTES,
   probe: (deps: DriverDeps, options: DriverOptions): NetInterface => {
     const { rxRingSize } = options;
-    if (!Number.isInteger(rxRingSize) || rxRingSize < MVPP2_MIN_RXD || rxRingSize > MVPP2_MAX_RXD_MAX) {
-      throw new UsageError("driver-mvpp2", "rxRingSize", rxRingSize, `give ${MVPP2_MIN_RXD} to ${MVPP2_MAX_RXD_MAX} descriptors`);
-    }
+    if (!ringSizeIsIn(MVPP2_RING_LIMITS, rxRingSize)) throw new UsageError("driver-mvpp2", "rxRingSize", rxRingSize, `give ${MVPP2_RING_LIMITS.least} to ${MVPP2_RING_LIMITS.most} descriptors`);
     return new Mvpp2Interface(deps, options);
   },
 };

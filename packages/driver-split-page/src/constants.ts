@@ -1,12 +1,12 @@
 import { PAGE_SIZE } from "@netmem/mm/api";
 import { ETH_FCS_LEN } from "@netmem/net-core/api";
-import type { RxDescFormat, TxDescFormat } from "@netmem/driver/api";
+import type { RingLimits, RxDescFormat, TxDescFormat } from "@netmem/driver/api";
 import { MAX_SKB_FRAGS, SKB_SHARED_INFO_BYTES, skbDataAlign } from "@netmem/xdp/api";
 
 export const SP_MOST_QUEUES = 16;
-/** @kernel IXGBE_MIN_RXD, IXGBE_MAX_RXD_82599, IXGBE_DEFAULT_TXD (drivers/net/ethernet/intel/ixgbe/ixgbe.h) */
-export const SP_MIN_DESCRIPTORS = 64;
-export const SP_MAX_DESCRIPTORS = 8192;
+/** Receive descriptors. @kernel IXGBE_MIN_RXD, IXGBE_MAX_RXD_82599 (drivers/net/ethernet/intel/ixgbe/ixgbe.h) */
+export const SP_RING_LIMITS: RingLimits = { least: 64, most: 8192 };
+/** @kernel IXGBE_DEFAULT_TXD */
 export const SP_TX_DESCRIPTORS = 512;
 /** Of a page, for one packet. @kernel ixgbe_rx_pg_size(rx_ring) / 2 */
 export const SP_TRUESIZE: number = PAGE_SIZE / 2;

@@ -25,9 +25,9 @@ export class SplitQueue {
   readonly shared: QueueShared;
   readonly hw: NicRxQueue;
   readonly napi: NapiStruct;
-  readonly size: number;
+  size: number;
   readonly parts: SplitParts;
-  readonly buffers: SplitBuffer[];
+  buffers: SplitBuffer[];
   readonly xdp: XdpBuff;
   /** Null: it stands still. */
   ring: CoherentMemory | null;
@@ -42,16 +42,16 @@ export class SplitQueue {
   readonly #cpu: number;
   readonly #retry: Timer;
 
-  constructor(deps: DriverDeps, shared: QueueShared, index: number, size: number, cpu: number) {
+  constructor(deps: DriverDeps, shared: QueueShared, index: number, cpu: number) {
     const { dev } = shared;
     this.#deps = deps;
     this.#cpu = cpu;
     this.index = index;
     this.shared = shared;
-    this.size = size;
+    this.size = 0;
     this.hw = deps.nic.rxQueues[index]!;
     this.parts = { dma: deps.dma, pages: deps.pages, node: () => deps.kernel.context.node };
-    this.buffers = Array.from({ length: size }, () => new SplitBuffer());
+    this.buffers = [];
     this.xdp = deps.xdpStructs.createXdpBuff(dev.rxQueues[index]!.xdpRxq);
     this.ring = null;
     this.skb = null;
@@ -65,13 +65,15 @@ export class SplitQueue {
   }
 
   /** The ring, registered and filled: 0 or a negative errno, nothing then being left. @kernel ixgbe_setup_rx_resources, ixgbe_configure_rx_ring */
-  open(): number {
+  open(size: number): number {
     const { dma, xdpRxqs } = this.#deps;
     const { dev } = this.shared;
     const { xdpRxq } = dev.rxQueues[this.index]!;
-    const ring = dma.allocCoherent(this.size * SP_RX_DESC.sizeBytes, GFP_KERNEL);
+    const ring = dma.allocCoherent(size * SP_RX_DESC.sizeBytes, GFP_KERNEL);
     if (ring === null) return -ENOMEM;
     this.ring = ring;
+    this.size = size;
+    this.buffers = Array.from({ length: size }, () => new SplitBuffer());
     this.nextToClean = 0;
     this.nextToUse = 0;
     this.nextToAlloc = 0;

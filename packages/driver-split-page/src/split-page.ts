@@ -1,7 +1,7 @@
-import type { DriverDeps, DriverOptions, InRings, NetDriver, NetInterface } from "@netmem/driver/api";
+import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
 import { EINVAL, ENETDOWN, UsageError } from "@netmem/kernel/api";
 import { ETH_HLEN, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, XDP_XMIT_FLUSH, type NetDevice, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
-import { SP_BUFFER_BYTES, SP_MAX_DESCRIPTORS, SP_MAX_FRAME_BYTES, SP_MIN_DESCRIPTORS, SP_MOST_QUEUES, SP_RX_DESC, SP_TX_DESC, SP_TX_DESCRIPTORS } from "./constants.ts";
+import { SP_BUFFER_BYTES, SP_MAX_FRAME_BYTES, SP_MOST_QUEUES, SP_RING_LIMITS, SP_RX_DESC, SP_TX_DESC, SP_TX_DESCRIPTORS } from "./constants.ts";
 import { SplitQueue, type QueueShared } from "./queue.ts";
 
 class SplitInterface implements NetInterface {
@@ -9,12 +9,14 @@ class SplitInterface implements NetInterface {
   readonly #deps: DriverDeps;
   readonly #shared: QueueShared;
   readonly #queues: SplitQueue[] = [];
+  #rxRingSize: number;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
     this.#deps = deps;
+    this.#rxRingSize = options.rxRingSize;
     this.dev = deps.registerNetdev(options.name, options.rxQueueCount);
     this.#shared = { dev: this.dev, earlyDrop: options.earlyDrop, tx: null, prog: null };
-    for (let i = 0; i < options.rxQueueCount; i++) this.#queues.push(new SplitQueue(deps, this.#shared, i, options.rxRingSize, (options.cpu + i) % deps.kernel.nrCpus));
+    for (let i = 0; i < options.rxQueueCount; i++) this.#queues.push(new SplitQueue(deps, this.#shared, i, (options.cpu + i) % deps.kernel.nrCpus));
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
     this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags), xskSetupPool: null, xskWakeup: null };
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
@@ -24,7 +26,7 @@ class SplitInterface implements NetInterface {
   open(): number {
     if (this.#shared.tx !== null) return -EINVAL;
     for (const [i, queue] of this.#queues.entries()) {
-      const errno = queue.open();
+      const errno = queue.open(this.#rxRingSize);
       if (errno < 0) return this.#giveUp(i, errno);
     }
     const tx = this.#deps.txRings.create(SP_TX_DESCRIPTORS);
@@ -48,6 +50,10 @@ class SplitInterface implements NetInterface {
     for (const queue of this.#queues) queue.stop();
     tx.destroy();
     this.#shared.tx = null;
+  }
+
+  setRingparam(rxPending: number): number {
+    return resizeRings(this, SP_RING_LIMITS, rxPending, this.#rxRingSize, (size) => void (this.#rxRingSize = size));
   }
 
   inRings(): InRings {
@@ -82,9 +88,7 @@ export const splitPage: NetDriver = {
   maxFrameBytes: SP_MAX_FRAME_BYTES,
   probe: (deps: DriverDeps, options: DriverOptions): NetInterface => {
     const { rxRingSize } = options;
-    if (!Number.isInteger(rxRingSize) || rxRingSize < SP_MIN_DESCRIPTORS || rxRingSize > SP_MAX_DESCRIPTORS) {
-      throw new UsageError("driver-split-page", "rxRingSize", rxRingSize, `give ${SP_MIN_DESCRIPTORS} to ${SP_MAX_DESCRIPTORS} descriptors`);
-    }
+    if (!ringSizeIsIn(SP_RING_LIMITS, rxRingSize)) throw new UsageError("driver-split-page", "rxRingSize", rxRingSize, `give ${SP_RING_LIMITS.least} to ${SP_RING_LIMITS.most} descriptors`);
     return new SplitInterface(deps, options);
   },
 };

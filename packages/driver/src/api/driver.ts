@@ -50,6 +50,8 @@ export interface NetInterface {
   readonly open: () => number;
   /** Hardware off, posted buffers home, pools destroyed; packets in the stack may live on. @kernel ndo_stop */
   readonly stop: () => void;
+  /** Other receive rings, of so many descriptors each, if it is up at once: 0 or a negative errno, of `resizeRings`. Packets in the stack may live on. Absent: its rings are what they are. Process context. @kernel ethtool_ops.set_ringparam */
+  readonly setRingparam?: (rxPending: number) => number;
   /** What waits in its transmit rings, or for its other end, oldest first; it stays there. For inspection; absent: such a device never holds any. */
   readonly inRings?: () => InRings;
 }

@@ -1,4 +1,5 @@
 export * from "./driver.ts";
 export * from "./link.ts";
 export * from "./nic.ts";
+export * from "./ringparam.ts";
 export * from "./tx-ring.ts";

@@ -4,6 +4,7 @@ import { mvneta } from "@netmem/driver-mvneta";
 import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
 import type { NetDriver } from "@netmem/driver/api";
+import { EINVAL, ENOMEM } from "@netmem/kernel/api";
 import { PRESET_NAMES, Wire, wireBytes } from "@netmem/machine";
 import { XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/api";
 import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
@@ -79,8 +80,12 @@ describe.each(DRIVERS)("$name", (driver) => {
         }
         if (step % (7 + seed) === 6) {
           for (const point of points) point.disarm();
-          rig.device.netif.stop();
-          expect(rig.device.netif.open()).toBe(0);
+          // Other rings, or the same ones anew.
+          if (step % 2 === 0) expect(rig.device.netif.setRingparam!([64, 128, 256, 80][(step >> 1) % 4]!)).toBe(0);
+          else {
+            rig.device.netif.stop();
+            expect(rig.device.netif.open()).toBe(0);
+          }
         }
         if (step % 10 === 0 && pagePools.pools().some(({ netdev }) => netdev === rig.device.netif.dev)) expect(conservationFaults(rig.machine, pagePools.pools())).toEqual([]);
       }
@@ -90,6 +95,32 @@ describe.each(DRIVERS)("$name", (driver) => {
       expect([seed, rig.end()]).toEqual([seed, NOTHING_LEFT]);
     }
     expect([received > 8000, received < 20 * 600, failed > 50]).toEqual([true, true, true]);
+  });
+
+  test("rings are resized, up or down: refused beyond what the hardware has, with nothing touched; with no memory for them it runs on with those it had", () => {
+    const rig = driverRig(driver, { ring: 64 });
+    const { netif } = rig.device;
+    const { machine } = rig;
+    const frames = wire(Array.from({ length: 300 }, (_, i) => testFrame(60 + i, i)));
+    let packets = 0;
+    machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      packets++;
+      machine.net.lifetime.consumeSkb(skb);
+    } });
+    const queueMemory = (): string => machine.pagePools.pools().filter(({ netdev }) => netdev === netif.dev).map(({ id }) => id).join();
+    const before = queueMemory();
+    expect([netif.setRingparam!(8), netif.setRingparam!(1 << 20), netif.setRingparam!(64.5), netif.setRingparam!(64), netif.dev.up, queueMemory() === before]).toEqual([-EINVAL, -EINVAL, -EINVAL, 0, true, true]);
+    rig.send(frames);
+    expect([netif.setRingparam!(256), netif.dev.up]).toEqual([0, true]);
+    rig.send(frames);
+    machine.mm.faults.failPageAlloc.arm({ times: 1 });
+    expect([netif.setRingparam!(128), netif.dev.up]).toEqual([-ENOMEM, true]);
+    machine.mm.faults.failPageAlloc.disarm();
+    rig.send(frames);
+    netif.stop();
+    expect([netif.setRingparam!(96), netif.dev.up, netif.open()]).toEqual([0, false, 0]);
+    rig.send(frames);
+    expect([packets, rig.end()]).toEqual([4 * 300, NOTHING_LEFT]);
   });
 
   test("opened with memory failing at each of its allocations in turn: refused with nothing left behind, or up", () => {
