@@ -4,6 +4,7 @@ import { backingBytes, createMm, createWasmBacking } from "@netmem/mm";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, type Mm, type Page } from "@netmem/mm/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
+import { EIGHT_MODELS_BYTES, withEightModels } from "./model-workloads.ts";
 import { WIRE_BYTES, rxCloneFree, splitPages } from "./skb-workloads.ts";
 import { tcpThroughGro, udpIntoSocket } from "./stack-workloads.ts";
 import { rxDrop, rxRedirect, rxTx } from "./xdp-workloads.ts";
@@ -89,6 +90,13 @@ function fastPath(): (ops: number) => void {
   return inSoftirq(machine, () => pool.recycleDirect(pool.allocPages(GFP_ATOMIC)!));
 }
 
+/** A trip in a process where eight memory models have had packets and are bound still. */
+function amongModels(trip: (pool: PagePool) => () => void): (ops: number) => void {
+  const { machine, pool } = poolMachine({ extraBytes: EIGHT_MODELS_BYTES });
+  withEightModels(machine);
+  return inSoftirq(machine, trip(pool));
+}
+
 function ptrRing(): (ops: number) => void {
   const { machine, pool } = poolMachine();
   return inSoftirq(machine, () => pool.putFullNetmem(pool.allocPages(GFP_ATOMIC)!, false));
@@ -145,6 +153,8 @@ export const WORKLOADS: readonly Workload[] = [
   { name: "rx-tcp-gro", operation: "segment of 1448 bytes received, merged by GRO, into a TCP socket, and read", inC: false, opsPerRound: 500_000, prepare: tcpThroughGro },
   { name: "pp-return-pointer", operation: "pool page taken, marked, and returned by its pointer", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("pool-pointer") },
   { name: "pp-return-mem-info", operation: "pool page taken, marked, and returned through the registry", inC: false, opsPerRound: 5_000_000, prepare: () => returnPath("mem-info") },
+  { name: "w1-models", operation: "w1 with eight memory models loaded, bound and run", inC: false, opsPerRound: 20_000_000, prepare: () => amongModels((pool) => () => pool.recycleDirect(pool.allocPages(GFP_ATOMIC)!)) },
+  { name: "w2-models", operation: "w2 with them", inC: false, opsPerRound: 10_000_000, prepare: () => amongModels((pool) => () => pool.putFullNetmem(pool.allocPages(GFP_ATOMIC)!, false)) },
   { name: "mm-pcp", operation: "order-0 page through the per-CPU list", inC: true, opsPerRound: 8_000_000, prepare: pcp },
   { name: "mm-bulk64", operation: "page of a bulk request for 64", inC: true, opsPerRound: 6_400_000, prepare: bulk64 },
   { name: "mm-map", operation: "map and unmap, strict IOMMU, unrecorded", inC: true, opsPerRound: 4_000_000, prepare: () => mapUnmap("off") },

@@ -29,7 +29,7 @@ test("without a C compiler ours is measured all the same, and the reference said
   const { status, out, err } = bench([...QUICK, "--json"], { CC: "/nonexistent/cc" });
   expect([status, err]).toEqual([0, "bench: C reference skipped: no C compiler: cannot run /nonexistent/cc (install gcc, or set CC)\n"]);
   const { workloads } = JSON.parse(out) as Figures;
-  expect(workloads.map(({ name }) => name)).toEqual(["w1", "w2", "w3", "w4-64", "w4-1500", "w5-drop", "w5-tx", "w6", "w5-redirect", "rx-udp", "rx-tcp-gro", "pp-return-pointer", "pp-return-mem-info", "mm-pcp", "mm-bulk64", "mm-map", "mm-map-checked"]);
+  expect(workloads.map(({ name }) => name)).toEqual(["w1", "w2", "w3", "w4-64", "w4-1500", "w5-drop", "w5-tx", "w6", "w5-redirect", "rx-udp", "rx-tcp-gro", "pp-return-pointer", "pp-return-mem-info", "w1-models", "w2-models", "mm-pcp", "mm-bulk64", "mm-map", "mm-map-checked"]);
   for (const { ns, cNs, ratio, spread, rounds } of workloads) {
     expect([cNs, ratio, rounds]).toEqual([null, null, 2]);
     expect(spread[0] > 0 && spread[0] <= ns && ns <= spread[1]).toBe(true);
@@ -63,7 +63,7 @@ test("a compiler that rejects the reference is named, with its first error", () 
 });
 
 test.each([
-  [["mm-slab"], "bench: no workload mm-slab: choose w1, w2, w3, w4-64, w4-1500, w5-drop, w5-tx, w6, w5-redirect, rx-udp, rx-tcp-gro, pp-return-pointer, pp-return-mem-info, mm-pcp, mm-bulk64, mm-map, mm-map-checked (see bench --help)\n"],
+  [["mm-slab"], "bench: no workload mm-slab: choose w1, w2, w3, w4-64, w4-1500, w5-drop, w5-tx, w6, w5-redirect, rx-udp, rx-tcp-gro, pp-return-pointer, pp-return-mem-info, w1-models, w2-models, mm-pcp, mm-bulk64, mm-map, mm-map-checked (see bench --help)\n"],
   [["--rounds", "0"], "bench: option '--rounds <n>' argument '0' is invalid. give a whole number from 1 to 1000. (see bench --help)\n"],
   [["--scale", "none"], "bench: option '--scale <factor>' argument 'none' is invalid. give a number above 0, at most 100. (see bench --help)\n"],
   [["--fast"], "bench: unknown option '--fast' (see bench --help)\n"],

@@ -71,12 +71,12 @@ export class PoolPut extends PoolMarks {
 
   /** @kernel __page_pool_page_can_be_recycled */
   isRecyclable(netmem: Netmem): boolean {
-    return netmem.isNetIov === true || (netmem.refcount === 1 && (netmem.ppMagic & PAGE_PFMEMALLOC_BIT) === 0);
+    return netmem.refcount === 1 && (netmem.ppMagic & PAGE_PFMEMALLOC_BIT) === 0;
   }
 
   /** The seed's proposal: a holder that is not the last drops its page reference, and the last one recycles. */
   stepsBack(netmem: Netmem): boolean {
-    if (netmem.isNetIov === true || netmem.refcount === 1) return false;
+    if (netmem.refcount === 1 || netmem.isNetIov === true) return false;
     netmem.refcount--;
     return true;
   }

@@ -9,7 +9,7 @@ import { pageIsPfmemalloc, pageName, type Page } from "./page.ts";
  */
 export type Netmem = Page | NetIov;
 
-/** Always 1 for a net_iov: its holders are counted by its provider. @kernel netmem_ref_count */
+/** @kernel netmem_ref_count */
 export function netmemRefCount(netmem: Netmem): number {
   return netmem.isNetIov ? 1 : netmem.head.refcount;
 }

@@ -33,16 +33,7 @@ export class Page {
   /** The bytes: `region.bytes[base … base + PAGE_SIZE)`. */
   readonly region: PayloadRegion;
   readonly base: number;
-  /** One of the `PAGE_*` states. */
-  state: number;
-  /** @kernel _refcount; meaningful on the head of a compound block */
-  refcount: number;
-  /** Itself, or the head of the compound block it is a tail of. */
-  head: Page;
-  /** Order of the block while head of a compound or free block, else 0. */
-  order: number;
-  /** The view that owns each union word, four bits a word from bit 0. `PageWords` writes it. */
-  claims: number;
+  // Up to refcount a NetIov has the same at the same places, or the engine would look twice wherever it may be either.
   /** The low 31 bits of word 1: signature, and the pfmemalloc bit. */
   ppMagic: number;
   /** The mark of v3 of the 2021 series, which had a word of its own. */
@@ -60,6 +51,16 @@ export class Page {
   memId: number;
   /** No word of the kernel's: see `NetIov.poolState`. */
   poolState: number;
+  /** @kernel _refcount; meaningful on the head of a compound block */
+  refcount: number;
+  /** One of the `PAGE_*` states. */
+  state: number;
+  /** Itself, or the head of the compound block it is a tail of. */
+  head: Page;
+  /** Order of the block while head of a compound or free block, else 0. */
+  order: number;
+  /** The view that owns each union word, four bits a word from bit 0. `PageWords` writes it. */
+  claims: number;
   /** Links of the free list it is on: words 1 and 2. */
   next: Page | null;
   prev: Page | null;
@@ -71,11 +72,6 @@ export class Page {
     this.zone = zone;
     this.region = region;
     this.base = base;
-    this.state = PAGE_BUDDY_PART;
-    this.refcount = 0;
-    this.head = this;
-    this.order = 0;
-    this.claims = 0;
     this.ppMagic = 0;
     this.signature = 0;
     this.ppDmaIndex = 0;
@@ -85,6 +81,11 @@ export class Page {
     this.memType = 0;
     this.memId = 0;
     this.poolState = 0;
+    this.refcount = 0;
+    this.state = PAGE_BUDDY_PART;
+    this.head = this;
+    this.order = 0;
+    this.claims = 0;
     this.next = null;
     this.prev = null;
   }
