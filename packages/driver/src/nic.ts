@@ -1,13 +1,14 @@
 import { TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
-import type { DeviceBus, PayloadMemory } from "@netmem/mm/api";
+import type { DeviceBus, FaultGate, FaultInjection, PayloadMemory } from "@netmem/mm/api";
 import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { FrameSink, FrameSource, NicHardware, NicProbe, NicStats, NicWire, RxDescFormat, TxDescFormat } from "./api/index.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { FrameHeaders } from "./frame-headers.ts";
-import { RxQueue } from "./rx-queue.ts";
+import { RxQueue, type RxFaults } from "./rx-queue.ts";
 import { Steering } from "./steering.ts";
 import { TxQueue } from "./tx-queue.ts";
 
+const NEVER: FaultGate = { armed: false, shouldFail: () => false };
 /** Frames taken in one slice of the NIC's time. */
 const BURST = 32;
 
@@ -17,6 +18,8 @@ export interface NicOptions {
   readonly rxDescFormat: RxDescFormat;
   readonly txDescFormat: TxDescFormat;
   readonly probe?: NicProbe | null;
+  /** Points `nicInterrupt`, an interrupt is lost, and `nicFrameError`, a frame arrives damaged, of all NICs; without it neither happens. */
+  readonly faults?: Pick<FaultInjection, "failFunction">;
   /** For a NIC that verifies checksums, which reads the wire for that. */
   readonly payload?: Pick<PayloadMemory, "checksum">;
 }
@@ -51,8 +54,9 @@ export class ModelledNic implements NicHardware, NicWire {
     this.#probe = options.probe ?? null;
     const doorbell = (): void => this.frameArrived();
     this.bufferPools = Array.from({ length: options.rxDescFormat.bufferManager?.pools ?? 0 }, () => new BufferPool(bus, doorbell));
+    const faults: RxFaults = { interrupt: options.faults?.failFunction("nicInterrupt") ?? NEVER, frameError: options.faults?.failFunction("nicFrameError") ?? NEVER };
     const queues: RxQueue[] = [];
-    for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, this.bufferPools, doorbell));
+    for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, this.bufferPools, faults, doorbell));
     this.rxQueues = queues;
     this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, doorbell)];
     this.steering = new Steering(options.name, rxQueueCount);

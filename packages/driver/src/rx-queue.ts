@@ -1,9 +1,17 @@
 import { UsageError, type IrqLine, type Kernel } from "@netmem/kernel/api";
-import type { DeviceBus, PayloadRegion } from "@netmem/mm/api";
+import type { DeviceBus, FaultGate, PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { FrameSource, HeaderSplitFormat, NicRxQueue, NicStats, RxDescFormat } from "./api/index.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { FrameHeaders } from "./frame-headers.ts";
+
+/** What goes wrong on demand. */
+export interface RxFaults {
+  /** The line is not raised. */
+  readonly interrupt: FaultGate;
+  /** A frame completes with the error bit, and without its bytes. */
+  readonly frameError: FaultGate;
+}
 
 /** One receive queue: frames into posted buffers, in order. */
 export class RxQueue implements NicRxQueue {
@@ -13,6 +21,7 @@ export class RxQueue implements NicRxQueue {
   readonly #format: RxDescFormat;
   readonly #stats: NicStats;
   readonly #pools: readonly BufferPool[];
+  readonly #faults: RxFaults;
   readonly #doorbell: () => void;
   #smallPool = 0;
   #largePool = 0;
@@ -28,12 +37,13 @@ export class RxQueue implements NicRxQueue {
   #irqEnabled = false;
   #running = false;
 
-  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, pools: readonly BufferPool[], doorbell: () => void) {
+  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, pools: readonly BufferPool[], faults: RxFaults, doorbell: () => void) {
     this.#kernel = kernel;
     this.#bus = bus;
     this.#format = format;
     this.#stats = stats;
     this.#pools = pools;
+    this.#faults = faults;
     this.#doorbell = doorbell;
   }
 
@@ -141,10 +151,10 @@ export class RxQueue implements NicRxQueue {
       return;
     }
     let done = 0;
-    let failed = false;
+    let failed = this.#arrivesBad(bytes);
     if (headerPart > 0) {
       done = format.prefixBytes + headerPart;
-      failed = !this.#writeHeader(format.headerSplit!, region, start, done);
+      if (!this.#writeHeader(format.headerSplit!, region, start, done)) failed = true;
     }
     for (let i = 0; i < descriptors; i++) {
       const descriptor = this.#ring + this.#next * format.sizeBytes;
@@ -176,7 +186,7 @@ export class RxQueue implements NicRxQueue {
     const descriptor = this.#ring + this.#next * format.sizeBytes;
     const { cookieWord, poolShift } = format.bufferManager!;
     const buffer = pool.address();
-    const failed = !this.#bus.write(buffer, region, start, total);
+    const failed = this.#arrivesBad(bytes) || !this.#bus.write(buffer, region, start, total);
     this.#bus.write32(descriptor + format.addressWord * 4, buffer);
     this.#bus.write32(descriptor + cookieWord * 4, pool.cookie());
     pool.advance();
@@ -204,7 +214,14 @@ export class RxQueue implements NicRxQueue {
     return this.#bus.write32(descriptor + format.headerSizeWord * 4, bytes << format.headerSizeShift) && written;
   }
 
+  #arrivesBad(bytes: number): boolean {
+    const { frameError } = this.#faults;
+    return frameError.armed && frameError.shouldFail(0, bytes);
+  }
+
   #interrupt(): void {
+    const { interrupt } = this.#faults;
+    if (interrupt.armed && interrupt.shouldFail(0, 0)) return;
     if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
   }
 }

@@ -83,7 +83,7 @@ export class Machine {
     const { rxDescFormat, txDescFormat, mostRxQueues } = driver;
     const rxQueueCount = options.rxQueueCount ?? 1;
     if (!Number.isInteger(rxQueueCount) || rxQueueCount < 1 || rxQueueCount > mostRxQueues) throw new UsageError("machine", `rxQueueCount of ${name}`, rxQueueCount, `${driver.name} has 1 to ${mostRxQueues} receive queues`);
-    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount, rxDescFormat, txDescFormat, probe: this.#probes?.nic ?? null, payload: this.mm.payload });
+    const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount, rxDescFormat, txDescFormat, probe: this.#probes?.nic ?? null, payload: this.mm.payload, faults: this.mm.faults });
     const deps = this.#linkDeps();
     const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: txDescFormat, lifetime: deps.lifetime, xdpReturn: deps.xdpReturn, xdpStructs: deps.xdpStructs });
     const netif = driver.probe(

@@ -118,7 +118,7 @@ export interface NicStats {
   bytes: number;
   /** Frames lost because the ring had no descriptor, or the pools no buffer for them. */
   overruns: number;
-  /** Frames given up because the IOMMU refused a transfer. */
+  /** Frames given up because the IOMMU refused a transfer, or that arrived damaged. */
   faults: number;
   /** Frames, and bytes of them, put on the wire. */
   sentFrames: number;

@@ -48,7 +48,7 @@ describe.each(DRIVERS)("$name", (driver) => {
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 
-  test("taken down and up under traffic, with memory that fails now and then: what comes up came in that order, unchanged, once; nothing is lost for good", () => {
+  test("taken down and up under traffic, with memory, interrupts and frames that fail now and then: what comes up came in that order, unchanged, once; nothing is lost for good", () => {
     let received = 0;
     let failed = 0;
     for (let seed = 1; seed <= 20; seed++) {
@@ -68,8 +68,9 @@ describe.each(DRIVERS)("$name", (driver) => {
       } });
       const sending = new Wire(kernel, mm.payload, wire(frames), "back-to-back");
       sending.connect(rig.device.nic);
-      const points = [mm.faults.failPageAlloc, mm.faults.failSlab, mm.faults.failDmaMap];
-      for (let step = 0; !sending.finished() && kernel.scheduler.step(); step++) {
+      const points = [mm.faults.failFunction("nicInterrupt"), mm.faults.failFunction("nicFrameError"), mm.faults.failPageAlloc, mm.faults.failSlab, mm.faults.failDmaMap];
+      for (let step = 0; !sending.finished(); step++) {
+        if (!kernel.scheduler.step()) throw new Error(`seed ${seed}: hung after ${sending.sent()} frames`);
         if (step > 100_000) throw new Error(`seed ${seed}: stuck after ${sending.sent()} frames`);
         for (const point of points) {
           if (step % 12 === 2) point.arm({ probability: 30, seed });
@@ -94,7 +95,7 @@ describe.each(DRIVERS)("$name", (driver) => {
       for (const skb of waiting) net.lifetime.consumeSkb(skb);
       expect([seed, rig.end()]).toEqual([seed, NOTHING_LEFT]);
     }
-    expect([received > 8000, received < 20 * 600, failed > 50]).toEqual([true, true, true]);
+    expect([received > 6000, received < 20 * 600, failed > 50]).toEqual([true, true, true]);
   });
 
   test("rings are resized, up or down: refused beyond what the hardware has, with nothing touched; with no memory for them it runs on with those it had", () => {
@@ -121,6 +122,51 @@ describe.each(DRIVERS)("$name", (driver) => {
     expect([netif.setRingparam!(96), netif.dev.up, netif.open()]).toEqual([0, false, 0]);
     rig.send(frames);
     expect([packets, rig.end()]).toEqual([4 * 300, NOTHING_LEFT]);
+  });
+
+  test("a frame that arrives damaged is dropped and counted, its buffers are used again; of an interrupt that is lost the next one makes up", () => {
+    const rig = driverRig(driver);
+    const { machine, device } = rig;
+    const interrupt = machine.mm.faults.failFunction("nicInterrupt");
+    const frameError = machine.mm.faults.failFunction("nicFrameError");
+    let packets = 0;
+    machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      packets++;
+      machine.net.lifetime.consumeSkb(skb);
+    } });
+    const frames = wire(Array.from({ length: 200 }, (_, i) => testFrame(60 + 7 * i, i)));
+    frameError.arm({ probability: 25, seed: 3 });
+    rig.send(frames);
+    const damaged = frameError.injected();
+    frameError.disarm();
+    expect([damaged > 20, packets, device.netif.dev.rxDropped, device.nic.stats.faults]).toEqual([true, 200 - damaged, damaged, damaged]);
+    interrupt.arm({ times: 1 });
+    rig.send(frames.slice(0, 1));
+    expect([packets, interrupt.injected()]).toEqual([200 - damaged, 1]);
+    rig.send(frames.slice(1, 2));
+    expect(packets).toBe(202 - damaged);
+  });
+
+  test("with every interrupt lost the ring fills and the wire stands; taken down and up it goes on, and what was in the ring is home", () => {
+    const rig = driverRig(driver, { ring: 64 });
+    const { machine, device } = rig;
+    let packets = 0;
+    machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      packets++;
+      machine.net.lifetime.consumeSkb(skb);
+    } });
+    const interrupt = machine.mm.faults.failFunction("nicInterrupt");
+    interrupt.arm({});
+    const sending = new Wire(machine.kernel, machine.mm.payload, wire(Array.from({ length: 200 }, (_, i) => testFrame(60, i))), "back-to-back");
+    sending.connect(device.nic);
+    machine.kernel.scheduler.runFor(1_000_000_000);
+    const inRing = sending.sent();
+    expect([packets, inRing === 64 || inRing === 63]).toEqual([0, true]);
+    interrupt.disarm();
+    device.netif.stop();
+    expect(device.netif.open()).toBe(0);
+    machine.kernel.scheduler.runFor(0);
+    expect([packets, sending.finished(), rig.end()]).toEqual([200 - inRing, true, NOTHING_LEFT]);
   });
 
   test("opened with memory failing at each of its allocations in turn: refused with nothing left behind, or up", () => {
