@@ -4,6 +4,8 @@ const source = { ssr: { resolve: { conditions: ["@netmem/source"] } } };
 
 export default defineConfig({
   test: {
+    // By default one core stays idle, which is half of a machine with two.
+    maxWorkers: "100%",
     projects: [
       {
         extends: true,
