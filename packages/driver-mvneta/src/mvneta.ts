@@ -1,8 +1,8 @@
-import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
-import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type TxRing } from "@netmem/driver/api";
+import { EINVAL, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
+import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type TxRing } from "@netmem/driver/api";
 import {
-  NAPI_POLL_WEIGHT, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, XDP_XMIT_FLUSH,
-  type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
+  NAPI_POLL_WEIGHT, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG,
+  NETDEV_TX_BUSY, type NapiStruct, type NetDevice, type XdpProg,
 } from "@netmem/xdp/api";
 import { MVNETA_MAX_FRAME_BYTES, MVNETA_MAX_RX_BUF_SIZE, MVNETA_MAX_TXD, MVNETA_RING_LIMITS, MVNETA_RX_DESC, MVNETA_TX_DESC } from "./constants.ts";
 import { pollRx } from "./poll.ts";
@@ -14,7 +14,7 @@ class MvnetaInterface implements NetInterface {
   readonly #options: DriverOptions;
   readonly #napi: NapiStruct;
   #rxq: MvnetaRxQueue | null = null;
-  #txq: TxRing | null = null;
+  readonly #port: { readonly dev: NetDevice; tx: TxRing | null };
   #prog: XdpProg | null = null;
   #rxRingSize: number;
 
@@ -23,16 +23,17 @@ class MvnetaInterface implements NetInterface {
     this.#options = options;
     this.#rxRingSize = options.rxRingSize;
     this.dev = deps.registerNetdev(options.name, 1);
+    this.#port = { dev: this.dev, tx: null };
     this.#napi = deps.napi.netifNapiAdd(this.dev, { poll: (napi, budget) => this.#poll(napi, budget) }, NAPI_POLL_WEIGHT);
     this.dev.rxQueues[0]!.napi = this.#napi;
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT | NETDEV_XDP_ACT_RX_SG | NETDEV_XDP_ACT_NDO_XMIT_SG;
     this.dev.xdpOps = {
       xdpSetupProg: (prog) => this.#xdpSetup(prog),
-      xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags),
+      xdpXmit: (frames, n, flags) => xmitFrames(this.#port.tx, frames, n, flags),
       xskSetupPool: null,
       xskWakeup: null,
     };
-    deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => this.#txq!.startXmit(skb) });
+    deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#port.tx === null ? NETDEV_TX_BUSY : this.#port.tx.startXmit(skb)) });
   }
 
   /** @kernel mvneta_open */
@@ -47,7 +48,7 @@ class MvnetaInterface implements NetInterface {
       return txq;
     }
     this.#rxq = rxq;
-    this.#txq = txq;
+    this.#port.tx = txq;
     nic.requestIrq(0, this.#options.cpu, () => this.#interrupt());
     napi.napiEnable(this.#napi);
     rxq.hw.start();
@@ -64,10 +65,10 @@ class MvnetaInterface implements NetInterface {
     this.#deps.nic.freeIrq(0);
     this.#deps.napi.napiDisable(this.#napi);
     this.dev.up = false;
-    this.#txq!.destroy();
-    destroyRxQueue(this.#deps, rxq);
     this.#rxq = null;
-    this.#txq = null;
+    this.#port.tx!.destroy();
+    this.#port.tx = null;
+    destroyRxQueue(this.#deps, rxq);
   }
 
   setRingparam(rxPending: number): number {
@@ -75,7 +76,7 @@ class MvnetaInterface implements NetInterface {
   }
 
   inRings(): InRings {
-    return this.#txq === null ? { skbs: [], frames: [] } : this.#txq.inRing();
+    return this.#port.tx === null ? { skbs: [], frames: [] } : this.#port.tx.inRing();
   }
 
   /** Pages are mapped otherwise with a program, so that the first and the last restart the device. @kernel mvneta_xdp_setup */
@@ -87,17 +88,6 @@ class MvnetaInterface implements NetInterface {
     return restart ? this.open() : 0;
   }
 
-  /** @kernel mvneta_xdp_xmit */
-  #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
-    const txq = this.#txq;
-    if (txq === null) return -ENETDOWN;
-    if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
-    let sent = 0;
-    while (sent < n && txq.submitFrame(frames[sent]!, false)) sent++;
-    if ((flags & XDP_XMIT_FLUSH) !== 0) txq.ring();
-    return sent;
-  }
-
   /** @kernel mvneta_isr */
   #interrupt(): void {
     this.#rxq!.hw.disableIrq();
@@ -106,9 +96,8 @@ class MvnetaInterface implements NetInterface {
 
   #poll(napi: NapiStruct, budget: number): number {
     const rxq = this.#rxq!;
-    const txq = this.#txq!;
-    txq.done();
-    const work = pollRx(this.#deps, rxq, txq, napi, budget, this.#prog, this.#options.earlyDrop);
+    this.#port.tx!.done();
+    const work = pollRx(this.#deps, rxq, this.#port, napi, budget, this.#prog, this.#options.earlyDrop);
     // Somebody whom a packet was handed to has taken the interface down, which is reported.
     if (this.#rxq !== rxq) return work;
     if (work < budget && this.#deps.napi.napiCompleteDone(napi, work)) rxq.hw.enableIrq();

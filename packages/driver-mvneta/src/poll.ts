@@ -1,4 +1,4 @@
-import type { DriverDeps, TxRing } from "@netmem/driver/api";
+import { RAN_XDP_DROPPED, RAN_XDP_PASS, RAN_XDP_REDIR, RAN_XDP_TX, runXdp, type DriverDeps, type XdpPort } from "@netmem/driver/api";
 import { PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { MAX_SKB_FRAGS, xdpDataMetaUnsupported, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
@@ -6,15 +6,14 @@ import {
   MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM,
 } from "./constants.ts";
 import type { MvnetaRxQueue } from "./rx-queue.ts";
-import { MVNETA_XDP_PASS, MVNETA_XDP_REDIR, runXdp } from "./xdp.ts";
 
 /**
  * Takes up to `budget` filled descriptors, hands each complete frame up as an skb, refills, and answers how many
  * packets that made. Softirq. @kernel mvneta_rx_swbm, mvneta_poll (drivers/net/ethernet/marvell/mvneta.c)
  */
-export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: TxRing, napi: NapiStruct, budget: number, prog: XdpProg | null, earlyDrop: boolean): number {
+export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi: NapiStruct, budget: number, prog: XdpProg | null, earlyDrop: boolean): number {
   const { dev, hw } = rxq;
-  let redirected = false;
+  let ran = RAN_XDP_PASS;
   const todo = Math.min(budget, hw.occupied());
   let packets = 0;
   for (let done = 0; done < todo; done++) {
@@ -35,12 +34,15 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: TxRing, napi: N
         dropFrame(rxq);
         continue;
       }
-      const became = runXdp(deps, rxq, tx, prog);
-      if (became !== MVNETA_XDP_PASS) {
+      const received = rxq.xdp.dataEnd;
+      const became = runXdp(deps, port, rxq.xdp, prog, true, false);
+      if (became !== RAN_XDP_PASS) {
+        // Of a program that took its own interface down the packet went with it.
+        if (became === RAN_XDP_DROPPED && rxq.xdp.head !== null) putBuff(rxq, Math.max(received, rxq.xdp.dataEnd) - MVNETA_SKB_HEADROOM);
+        ran |= became;
         packets++;
         dev.rxPackets++;
-        redirected ||= became === MVNETA_XDP_REDIR;
-        if (rxq.stopped) return packets;
+        if (rxq.stopped) break;
         continue;
       }
     }
@@ -57,9 +59,11 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, tx: TxRing, napi: N
       dev.rxDropped++;
       deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     } else deps.receive.napiGroReceive(napi, skb);
-    if (rxq.stopped) return packets;
+    if (rxq.stopped) break;
   }
-  if (redirected) deps.xdpRedirect.xdpDoFlush();
+  if ((ran & RAN_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
+  if (rxq.stopped) return packets;
+  if ((ran & RAN_XDP_TX) !== 0) port.tx!.ring();
   if (todo > 0) hw.decOccupied(todo);
   if (rxq.refillNum > 0) rxq.refillAfterPoll();
   return packets;
@@ -139,6 +143,19 @@ function buildSkb(deps: DriverDeps, rxq: MvnetaRxQueue): SkBuff | null {
   xdp.nrFrags = 0;
   xdp.flags = 0;
   return skb;
+}
+
+/** Straight back, this being the pool's own poll. `touchedBytes`: what the CPU may have touched, should the page go back to the device. @kernel mvneta_xdp_put_buff */
+function putBuff({ xdp, pool }: MvnetaRxQueue, touchedBytes: number): void {
+  for (let i = 0; i < xdp.nrFrags; i++) {
+    const frag = xdp.frags[i]!;
+    pool.putFullNetmem(frag.netmem!, true);
+    frag.netmem = null;
+  }
+  pool.putNetmem(xdp.head as Page, touchedBytes, true);
+  xdp.head = null;
+  xdp.nrFrags = 0;
+  xdp.flags = 0;
 }
 
 /** A frame is given up: counted, and its pages straight back, this being the pool's own poll. */

@@ -1,9 +1,7 @@
-import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
-import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
+import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
+import { EINVAL, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE } from "@netmem/mm/api";
-import {
-  NAPI_POLL_WEIGHT, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, XDP_XMIT_FLUSH, type NapiStruct, type NetDevice, type XdpFrame, type XdpProg,
-} from "@netmem/xdp/api";
+import { NAPI_POLL_WEIGHT, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, type NapiStruct, type NetDevice, type XdpProg } from "@netmem/xdp/api";
 import { MVPP2_MAX_FRAME_BYTES, MVPP2_MAX_RX_BUF_SIZE, MVPP2_MAX_TXD_DFLT, MVPP2_MOST_QUEUES, MVPP2_RING_LIMITS, MVPP2_RX_DESC, MVPP2_TX_DESC } from "./constants.ts";
 import { pollRx, type PortShared } from "./poll.ts";
 import { createRxQueue, destroyRxQueue, type Mvpp2RxQueue } from "./rx-queue.ts";
@@ -30,7 +28,7 @@ class Mvpp2Interface implements NetInterface {
       return napi;
     });
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
-    this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags), xskSetupPool: null, xskWakeup: null };
+    this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => xmitFrames(this.#shared.tx, frames, n, flags), xskSetupPool: null, xskWakeup: null };
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
@@ -114,17 +112,6 @@ class Mvpp2Interface implements NetInterface {
     if (restart) this.stop();
     this.#shared.prog = prog;
     return restart ? this.open() : 0;
-  }
-
-  /** @kernel mvpp2_xdp_xmit */
-  #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
-    const { tx } = this.#shared;
-    if (tx === null) return -ENETDOWN;
-    if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
-    let sent = 0;
-    while (sent < n && tx.submitFrame(frames[sent]!, false)) sent++;
-    if ((flags & XDP_XMIT_FLUSH) !== 0) tx.ring();
-    return sent;
   }
 }
 

@@ -1,25 +1,17 @@
-import type { DriverDeps, TxRing } from "@netmem/driver/api";
+import { RAN_XDP_DROPPED, RAN_XDP_PASS, RAN_XDP_REDIR, RAN_XDP_TX, runXdp, type DriverDeps, type TxRing, type XdpPort } from "@netmem/driver/api";
 import { GFP_ATOMIC, PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { CHECKSUM_UNNECESSARY, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
-import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type NapiStruct, type NetDevice, type XdpProg } from "@netmem/xdp/api";
+import type { NapiStruct, XdpProg } from "@netmem/xdp/api";
 import type { BmPool } from "./bm-pool.ts";
 import { MVPP2_MH_SIZE, MVPP2_RXD_ERR_SUMMARY, MVPP2_RXD_L4_CSUM_OK, MVPP2_RX_DESC, MVPP2_SKB_HEADROOM } from "./constants.ts";
 import type { Mvpp2RxQueue } from "./rx-queue.ts";
 
 /** What all queues of an interface have in common. */
-export interface PortShared {
-  readonly dev: NetDevice;
+export interface PortShared extends XdpPort {
   readonly earlyDrop: boolean;
-  /** Null while the interface is down. */
   tx: TxRing | null;
   prog: XdpProg | null;
 }
-
-/** What became of a packet that a program saw. @kernel MVPP2_XDP_PASS, MVPP2_XDP_DROPPED, MVPP2_XDP_TX, MVPP2_XDP_REDIR */
-const MVPP2_XDP_PASS = 0;
-const MVPP2_XDP_DROPPED = 1;
-const MVPP2_XDP_TX = 2;
-const MVPP2_XDP_REDIR = 4;
 
 /**
  * Takes up to `budget` frames, puts a fresh buffer into the hardware for each before its own goes up, and answers how many. Softirq.
@@ -31,7 +23,7 @@ export function pollRx(deps: DriverDeps, rxq: Mvpp2RxQueue, shared: PortShared, 
   const { dev, prog } = shared;
   const todo = Math.min(budget, rxq.hw.occupied());
   let packets = 0;
-  let became = MVPP2_XDP_PASS;
+  let ran = RAN_XDP_PASS;
   while (rxq.handled < todo) {
     rxq.handled++;
     const desc = rxq.takeDesc();
@@ -53,12 +45,12 @@ export function pollRx(deps: DriverDeps, rxq: Mvpp2RxQueue, shared: PortShared, 
     }
     bmPool.takeOut(cookie);
     if (prog !== null) {
-      const ret = runXdp(deps, rxq, shared, bmPool, page, prog, bytes);
-      if (ret !== MVPP2_XDP_PASS) {
-        became |= ret;
+      const became = runOn(deps, rxq, shared, bmPool, page, prog, bytes);
+      if (became !== RAN_XDP_PASS) {
+        ran |= became;
         packets++;
         dev.rxPackets++;
-        if (rxq.stopped) return packets;
+        if (rxq.stopped) break;
         continue;
       }
     }
@@ -79,10 +71,11 @@ export function pollRx(deps: DriverDeps, rxq: Mvpp2RxQueue, shared: PortShared, 
       dev.rxDropped++;
       deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     } else deps.receive.napiGroReceive(napi, skb);
-    if (rxq.stopped) return packets;
+    if (rxq.stopped) break;
   }
-  if ((became & MVPP2_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
-  if ((became & MVPP2_XDP_TX) !== 0) shared.tx!.ring();
+  if ((ran & RAN_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
+  if (rxq.stopped) return packets;
+  if ((ran & RAN_XDP_TX) !== 0) shared.tx!.ring();
   rxq.giveBack();
   return packets;
 }
@@ -99,32 +92,15 @@ function buildSkb(deps: DriverDeps, { xdp }: Mvpp2RxQueue, bmPool: BmPool, page:
   return skb;
 }
 
-/** @kernel mvpp2_run_xdp */
-function runXdp(deps: DriverDeps, { xdp }: Mvpp2RxQueue, { dev, tx }: PortShared, bmPool: BmPool, page: Page, prog: XdpProg, bytes: number): number {
-  const { xdpBuffs, xdpPrograms } = deps;
+/** Dropped, the page is back in its pool, synced as far as the CPU may have touched it. */
+function runOn(deps: DriverDeps, rxq: Mvpp2RxQueue, shared: PortShared, bmPool: BmPool, page: Page, prog: XdpProg, bytes: number): number {
+  const { xdp } = rxq;
   xdp.rxq = bmPool.rxq;
-  xdpBuffs.xdpInitBuff(xdp, PAGE_SIZE);
-  xdpBuffs.xdpPrepareBuff(xdp, page, 0, MVPP2_SKB_HEADROOM + MVPP2_MH_SIZE, bytes, true);
+  deps.xdpBuffs.xdpInitBuff(xdp, PAGE_SIZE);
+  deps.xdpBuffs.xdpPrepareBuff(xdp, page, 0, MVPP2_SKB_HEADROOM + MVPP2_MH_SIZE, bytes, true);
   const received = xdp.dataEnd;
-  const act = xdpPrograms.bpfProgRunXdp(prog, xdp);
-  switch (act) {
-    case XDP_PASS: return MVPP2_XDP_PASS;
-    case XDP_REDIRECT:
-      if (deps.xdpRedirect.xdpDoRedirect(dev, xdp, prog) === 0) return MVPP2_XDP_REDIR;
-      break;
-    case XDP_TX: {
-      const frame = tx === null ? null : xdpBuffs.xdpConvertBuffToFrame(xdp);
-      if (frame === null) break;
-      if (tx!.submitFrame(frame, true)) return MVPP2_XDP_TX;
-      xdpBuffs.xdpScrubFrame(frame);
-      break;
-    }
-    case XDP_DROP: break;
-    default:
-      if (act !== XDP_ABORTED) xdpPrograms.bpfWarnInvalidXdpAction(dev, prog, act);
-      xdpPrograms.xdpException(dev, prog, act);
-  }
-  // As far as the CPU may have touched it.
-  bmPool.pool.putNetmem(page, Math.max(received, xdp.dataEnd) - MVPP2_SKB_HEADROOM, true);
-  return MVPP2_XDP_DROPPED;
+  const became = runXdp(deps, shared, xdp, prog, true, false);
+  // Of an interface that is down the pool is on its way out, and this is its poll no more.
+  if (became === RAN_XDP_DROPPED) bmPool.pool.putNetmem(page, Math.max(received, xdp.dataEnd) - MVPP2_SKB_HEADROOM, !rxq.stopped);
+  return became;
 }

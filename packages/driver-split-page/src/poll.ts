@@ -1,16 +1,10 @@
-import type { DriverDeps } from "@netmem/driver/api";
+import { RAN_XDP_DROPPED, RAN_XDP_PASS, RAN_XDP_REDIR, RAN_XDP_TX, runXdp, type DriverDeps } from "@netmem/driver/api";
 import type { CoherentMemory } from "@netmem/mm/api";
 import { CHECKSUM_UNNECESSARY, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
-import { MAX_SKB_FRAGS, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
+import { MAX_SKB_FRAGS, type NapiStruct } from "@netmem/xdp/api";
 import { SP_BUFFER_BYTES, SP_HEADROOM, SP_RXD_CSUM_OK, SP_RXD_ERROR, SP_RXD_FIRST, SP_RXD_LAST, SP_RX_DESC, SP_TRUESIZE } from "./constants.ts";
 import type { SplitQueue } from "./queue.ts";
 import { canReuse, drain, flip, getRxBuffer, reuseInto, type SplitBuffer } from "./split-buffer.ts";
-
-/** What became of a packet that a program saw. @kernel IXGBE_XDP_PASS, IXGBE_XDP_CONSUMED, IXGBE_XDP_TX, IXGBE_XDP_REDIR */
-const SP_XDP_PASS = 0;
-const SP_XDP_CONSUMED = 1;
-const SP_XDP_TX = 2;
-const SP_XDP_REDIR = 4;
 
 /** Takes up to `budget` frames out of filled descriptors, hands them up, and answers how many. Softirq. @kernel ixgbe_clean_rx_irq (drivers/net/ethernet/intel/ixgbe/ixgbe_main.c) */
 export function pollRx(deps: DriverDeps, queue: SplitQueue, ring: CoherentMemory, napi: NapiStruct, budget: number): number {
@@ -19,7 +13,7 @@ export function pollRx(deps: DriverDeps, queue: SplitQueue, ring: CoherentMemory
   const todo = hw.occupied();
   let packets = 0;
   let done = 0;
-  let sent = 0;
+  let ran = RAN_XDP_PASS;
   for (; done < todo && packets < budget; done++) {
     const at = queue.nextToClean;
     const buffer = queue.buffers[at]!;
@@ -39,14 +33,21 @@ export function pollRx(deps: DriverDeps, queue: SplitQueue, ring: CoherentMemory
       continue;
     }
     if (isFirst && prog !== null && (status & SP_RXD_LAST) !== 0) {
-      const became = runXdp(deps, queue, buffer, prog, bytes);
-      if (became !== SP_XDP_PASS) {
-        if (became === SP_XDP_CONSUMED) keepReference(queue, buffer);
+      const page = buffer.page!;
+      deps.xdpBuffs.xdpInitBuff(queue.xdp, SP_TRUESIZE);
+      deps.xdpBuffs.xdpPrepareBuff(queue.xdp, page, buffer.pageOffset - SP_HEADROOM, SP_HEADROOM, bytes, true);
+      const became = runXdp(deps, shared, queue.xdp, prog, false, true);
+      if (queue.ring !== ring) {
+        // A program took its own interface down: what the driver has left of the page is the reference that went with the packet.
+        deps.pages.putPage(page);
+        break;
+      }
+      if (became !== RAN_XDP_PASS) {
+        if (became === RAN_XDP_DROPPED) keepReference(queue, buffer);
         else givenAway(queue, buffer);
-        sent |= became;
+        ran |= became;
         packets++;
         dev.rxPackets++;
-        if (queue.ring !== ring) return packets;
         continue;
       }
     }
@@ -68,10 +69,11 @@ export function pollRx(deps: DriverDeps, queue: SplitQueue, ring: CoherentMemory
       dev.rxDropped++;
       deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
     } else deps.receive.napiGroReceive(napi, skb);
-    if (queue.ring !== ring) return packets;
+    if (queue.ring !== ring) break;
   }
-  if ((sent & SP_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
-  if ((sent & SP_XDP_TX) !== 0) shared.tx!.ring();
+  if ((ran & RAN_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
+  if (queue.ring !== ring) return packets;
+  if ((ran & RAN_XDP_TX) !== 0) shared.tx!.ring();
   if (done > 0) hw.decOccupied(done);
   return packets;
 }
@@ -122,34 +124,6 @@ function putRxBuffer(queue: SplitQueue, buffer: SplitBuffer): void {
   const to = queue.buffers[queue.nextToAlloc]!;
   if (to !== buffer) reuseInto(buffer, to);
   queue.nextToAlloc = queue.nextToAlloc + 1 === queue.size ? 0 : queue.nextToAlloc + 1;
-}
-
-/** @kernel ixgbe_run_xdp */
-function runXdp(deps: DriverDeps, queue: SplitQueue, buffer: SplitBuffer, prog: XdpProg, bytes: number): number {
-  const { xdpBuffs, xdpPrograms } = deps;
-  const { xdp } = queue;
-  const { dev, tx } = queue.shared;
-  xdpBuffs.xdpInitBuff(xdp, SP_TRUESIZE);
-  xdpBuffs.xdpPrepareBuff(xdp, buffer.page!, buffer.pageOffset - SP_HEADROOM, SP_HEADROOM, bytes, true);
-  const act = xdpPrograms.bpfProgRunXdp(prog, xdp);
-  switch (act) {
-    case XDP_PASS: return SP_XDP_PASS;
-    case XDP_TX: {
-      const frame = tx === null ? null : xdpBuffs.xdpConvertBuffToFrame(xdp);
-      if (frame === null) break;
-      if (tx!.submitFrame(frame, false)) return SP_XDP_TX;
-      xdpBuffs.xdpScrubFrame(frame);
-      break;
-    }
-    case XDP_REDIRECT:
-      if (deps.xdpRedirect.xdpDoRedirect(dev, xdp, prog) === 0) return SP_XDP_REDIR;
-      break;
-    case XDP_DROP: return SP_XDP_CONSUMED;
-    default:
-      if (act !== XDP_ABORTED) xdpPrograms.bpfWarnInvalidXdpAction(dev, prog, act);
-  }
-  xdpPrograms.xdpException(dev, prog, act);
-  return SP_XDP_CONSUMED;
 }
 
 /** A frame is given up, and counted; its halves are whoever's as its packet is freed. */

@@ -1,8 +1,8 @@
-import type { DriverDeps, NicRxQueue, TxRing } from "@netmem/driver/api";
+import type { DriverDeps, NicRxQueue, TxRing, XdpPort } from "@netmem/driver/api";
 import { ENOMEM, type Timer } from "@netmem/kernel/api";
 import { GFP_ATOMIC, GFP_KERNEL, type CoherentMemory } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
-import { MEM_TYPE_PAGE_SHARED, NAPI_POLL_WEIGHT, type NapiStruct, type NetDevice, type XdpBuff, type XdpProg } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_SHARED, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff, type XdpProg } from "@netmem/xdp/api";
 import { SP_BUFFER_BYTES, SP_REFILL_BATCH, SP_RX_DESC, SP_TRUESIZE } from "./constants.ts";
 import { dropFrame, pollRx } from "./poll.ts";
 import { SplitBuffer, allocMappedPage, drain, syncForDevice, type SplitParts } from "./split-buffer.ts";
@@ -11,10 +11,8 @@ import { SplitBuffer, allocMappedPage, drain, syncForDevice, type SplitParts } f
 const REFILL_RETRY_NS = 1_000_000;
 
 /** What all queues of an interface have in common. */
-export interface QueueShared {
-  readonly dev: NetDevice;
+export interface QueueShared extends XdpPort {
   readonly earlyDrop: boolean;
-  /** Null while the interface is down. */
   tx: TxRing | null;
   prog: XdpProg | null;
 }

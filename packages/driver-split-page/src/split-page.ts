@@ -1,6 +1,6 @@
-import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
-import { EINVAL, ENETDOWN, UsageError } from "@netmem/kernel/api";
-import { ETH_HLEN, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, XDP_XMIT_FLUSH, type NetDevice, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
+import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
+import { EINVAL, UsageError } from "@netmem/kernel/api";
+import { ETH_HLEN, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, type NetDevice, type XdpProg } from "@netmem/xdp/api";
 import { SP_BUFFER_BYTES, SP_MAX_FRAME_BYTES, SP_MOST_QUEUES, SP_RING_LIMITS, SP_RX_DESC, SP_TX_DESC, SP_TX_DESCRIPTORS } from "./constants.ts";
 import { SplitQueue, type QueueShared } from "./queue.ts";
 
@@ -18,7 +18,7 @@ class SplitInterface implements NetInterface {
     this.#shared = { dev: this.dev, earlyDrop: options.earlyDrop, tx: null, prog: null };
     for (let i = 0; i < options.rxQueueCount; i++) this.#queues.push(new SplitQueue(deps, this.#shared, i, (options.cpu + i) % deps.kernel.nrCpus));
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
-    this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags), xskSetupPool: null, xskWakeup: null };
+    this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => xmitFrames(this.#shared.tx, frames, n, flags), xskSetupPool: null, xskWakeup: null };
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
@@ -47,9 +47,9 @@ class SplitInterface implements NetInterface {
     const { tx } = this.#shared;
     if (tx === null) return;
     this.dev.up = false;
+    this.#shared.tx = null;
     for (const queue of this.#queues) queue.stop();
     tx.destroy();
-    this.#shared.tx = null;
   }
 
   setRingparam(rxPending: number): number {
@@ -65,17 +65,6 @@ class SplitInterface implements NetInterface {
     if (prog !== null && this.dev.mtu + ETH_HLEN > SP_BUFFER_BYTES) return -EINVAL;
     this.#shared.prog = prog;
     return 0;
-  }
-
-  /** @kernel ixgbe_xdp_xmit */
-  #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
-    const { tx } = this.#shared;
-    if (tx === null) return -ENETDOWN;
-    if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
-    let sent = 0;
-    while (sent < n && tx.submitFrame(frames[sent]!, false)) sent++;
-    if ((flags & XDP_XMIT_FLUSH) !== 0) tx.ring();
-    return sent;
   }
 }
 

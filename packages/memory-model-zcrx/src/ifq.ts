@@ -49,7 +49,8 @@ export class ZcrxIfq implements MemoryProvider {
   /** The user gives back the buffer that `areaOffset` lies in: it goes into the ring, or straight home where nobody looks at that any more. False: the ring is full. Process context. @kernel the user's side of the refill ring */
   refill(areaOffset: number): boolean {
     if (this.#closed) {
-      this.provided.putUser(this.provided.area.niovs[areaOffset >> PAGE_SHIFT]!);
+      const niov = this.#niovAt(areaOffset);
+      if (niov === null || !this.provided.putUser(niov)) this.badRefills++;
       return true;
     }
     if (((this.#tail - this.#head) | 0) === this.#rqes.length) return false;
@@ -93,14 +94,19 @@ export class ZcrxIfq implements MemoryProvider {
   }
 
   #nextRefill(): NetIov | null {
-    const { niovs } = this.provided.area;
     while (this.#head !== this.#tail) {
-      const offset = this.#rqes[this.#head & (this.#rqes.length - 1)]!;
+      const niov = this.#niovAt(this.#rqes[this.#head & (this.#rqes.length - 1)]!);
       this.#head = (this.#head + 1) | 0;
-      if (offset >= 0 && offset < niovs.length * PAGE_SIZE) return niovs[offset >> PAGE_SHIFT]!;
+      if (niov !== null) return niov;
       this.badRefills++;
     }
     return null;
+  }
+
+  /** Null: that lies outside of the area. */
+  #niovAt(offset: number): NetIov | null {
+    const { niovs } = this.provided.area;
+    return offset >= 0 && offset < niovs.length * PAGE_SIZE ? niovs[offset >> PAGE_SHIFT]! : null;
   }
 
   /** @kernel io_pp_zc_release_netmem */

@@ -3,3 +3,4 @@ export * from "./link.ts";
 export * from "./nic.ts";
 export * from "./ringparam.ts";
 export * from "./tx-ring.ts";
+export * from "./xdp.ts";

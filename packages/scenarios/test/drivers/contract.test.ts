@@ -222,4 +222,28 @@ describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name"
       expect([preset, rig.end()]).toEqual([preset, NOTHING_LEFT]);
     }
   });
+
+  test.each([["PASS", XDP_PASS], ["DROP", XDP_DROP], ["TX", XDP_TX], ["ABORTED", XDP_ABORTED]])("a program that takes its own interface down and says %s: reported, the packet is dropped, those it redirected before go out, and all pages are home", (_name, verdict) => {
+    const rig = driverRig(driver);
+    const { machine, device } = rig;
+    const out = machine.attach(driver, { name: "eth1", rxRingSize: 64 });
+    expect(out.netif.open()).toBe(0);
+    device.netif.dev.mtu = 1500;
+    let seen = 0;
+    const prog = machine.xdp.programs.bpfProgLoad("down", (ctx) => {
+      if (++seen < 6) return ctx.redirect(out.netif.dev.ifindex, 0);
+      device.netif.stop();
+      return verdict;
+    }, false) as XdpProg;
+    expect(machine.net.xdpAttachment.devXdpAttach(device.netif.dev, prog, XDP_FLAGS_DRV_MODE, null)).toBe(0);
+    let passed = 0;
+    machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      passed++;
+      machine.net.lifetime.consumeSkb(skb);
+    } });
+    new Wire(machine.kernel, machine.mm.payload, wire(Array.from({ length: 40 }, (_, i) => testFrame(100, i))), "back-to-back").connect(device.nic);
+    machine.kernel.scheduler.runFor(1_000_000);
+    expect([seen, passed, out.nic.stats.sentFrames, machine.kernel.reports.counts().map(({ kind }) => kind)]).toEqual([6, 0, 5, ["napi-disable-running"]]);
+    expect({ ...rig.end(), reports: [] }).toEqual(NOTHING_LEFT);
+  });
 });

@@ -320,6 +320,8 @@ describe("zcrx", () => {
     expect([bytes, ifq.provided.held(), ifq.provided.free(), receive.receive(100_000), ifq.provided.free()]).toEqual([stream.slice(0, 6000), 0, 6, 6000, 0]);
     sockets[0]!.close();
     ifq.close();
+    // Whatever a user gives back once it is closed.
+    expect([ifq.refill(-1), ifq.refill(71 * PAGE_SIZE), ifq.refill(0), ifq.badRefills]).toEqual([true, true, true, 3]);
     machine.shutdown();
     expect([ifq.provided.free(), machine.kernel.reports.counts()]).toEqual([71, []]);
   });
