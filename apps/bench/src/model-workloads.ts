@@ -1,6 +1,6 @@
 import { headerSplit } from "@netmem/driver-header-split";
 import { Wire, type Machine } from "@netmem/machine";
-import type { MemoryBinding, MemoryModel, MemoryModelDeps, ProvidedArea } from "@netmem/memory-model/api";
+import { bindingOf, type MemoryBinding, type MemoryModel, type MemoryModelDeps, type ProvidedArea } from "@netmem/memory-model/api";
 import { devmem } from "@netmem/memory-model-devmem";
 import { netgpu } from "@netmem/memory-model-netgpu";
 import { zcrx } from "@netmem/memory-model-zcrx";
@@ -57,10 +57,7 @@ function plainModel(name: string): MemoryModel {
       const provider = new PlainProvider(deps, buffers);
       const errno = deps.providers.openRxq(dev, queueIndex, provider);
       if (errno !== 0) return errno;
-      return {
-        free: () => provider.provided.free(), held: () => provider.provided.held(), areas: () => [provider.provided.area],
-        openStream: () => ({ read: () => 0, close: () => undefined }), close: () => deps.providers.closeRxq(dev, queueIndex, provider),
-      };
+      return bindingOf(() => [provider.provided], () => ({ read: () => 0, close: () => undefined }), () => deps.providers.closeRxq(dev, queueIndex, provider));
     },
   };
 }

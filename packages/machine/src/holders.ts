@@ -1,4 +1,4 @@
-import type { Page } from "@netmem/mm/api";
+import { netmemIsMarked, type Page } from "@netmem/mm/api";
 import type { PacketHolderKind, SkBuff } from "@netmem/net-core/api";
 import { XDP_FLAGS_HAS_FRAGS, type XdpFrame } from "@netmem/xdp/api";
 import type { Machine } from "./machine.ts";
@@ -33,12 +33,7 @@ export function pageHolders(machine: Machine): readonly PageHolder[] {
 
 function holderOf(kind: PageHolder["kind"], name: string, packets: number, pages: readonly Page[], sinceNs: number): PageHolder {
   const distinct = [...new Set(pages)];
-  return { kind, name, packets, pages: distinct.length, poolPages: distinct.filter(isPools).length, sinceNs: sinceNs === Infinity ? null : sinceNs };
-}
-
-/** Whatever the word in which a pool marks it. */
-function isPools(page: Page): boolean {
-  return page.signature !== 0 || (page.ppMagic & ~3) !== 0;
+  return { kind, name, packets, pages: distinct.length, poolPages: distinct.filter(netmemIsMarked).length, sinceNs: sinceNs === Infinity ? null : sinceNs };
 }
 
 function pagesOf(skb: SkBuff): Page[] {

@@ -120,9 +120,11 @@ export class Machine {
   bindMemoryModel(model: MemoryModel, { netif }: Device, queueIndex: number, buffers: number): MemoryBinding | number {
     checkMemoryModel(model);
     const { dev } = netif;
+    const before = dev.hdsConfig;
     dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
     const binding = model.bind({ kernel: this.kernel, payload: this.mm.payload, areas: createProvidedAreas(this.mm), providers: this.pagePools.providers, edit: this.net.edit }, { dev, queueIndex, buffers });
-    if (typeof binding !== "number") checkBinding(model, binding);
+    if (typeof binding === "number") dev.hdsConfig = before;
+    else checkBinding(model, binding);
     return binding;
   }
 

@@ -1,5 +1,5 @@
-import { PAGE_SIZE, type NetIovArea } from "@netmem/mm/api";
-import type { MemoryBinding, MemoryModel, MemoryModelDeps, MemoryModelOptions, MemoryStream, OnBytes } from "@netmem/memory-model/api";
+import { PAGE_SIZE } from "@netmem/mm/api";
+import { bindingOf, type MemoryBinding, type MemoryModel, type MemoryModelDeps, type MemoryModelOptions, type MemoryStream, type OnBytes } from "@netmem/memory-model/api";
 import type { TcpSocket } from "@netmem/net-core/api";
 import { DmabufBinding } from "./binding.ts";
 import { DevmemSocket, type DevmemCmsg } from "./socket.ts";
@@ -44,42 +44,12 @@ class Stream implements MemoryStream {
   }
 }
 
-class Binding implements MemoryBinding {
-  readonly #deps: MemoryModelDeps;
-  readonly #binding: DmabufBinding;
-
-  constructor(deps: MemoryModelDeps, binding: DmabufBinding) {
-    this.#deps = deps;
-    this.#binding = binding;
-  }
-
-  free(): number {
-    return this.#binding.provided.free();
-  }
-
-  held(): number {
-    return this.#binding.provided.held();
-  }
-
-  areas(): readonly NetIovArea[] {
-    return [this.#binding.provided.area];
-  }
-
-  openStream(socket: TcpSocket): MemoryStream {
-    return new Stream(this.#deps, this.#binding, socket);
-  }
-
-  close(): void {
-    this.#binding.unbind();
-  }
-}
-
 /** devmem TCP: one dma-buf, bound to one queue. */
 export const devmem: MemoryModel = {
   name: "devmem",
   bind: (deps: MemoryModelDeps, { dev, queueIndex, buffers }: MemoryModelOptions): MemoryBinding | number => {
     const binding = new DmabufBinding(deps, 1, buffers);
     const errno = binding.bindQueue(dev, queueIndex);
-    return errno < 0 ? errno : new Binding(deps, binding);
+    return errno < 0 ? errno : bindingOf(() => [binding.provided], (socket) => new Stream(deps, binding, socket), () => binding.unbind());
   },
 };

@@ -1,7 +1,6 @@
 import { ENOSPC } from "@netmem/kernel/api";
-import { PAGE_SIZE, type NetIovArea } from "@netmem/mm/api";
-import type { MemoryBinding, MemoryModel, MemoryModelDeps, MemoryModelOptions, MemoryStream, OnBytes } from "@netmem/memory-model/api";
-import type { TcpSocket } from "@netmem/net-core/api";
+import { PAGE_SIZE } from "@netmem/mm/api";
+import { bindingOf, type MemoryBinding, type MemoryModel, type MemoryModelDeps, type MemoryModelOptions, type MemoryStream, type OnBytes } from "@netmem/memory-model/api";
 import { NetgpuContext } from "./context.ts";
 import type { NetgpuIfq } from "./interface-queue.ts";
 import type { NetgpuSkq } from "./socket-queue.ts";
@@ -50,36 +49,6 @@ class Stream implements MemoryStream {
   }
 }
 
-class Binding implements MemoryBinding {
-  readonly #context: NetgpuContext;
-  readonly #ifq: NetgpuIfq;
-
-  constructor(context: NetgpuContext, ifq: NetgpuIfq) {
-    this.#context = context;
-    this.#ifq = ifq;
-  }
-
-  free(): number {
-    return this.#context.areas.reduce((sum, { provided }) => sum + provided.free(), 0);
-  }
-
-  held(): number {
-    return this.#context.areas.reduce((sum, { provided }) => sum + provided.held(), 0);
-  }
-
-  areas(): readonly NetIovArea[] {
-    return this.#context.areas.map(({ provided }) => provided.area);
-  }
-
-  openStream(socket: TcpSocket): MemoryStream {
-    return new Stream(this.#context, this.#ifq, this.#context.attachSocket(socket, RX_ENTRIES));
-  }
-
-  close(): void {
-    this.#ifq.close();
-  }
-}
-
 /** NetGPU, as far as reception goes: one area of device memory, all of it on the fill queue. */
 export const netgpu: MemoryModel = {
   name: "netgpu",
@@ -91,6 +60,6 @@ export const netgpu: MemoryModel = {
     const ifq = context.prepareQueue(dev, queueIndex, 2 ** Math.ceil(Math.log2(2 * buffers)));
     for (let i = 0; i < buffers; i++) ifq.fill.push(start + i * PAGE_SIZE, PAGE_SIZE);
     const errno = context.bindQueue(ifq);
-    return errno < 0 ? errno : new Binding(context, ifq);
+    return errno < 0 ? errno : bindingOf(() => context.areas.map(({ provided }) => provided), (socket) => new Stream(context, ifq, context.attachSocket(socket, RX_ENTRIES)), () => ifq.close());
   },
 };

@@ -1,7 +1,5 @@
 import { ENOSPC } from "@netmem/kernel/api";
-import type { NetIovArea } from "@netmem/mm/api";
-import type { MemoryBinding, MemoryModel, MemoryModelDeps, MemoryModelOptions, MemoryStream, OnBytes } from "@netmem/memory-model/api";
-import type { TcpSocket } from "@netmem/net-core/api";
+import { bindingOf, type MemoryBinding, type MemoryModel, type MemoryModelDeps, type MemoryModelOptions, type MemoryStream, type OnBytes } from "@netmem/memory-model/api";
 import { ZcrxIfq } from "./ifq.ts";
 import { ZcrxReceive } from "./recv.ts";
 
@@ -44,42 +42,12 @@ class Stream implements MemoryStream {
   }
 }
 
-class Binding implements MemoryBinding {
-  readonly #deps: MemoryModelDeps;
-  readonly #ifq: ZcrxIfq;
-
-  constructor(deps: MemoryModelDeps, ifq: ZcrxIfq) {
-    this.#deps = deps;
-    this.#ifq = ifq;
-  }
-
-  free(): number {
-    return this.#ifq.provided.free();
-  }
-
-  held(): number {
-    return this.#ifq.provided.held();
-  }
-
-  areas(): readonly NetIovArea[] {
-    return [this.#ifq.provided.area];
-  }
-
-  openStream(socket: TcpSocket): MemoryStream {
-    return new Stream(this.#ifq, new ZcrxReceive(this.#deps, this.#ifq, socket, MOST_CQES));
-  }
-
-  close(): void {
-    this.#ifq.close();
-  }
-}
-
 /** io_uring zero-copy receive: one area, one queue, a refill ring that has room for every buffer. */
 export const zcrx: MemoryModel = {
   name: "zcrx",
   bind: (deps: MemoryModelDeps, { dev, queueIndex, buffers }: MemoryModelOptions): MemoryBinding | number => {
     const ifq = new ZcrxIfq(deps, dev, queueIndex, buffers, 2 ** Math.ceil(Math.log2(buffers)));
     const errno = ifq.open();
-    return errno < 0 ? errno : new Binding(deps, ifq);
+    return errno < 0 ? errno : bindingOf(() => [ifq.provided], (socket) => new Stream(ifq, new ZcrxReceive(deps, ifq, socket, MOST_CQES)), () => ifq.close());
   },
 };

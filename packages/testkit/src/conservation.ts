@@ -1,11 +1,6 @@
 import type { Machine } from "@netmem/machine";
-import { PAGE_IN_USE, type NetIovArea, type Netmem } from "@netmem/mm/api";
+import { PAGE_IN_USE, netmemIsMarked, type NetIovArea } from "@netmem/mm/api";
 import type { PagePool } from "@netmem/page-pool/api";
-
-/** A pool's mark, in whichever word this machine's design keeps it. */
-function isMarked({ signature, ppMagic }: Netmem): boolean {
-  return signature !== 0 || (ppMagic & ~0x3) !== 0;
-}
 
 /**
  * What must hold at every step of a machine whose pools map order-0 pages of the page allocator; answers what does
@@ -30,13 +25,13 @@ export function conservationFaults(machine: Machine, pools: readonly PagePool[],
   }
   let marked = 0;
   for (const page of machine.mm.pages.pages) {
-    if (!isMarked(page)) continue;
+    if (!netmemIsMarked(page)) continue;
     marked++;
     if (page.state !== PAGE_IN_USE || page.refcount < 1) faults.push(`pfn 0x${page.pfn.toString(16)}: marked by a pool in state ${page.state} with ${page.refcount} references`);
   }
   const niovs = areas.flatMap((area) => area.niovs);
   const mappedNiovs = niovs.filter(({ dmaAddr }) => dmaAddr !== 0).length;
-  const markedNiovs = niovs.filter(isMarked).length;
+  const markedNiovs = niovs.filter(netmemIsMarked).length;
   if (marked + markedNiovs !== out) faults.push(`${marked} pages${niovs.length === 0 ? "" : ` and ${markedNiovs} net_iovs`} carry a pool's mark, ${out} are in flight`);
   for (const { dma, nic } of machine.devices) {
     const { maps, unmaps } = dma.stats;

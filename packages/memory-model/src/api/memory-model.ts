@@ -3,7 +3,7 @@ import type { NetIovArea, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import type { SkbEdit, TcpSocket } from "@netmem/net-core/api";
 import type { MemoryProviders } from "@netmem/page-pool/api";
 import type { NetDevice } from "@netmem/xdp/api";
-import type { ProvidedAreas } from "./provided-area.ts";
+import type { ProvidedArea, ProvidedAreas } from "./provided-area.ts";
 
 /** What a memory model is given; each member is one role of one layer. */
 export interface MemoryModelDeps {
@@ -45,6 +45,16 @@ export interface MemoryBinding {
   readonly openStream: (socket: TcpSocket) => MemoryStream;
   /** The queue goes on with pages. What users and packets hold of the memory stays valid until they let go. */
   readonly close: () => void;
+}
+
+/** A binding whose memory is these areas, as they are when it is asked. */
+export function bindingOf(areas: () => readonly ProvidedArea[], openStream: MemoryBinding["openStream"], close: MemoryBinding["close"]): MemoryBinding {
+  return {
+    free: () => areas().reduce((sum, area) => sum + area.free(), 0),
+    held: () => areas().reduce((sum, area) => sum + area.held(), 0),
+    areas: () => areas().map(({ area }) => area),
+    openStream, close,
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { PP_DMA_INDEX_SHIFT, PP_MAGIC_64, type PpMagicLayout } from "./pp-magic.ts";
+import { PP_DMA_INDEX_SHIFT, PP_MAGIC_64, PP_MAGIC_MASK, type PpMagicLayout } from "./pp-magic.ts";
 import type { NetIov } from "./net-iov.ts";
 import { pageIsPfmemalloc, pageName, type Page } from "./page.ts";
 
@@ -12,6 +12,11 @@ export type Netmem = Page | NetIov;
 /** @kernel netmem_ref_count */
 export function netmemRefCount(netmem: Netmem): number {
   return netmem.isNetIov ? 1 : netmem.head.refcount;
+}
+
+/** Whether a pool marks it as its own, in whichever word this machine's design keeps that. @kernel page_pool_page_is_pp */
+export function netmemIsMarked({ signature, ppMagic }: Netmem): boolean {
+  return signature !== 0 || (ppMagic & PP_MAGIC_MASK) !== 0;
 }
 
 /** @kernel netmem_compound_head */

@@ -136,6 +136,8 @@ describe.each(MODELS.map((model) => [model.name, model] as const))("%s", (_name,
     const [plain, split] = [machine.attach(mvneta, { rxRingSize: 64 }), machine.attach(headerSplit, { rxQueueCount: 2, rxRingSize: 64 })];
     for (const { netif } of [plain, split]) netif.open();
     expect([machine.bindMemoryModel(model, plain, 0, 64), machine.bindMemoryModel(model, split, 7, 64)]).toEqual([-EOPNOTSUPP, -ERANGE]);
+    // What was refused has changed nothing.
+    expect([plain.netif.dev.hdsConfig, split.netif.dev.hdsConfig]).toEqual([0, 0]);
     const binding = machine.bindMemoryModel(model, split, 1, 64);
     expect([typeof binding, machine.bindMemoryModel(model, split, 1, 64)]).toEqual(["object", -EEXIST]);
     expect(() => machine.bindMemoryModel(model, split, 0, 0)).toThrow(UsageError);
