@@ -4,6 +4,7 @@ import pc from "picocolors";
 import { CaptureError } from "@netmem/pcap/api";
 import { KernelPanic, UsageError } from "@netmem/kernel/api";
 import { addCompareCommand } from "./compare/command.ts";
+import { addExplainCommand } from "./explain/command.ts";
 import { addInspectCommand } from "./inspect/command.ts";
 import { blamePlugin } from "./plugins.ts";
 import { addReplayCommand } from "./replay/command.ts";
@@ -32,6 +33,7 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
   addReplayCommand(program, context);
   addInspectCommand(program, context);
   addCompareCommand(program, context);
+  addExplainCommand(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;

@@ -1,0 +1,151 @@
+import type { PoolVerdict } from "../api/index.ts";
+import type { PoolEpoch } from "./epoch.ts";
+import type { Packets } from "./packets.ts";
+
+/** What is known beside the pool's own lines. */
+export interface JudgeContext {
+  readonly packets: Packets;
+  /** Events lost in all files. */
+  readonly lost: number;
+  readonly cutOff: boolean;
+  readonly lastUs: number | null;
+  /** There is no other pool that a packet could be of. */
+  readonly alone: boolean;
+}
+
+export interface Judgement {
+  readonly verdict: PoolVerdict;
+  readonly confidence: number;
+  readonly evidence: readonly string[];
+}
+
+/** Attempts are a second apart: pages that came home within this time before the end may be followed by others. @kernel DEFER_TIME (net/core/page_pool.c) */
+const STILL_MOVING_US = 2.2e6;
+/** Most packets that can share a page, with room for a program in front and the shared info behind. @kernel skb_pp_cow_data */
+export const PACKETS_OF_A_PAGE = 6;
+/** Between two attempts, in seconds, as they are seen: a tick or two more than it is meant to be. */
+const ATTEMPT_SECONDS = 1.024;
+/** Sure as far as a trace can make one. */
+const CERTAIN = 0.98;
+
+export function judge(epoch: PoolEpoch, context: JudgeContext): Judgement {
+  const found = verdictOf(epoch, context);
+  const doubts = doubtsOf(epoch, context);
+  let { confidence } = found;
+  for (const doubt of doubts) confidence *= doubt.factor;
+  return { verdict: found.verdict, confidence: Math.round(confidence * 100) / 100, evidence: [...found.evidence, ...doubts.map(({ text }) => text)] };
+}
+
+function verdictOf(epoch: PoolEpoch, context: JudgeContext): Judgement {
+  if (epoch.errors.length > 0) return { verdict: "accounting-error", confidence: CERTAIN, evidence: epoch.errors };
+  if (epoch.endedAtUs !== null || epoch.inflightReported === 0) return drained(epoch);
+  if (epoch.cutByBoot && epoch.destroyedAtUs === null) return { verdict: "in-use", confidence: 0.5, evidence: ["another boot began while it was in use"] };
+  if (epoch.detachTime !== null && epoch.destroyedAtUs === null) return detached(epoch);
+  if (epoch.destroyedAtUs === null && epoch.inflightSeries.length === 0) return alive(epoch);
+  return waiting(epoch, context);
+}
+
+function drained(epoch: PoolEpoch): Judgement {
+  const evidence = [`an attempt to free it found no page in flight: ${epoch.holds} held, ${epoch.releases} released`];
+  const { freedInStall, deferredInStall, destroyedAtUs, endedAtUs } = epoch;
+  const series = withoutRepeats(epoch.inflightSeries);
+  if (series.length > 1) {
+    const took = destroyedAtUs === null || endedAtUs === null ? "" : ` after ${((endedAtUs - destroyedAtUs) / 1e6).toFixed(1)} s`;
+    evidence.push(`its pages came home${took}: ${series.join(" → ")} in flight`);
+    if (freedInStall > 0) evidence.push(`meanwhile ${freedInStall} of its device's packets were freed by their readers or sockets: they held it up`);
+    if (deferredInStall > 0) evidence.push(`meanwhile ${deferredInStall} of its device's packets that were read on another CPU were freed by a receive softirq: the deferred-free list held it up`);
+  }
+  return { verdict: "drained", confidence: CERTAIN, evidence };
+}
+
+function alive(epoch: PoolEpoch): Judgement {
+  const { holds, releases, inflight, genericXdp, startsBefore, device } = epoch;
+  if (epoch.statistics !== null || epoch.inflightShown !== null) return { verdict: "in-use", confidence: CERTAIN, evidence: [`netlink shows it, attached${device === null ? "" : ` to ${device}`}, with ${epoch.inflightShown ?? "unknown"} pages in flight`] };
+  if (genericXdp) return { verdict: "system-pool", confidence: 0.8, evidence: ["its pages were allocated for generic XDP, outside of any driver: it is of the stack's own pools, which are never destroyed"] };
+  if (startsBefore) return { verdict: "starts-before-trace", confidence: 0.8, evidence: [`its first line here is not of its first page, and it is not destroyed here: ${holds} held and ${releases} released as far as is known; it may be a device's, or one of the stack's own, which are never destroyed`] };
+  return { verdict: "in-use", confidence: 0.9, evidence: [`not destroyed within the trace: ${inflight} pages in flight at its end`] };
+}
+
+function detached(epoch: PoolEpoch): Judgement {
+  const inflight = epoch.inflightShown ?? epoch.inflight;
+  if (inflight === 0) return { verdict: "drained", confidence: 0.9, evidence: ["netlink shows it let go by its driver, with no page in flight"] };
+  return { verdict: "leak-suspect", confidence: 0.4, evidence: [`netlink shows ${inflight} pages in flight of a pool that its driver let go ${epoch.detachTime} s after boot`, "netlink does not say who holds them: look at sockets that are not read (ss -m), and record skb:* beside page_pool:*"] };
+}
+
+/** Destroyed, and pages are out. */
+function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
+  const { inflightReported, inflightSeries, destroyedAtUs, lastAttemptUs, progressAtUs, holdLines, freedInStall, deferredInStall } = epoch;
+  const inflight = inflightReported ?? inflightSeries.at(-1) ?? 0;
+  const lastUs = Math.max(lastAttemptUs ?? 0, context.lastUs ?? 0);
+  const waited = destroyedAtUs === null ? 0 : (lastUs - destroyedAtUs) / 1e6 + secondsBefore(epoch);
+  const pages = `${inflight} ${inflight === 1 ? "page is" : "pages are"} in flight ${Math.max(waited, epoch.complainedSeconds).toFixed(1)} s after it was destroyed`;
+  const series = withoutRepeats(inflightSeries);
+  const stillMoving = progressAtUs !== null && lastUs - progressAtUs < STILL_MOVING_US;
+  const { queued, read } = destroyedAtUs === null ? NOTHING : context.packets.waiting(epoch.likelyDevice(), destroyedAtUs);
+  const moved = series.length > 1 ? [`so far ${series.join(" → ")}`] : [];
+  if (holdLines === 0 && epoch.startsBefore) {
+    return { verdict: "starts-before-trace", confidence: 0.7, evidence: [pages, "they were taken before the trace began: who holds them is not to be seen here", ...(epoch.sawDestruction ? [] : [`by its attempts it was destroyed about ${Math.round(secondsBefore(epoch))} s before the trace`]), ...moved] };
+  }
+  const whose = epoch.likelyDevice() === null ? "packets" : `packets of ${epoch.likelyDevice()}`;
+  if (queued.length > 0) {
+    // Pages that came home in packets whose end is not in the trace: then more of them may have ended unseen.
+    const cameHome = (inflightSeries[0] ?? inflight) - inflight;
+    const unseen = cameHome > freedInStall + deferredInStall || queued.length + read.length > inflight * PACKETS_OF_A_PAGE;
+    const doubt = unseen ? [`${cameHome} pages came home meanwhile and ${freedInStall + deferredInStall} packets were seen to be freed: the trace does not have every end of a packet, so that some of these may be freed, or read and waiting on a deferred-free list`] : [];
+    const also = read.length > 0 ? [`${read.length} more were read, and wait to be freed on the CPU that received them`] : [];
+    return {
+      verdict: "held-by-socket", confidence: unseen ? 0.45 : 0.75,
+      evidence: [pages, `${queued.length} ${whose} were received and are not freed${lengthsOf(queued)}: they are in a socket that is not read, or with a tap or a pipe`, ...also, ...doubt, ...moved, `if nobody has them: a packet received on ${cpusOf(queued)} frees what was read elsewhere`],
+    };
+  }
+  if (read.length > 0) {
+    return {
+      verdict: "deferred-free", confidence: 0.75,
+      evidence: [pages, `${read.length} ${whose} are not freed, though others that came after them are: they were read, on another CPU than ${cpusOf(read)}, which frees them in its next receive softirq`, ...moved, "this is no leak: any packet received there ends it"],
+    };
+  }
+  if (stillMoving) return { verdict: "draining", confidence: 0.8, evidence: [pages, `pages were coming home until the end: ${series.join(" → ")}`] };
+  if (waited < STILL_MOVING_US / 1e6 && epoch.complainedSeconds === 0) return { verdict: "draining", confidence: 0.5, evidence: [pages, "the trace ends before it could be tried again"] };
+  const blind = context.packets.seen ? [] : ["there are no skb events here, which could tell a late reader from a leak: record skb:consume_skb, skb:kfree_skb and net:netif_receive_skb as well"];
+  const accounted = context.packets.seen ? [`every one of the ${whose} that were received is freed`] : [];
+  return { verdict: "leak-suspect", confidence: context.packets.seen ? 0.85 : 0.4, evidence: [pages, ...accounted, ...moved, ...blind] };
+}
+
+/** How long before the first attempt that the trace has it was destroyed, by the attempts that were made. */
+export function secondsBefore({ attemptsBefore }: PoolEpoch): number {
+  return Math.max(0, attemptsBefore ?? 0) * ATTEMPT_SECONDS;
+}
+
+const NOTHING: ReturnType<Packets["waiting"]> = { queued: [], read: [] };
+
+interface Doubt {
+  readonly factor: number;
+  readonly text: string;
+}
+
+function doubtsOf(epoch: PoolEpoch, { lost, cutOff }: JudgeContext): Doubt[] {
+  const doubts: Doubt[] = [];
+  const { holds, releases } = epoch.missing();
+  if (lost > 0) doubts.push({ factor: 0.6, text: `${lost} events were lost while this was recorded` });
+  const missing = [holds > 0 ? `${holds} hold` : "", releases > 0 ? `${releases} release` : ""].filter((text) => text !== "").join(" and ");
+  if (epoch.thinned) doubts.push({ factor: 0.95, text: "the script that printed this prints only some of the lines" });
+  else if (missing !== "") doubts.push({ factor: 0.8, text: `${missing} lines missing: the counters say ${epoch.holds} held and ${epoch.releases} released, the trace has ${epoch.holdLines} and ${epoch.releaseLines} lines${lost === 0 ? ", and no mark of a loss explains it" : ""}` });
+  if (epoch.startsBefore && epoch.holdLines + epoch.releaseLines > 0) doubts.push({ factor: 0.9, text: "it is older than the trace" });
+  if (epoch.cutByBoot) doubts.push({ factor: 0.5, text: "another boot begins in the file before its end is told" });
+  if (cutOff) doubts.push({ factor: 0.9, text: "a file could not be read to its end" });
+  return doubts;
+}
+
+function withoutRepeats(values: readonly number[]): number[] {
+  return values.filter((value, i) => value !== values[i - 1]);
+}
+
+function lengthsOf(packets: readonly { readonly lengthBytes: number | null }[]): string {
+  const lengths = [...new Set(packets.map(({ lengthBytes }) => lengthBytes))].filter((length) => length !== null);
+  return lengths.length === 0 || lengths.length > 3 ? "" : `, of ${lengths.join(" or ")} bytes`;
+}
+
+function cpusOf(packets: readonly { readonly cpu: number | null }[]): string {
+  const cpus = [...new Set(packets.map(({ cpu }) => cpu))].filter((cpu) => cpu !== null).toSorted((a, b) => a - b);
+  return cpus.length === 0 ? "that CPU" : `CPU ${cpus.join(" and ")}`;
+}

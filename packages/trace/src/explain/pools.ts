@@ -1,0 +1,126 @@
+import type { TraceEvent } from "../api/index.ts";
+import { UNKNOWN_ADDRESS } from "../fields.ts";
+import { PoolEpoch, type EpochView } from "./epoch.ts";
+
+/** Beyond this many lives the rest is only counted. */
+const MOST_EPOCHS = 20_000;
+/** Counters are read and printed by several CPUs: a line may be this much behind. */
+const OUT_OF_ORDER = 8;
+/** A source that tells of an epoch another has begun does so within this time. */
+const SAME_LIFE_US = 2e6;
+/** The kernel log's clock and a trace's may differ by this much. */
+const SAME_STALL_US = 2.5e6;
+
+/** Which life of which pool each event is of. */
+export class Pools {
+  readonly epochs: PoolEpoch[] = [];
+  leftOut = 0;
+  readonly #byAddress = new Map<string, PoolEpoch[]>();
+  /** By source and address: the life that the source speaks of. */
+  readonly #current: Map<string, PoolEpoch>[] = [];
+  /** Destroyed, and waiting for pages. */
+  readonly stalled: Set<PoolEpoch> = new Set();
+
+  /** Null: there are too many. */
+  of(event: TraceEvent, source: number): PoolEpoch | null {
+    const epoch = event.pool === UNKNOWN_ADDRESS ? this.#byCounters(event, source) : this.#byPool(event.pool!, event, source);
+    if (epoch === null) this.leftOut++;
+    return epoch;
+  }
+
+  /** After it took an event. */
+  settle(epoch: PoolEpoch): void {
+    if (epoch.stalled) this.stalled.add(epoch);
+    else this.stalled.delete(epoch);
+  }
+
+  /** Nothing of this source's before is of the same machine's life. */
+  cut(source: number): void {
+    for (const epoch of this.#current[source]?.values() ?? []) {
+      if (epoch.endedAtUs === null) epoch.cutByBoot = true;
+      this.stalled.delete(epoch);
+      const view = epoch.views.get(source);
+      if (view !== undefined) view.ended = true;
+    }
+    this.#current[source]?.clear();
+  }
+
+  /** The life that a complaint of the kernel log, or netlink, speaks of; a new one if none is known. */
+  byId(event: TraceEvent, source: number): PoolEpoch | null {
+    const { id } = event;
+    if (id !== null) {
+      const known = this.epochs.findLast((epoch) => epoch.id === id);
+      if (known !== undefined) return known;
+    }
+    const stalledAt = event.kind === "stall" && event.timeUs !== null ? event.timeUs - (event.amount ?? 0) * 1e6 : null;
+    const fitting = stalledAt === null ? [] : [...this.stalled].filter(({ destroyedAtUs, inflightReported }) => Math.abs(destroyedAtUs! - stalledAt) < SAME_STALL_US && inflightReported === event.inflight);
+    if (fitting.length === 1) {
+      fitting[0]!.id ??= id;
+      return fitting[0]!;
+    }
+    const name = id === null ? "(unknown)" : `id ${id}`;
+    const last = this.#byAddress.get(name)?.at(-1);
+    return last ?? this.#begin(name, source);
+  }
+
+  #byPool(pool: string, event: TraceEvent, source: number): PoolEpoch | null {
+    const current = (this.#current[source] ??= new Map());
+    const known = current.get(pool);
+    if (known !== undefined && !beginsAnew(known, source, event)) return known;
+    const newest = this.#byAddress.get(pool)?.at(-1);
+    const epoch = newest !== undefined && newest !== known && !newest.views.has(source) && !newest.cutByBoot && isOfTheSameLife(newest, event) ? newest : this.#begin(pool, source);
+    if (epoch !== null) current.set(pool, epoch);
+    return epoch;
+  }
+
+  /** Without an address only the counters tell one pool from another. */
+  #byCounters(event: TraceEvent, source: number): PoolEpoch | null {
+    const current = (this.#current[source] ??= new Map());
+    let found: PoolEpoch | null = null;
+    for (const epoch of current.values()) {
+      if (epoch.pool !== UNKNOWN_ADDRESS) continue;
+      const view = epoch.viewOf(source);
+      if (view.ended || !continues(view, event, epoch)) continue;
+      // Of two that fit, the one whose page this is, or who spoke last.
+      if (found === null || (event.kind === "release" && event.pfn !== null && epoch.pages.held.has(event.pfn)) || (!(event.kind === "release" && event.pfn !== null && found.pages.held.has(event.pfn)) && (epoch.lastAtUs ?? 0) > (found.lastAtUs ?? 0))) found = epoch;
+    }
+    if (found !== null) return found;
+    const epoch = this.#begin(UNKNOWN_ADDRESS, source);
+    if (epoch !== null) current.set(`${UNKNOWN_ADDRESS} ${epoch.epoch}`, epoch);
+    return epoch;
+  }
+
+  #begin(pool: string, source: number): PoolEpoch | null {
+    if (this.epochs.length >= MOST_EPOCHS) return null;
+    const lives = this.#byAddress.get(pool) ?? [];
+    const epoch = new PoolEpoch(pool, lives.length + 1);
+    epoch.viewOf(source);
+    lives.push(epoch);
+    this.#byAddress.set(pool, lives);
+    this.epochs.push(epoch);
+    return epoch;
+  }
+}
+
+/** The pool was seen to be freed, or a counter starts again. */
+function beginsAnew(epoch: PoolEpoch, source: number, { kind, hold, release, pfn }: TraceEvent): boolean {
+  const view = epoch.viewOf(source);
+  if (view.ended) return true;
+  if (hold !== null && view.hold !== null && ((hold - view.hold) | 0) < -OUT_OF_ORDER) return true;
+  if (kind === "hold" && hold === 1 && view.hold !== null) return true;
+  // Who was interrupted between counting and printing is late by as much as others freed meanwhile; the page is still in the account.
+  return release !== null && view.release !== null && ((release - view.release) | 0) < -OUT_OF_ORDER && !(kind === "release" && pfn !== null && epoch.holdsPage(pfn, source));
+}
+
+function isOfTheSameLife(epoch: PoolEpoch, { timeUs }: TraceEvent): boolean {
+  return timeUs === null || epoch.endedAtUs === null || timeUs < epoch.endedAtUs + SAME_LIFE_US;
+}
+
+function continues(view: EpochView, { kind, hold, release, pfn }: TraceEvent, epoch: PoolEpoch): boolean {
+  switch (kind) {
+    case "hold": return view.hold !== null && hold === view.hold + 1;
+    case "release": return release === (view.release ?? 0) + 1 && (pfn === null || epoch.pages.held.has(pfn) || epoch.startsBefore);
+    case "shutdown": return (view.hold === null || hold === view.hold) && (release === (view.release ?? 0) || view.release === null);
+    default: return false;
+  }
+}

@@ -1,0 +1,3 @@
+export { TraceReader } from "./reader.ts";
+export { mergeTraces, type TraceSource } from "./merge.ts";
+export { Explainer, type Noticed } from "./explain/explainer.ts";
