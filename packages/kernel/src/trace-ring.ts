@@ -1,4 +1,4 @@
-import { NSEC_PER_SEC, UsageError, type Clock, type ExecutionContext, type ReportHistory, type TraceEventKind, type TraceRing } from "./api/index.ts";
+import { NSEC_PER_SEC, UsageError, type Clock, type ExecutionContext, type ReportHistory, type TraceEventKind, type TraceRecord, type TraceRing } from "./api/index.ts";
 
 const ARGS = 8;
 /** Kinds fit into a byte each. */
@@ -13,6 +13,7 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
   readonly #kinds: TraceEventKind[] = [];
   readonly #times: Float64Array;
   readonly #cpus: Uint8Array;
+  readonly #levels: Uint8Array;
   readonly #events: Uint8Array;
   readonly #args: Int32Array;
   readonly #capacity: number;
@@ -28,6 +29,7 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
     this.#context = context;
     this.#times = new Float64Array(capacity);
     this.#cpus = new Uint8Array(capacity);
+    this.#levels = new Uint8Array(capacity);
     this.#events = new Uint8Array(capacity);
     this.#args = new Int32Array(capacity * ARGS);
   }
@@ -44,6 +46,7 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
     const at = this.#next;
     this.#times[at] = this.#clock.nowNs;
     this.#cpus[at] = this.#context.cpu;
+    this.#levels[at] = this.#context.level;
     this.#events[at] = kind;
     const base = at * ARGS;
     this.#args[base] = a;
@@ -75,6 +78,16 @@ export class FixedTraceRing implements TraceRing, ReportHistory {
     const lines: string[] = [];
     for (let i = 0; i < this.length(); i++) lines.push(this.#line(this.#slot(i)));
     return lines;
+  }
+
+  records(): TraceRecord[] {
+    const records: TraceRecord[] = [];
+    for (let i = 0; i < this.length(); i++) {
+      const slot = this.#slot(i);
+      const kind = this.#kinds[this.#events[slot]!]!;
+      records.push({ kind, timeNs: this.#times[slot]!, cpu: this.#cpus[slot]!, level: this.#levels[slot]!, args: [...this.#args.subarray(slot * ARGS, slot * ARGS + kind.fields.length)] });
+    }
+    return records;
   }
 
   linesWhere(field: string, value: number, most: number): string[] {

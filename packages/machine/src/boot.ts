@@ -8,7 +8,7 @@ import { createXdp } from "@netmem/xdp";
 import type { MemInfo } from "@netmem/xdp/api";
 import { Machine } from "./machine.ts";
 import { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";
-import { createTracingProbes } from "./tracing.ts";
+import { combineProbes, createTracingProbes } from "./tracing.ts";
 
 /** Boots a machine: each layer in turn, each knowing only those before it. */
 export function createMachine(options: MachineOptions = {}): Machine {
@@ -23,7 +23,7 @@ export function createMachine(options: MachineOptions = {}): Machine {
     reports: options.reports ?? "collect",
     traceEntries: options.traceEntries ?? 0,
   });
-  const probes = kernel.trace === null ? null : createTracingProbes(kernel.trace);
+  const probes = combineProbes(kernel.trace === null ? null : createTracingProbes(kernel.trace), options.probes ?? null);
   const mm = createMm(kernel, {
     ...(options.memory?.nodes === undefined ? { nrPages: options.nrPages ?? 4096 } : {}),
     ...options.memory,

@@ -7,6 +7,7 @@ export { Machine, type Device, type DeviceOptions, type MachineParts } from "./m
 export { pagePoolRules, resolvePreset, type MachineOptions } from "./options.ts";
 export { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";
 export { LIVE_FRAME_MAX_BYTES, TEST_XDP_MAX_BATCH, testRunXdpLive, type LiveFramesOptions, type LiveFramesResult } from "./traffic/live-frames.ts";
+export type { MachineProbes } from "./tracing.ts";
 export { FREE_ORDERS, Reader, USER_BUFFER_BYTES, type FreeOrder, type ReaderOptions } from "./traffic/reader.ts";
 export { MOST_SOCKETS, READ_TIMES, SocketReaders, type ReadTime, type SocketReadersOptions } from "./traffic/socket-readers.ts";
 export { Wire, wireBytes, type WireFrame, type WireTiming } from "./traffic/wire.ts";

@@ -19,7 +19,7 @@ export interface MachineParts {
   readonly pagePools: PagePools;
   readonly systemPools: readonly PagePool[];
   readonly net: NetCore;
-  readonly probes: MachineProbes | null;
+  readonly probes: Partial<MachineProbes> | null;
 }
 
 export interface DeviceOptions extends Partial<DriverOptions> {
@@ -48,7 +48,7 @@ export class Machine {
   readonly net: NetCore;
   readonly #devices: Device[] = [];
   readonly #links: Link[] = [];
-  readonly #probes: MachineProbes | null;
+  readonly #probes: Partial<MachineProbes> | null;
 
   constructor(parts: MachineParts) {
     this.preset = parts.preset;

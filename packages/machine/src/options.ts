@@ -5,6 +5,7 @@ import type { PagePoolRules } from "@netmem/page-pool";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { resolveDates, type DateOptions } from "./dates.ts";
+import type { MachineProbes } from "./tracing.ts";
 import { DEFAULT_PRESET, PRESETS, PRESET_NAMES, RETURN_PATHS, SHARED_RELEASES, type Preset, type PresetName } from "./presets.ts";
 
 export interface MachineOptions {
@@ -37,6 +38,8 @@ export interface MachineOptions {
   readonly reports?: ReportMode;
   /** Events the trace ring holds; default 0, no tracing. */
   readonly traceEntries?: number;
+  /** Whoever else looks on, layer by layer; told after the trace ring. It must not change anything. */
+  readonly probes?: Partial<MachineProbes>;
   /** Simulated time a received packet costs its CPU, in ns; default 0. */
   readonly packetCostNs?: number;
 }

@@ -3,7 +3,7 @@ import type { DmaProbe, Netmem } from "@netmem/mm/api";
 import type { SkBuff, SkbProbe } from "@netmem/net-core/api";
 import type { PagePoolProbe, PagePoolView } from "@netmem/page-pool/api";
 import type { NicProbe } from "@netmem/driver/api";
-import type { MemModel, NetDevice, XdpProbe, XdpProg, XdpRxqInfo } from "@netmem/xdp/api";
+import type { MemModel, NapiStruct, NetDevice, XdpProbe, XdpProg, XdpRxqInfo } from "@netmem/xdp/api";
 
 /** What the layers' probes become when tracing is on: fixed-size records in the machine's ring. */
 export interface MachineProbes {
@@ -42,7 +42,10 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
   const cpumapKthread = ring.define("xdp_cpumap_kthread", ["map_id", "processed", "drops", "sched", "xdp_pass", "xdp_drop", "xdp_redirect"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
-  const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle"]).id;
+  const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle", "deferred"]).id;
+  const groReceive = ring.define("napi_gro_receive_entry", ["ifindex", "skb", "len", "data_len", "truesize", "nr_frags"]).id;
+  const skbReceived = ring.define("netif_receive_skb", ["ifindex", "skb", "len"]).id;
+  const napiPoll = ring.define("napi_poll", ["napi", "ifindex", "work", "budget"]).id;
   const received = ring.define("nic_receive", ["queue", "bytes", "descriptors"]).id;
   const overrun = ring.define("nic_overrun", ["queue", "bytes"]).id;
   const transmitted = ring.define("nic_transmit", ["queue", "bytes", "descriptors"]).id;
@@ -69,7 +72,10 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
       unmap: (_device: string, dmaAddr: number, pfn: number, direction: number): void => ring.record(unmap, pfn, dmaAddr, direction, 0, 0),
     },
     skb: {
-      freed: (skb: SkBuff, reason: number): void => ring.record(freed, skb.id, reason, skb.len, skb.truesize, skb.ppRecycle ? 1 : 0),
+      freed: (skb: SkBuff, reason: number, deferred: boolean): void => ring.recordWide(freed, skb.id, reason, skb.len, skb.truesize, skb.ppRecycle ? 1 : 0, deferred ? 1 : 0, 0, 0),
+      groReceiveEntry: (skb: SkBuff): void => ring.recordWide(groReceive, skb.dev?.ifindex ?? 0, skb.id, skb.len, skb.dataLen, skb.truesize, skb.shinfo!.nrFrags, 0, 0),
+      received: (skb: SkBuff): void => ring.record(skbReceived, skb.dev?.ifindex ?? 0, skb.id, skb.len, 0, 0),
+      polled: (napi: NapiStruct, work: number, budget: number): void => ring.record(napiPoll, napi.napiId, napi.dev.ifindex, work, budget, 0),
     },
     nic: {
       received: (queue: number, bytes: number, descriptors: number): void => ring.record(received, queue, bytes, descriptors, 0, 0),
@@ -77,4 +83,21 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
       overrun: (queue: number, bytes: number): void => ring.record(overrun, queue, bytes, 0, 0, 0),
     },
   };
+}
+
+/** Both are told of everything, in this order. Where there is one only, it is told itself, at no cost. */
+export function combineProbes(first: Partial<MachineProbes> | null, second: Partial<MachineProbes> | null): Partial<MachineProbes> | null {
+  if (first === null || second === null) return first ?? second;
+  const combined: Record<string, object> = { ...first, ...second };
+  for (const [layer, probe] of Object.entries(first)) {
+    const other = second[layer as keyof MachineProbes];
+    if (other === undefined) continue;
+    const both: Record<string, (...args: unknown[]) => void> = {};
+    const two = [probe, other] as unknown as readonly Record<string, (...args: unknown[]) => void>[];
+    for (const name of Object.keys(probe)) both[name] = (...args) => {
+      for (const one of two) one[name]!(...args);
+    };
+    combined[layer] = both;
+  }
+  return combined;
 }

@@ -2,7 +2,7 @@ import { GFP_ATOMIC } from "@netmem/mm/api";
 import { ETH_HLEN, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
   NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbZerocopy, skbHeadlen, skbIsGso,
+  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso,
 } from "./api/index.ts";
 import { instanceOf } from "./dev/napi-instance.ts";
 import type { Backlog } from "./dev/backlog.ts";
@@ -14,6 +14,7 @@ export class ReceivePath implements NetReceive {
   readonly stats: ReceiveStats = { received: 0, groMerged: 0, unhandled: 0 };
   readonly #lifetime: SkbLifetime;
   readonly #taps: PacketTaps;
+  readonly #probe: SkbProbe | null;
   #protocol: PacketHandler | null = null;
   /** Programs for drivers without XDP; set once, when both are made. */
   #genericXdp: GenericXdp | null = null;
@@ -23,9 +24,10 @@ export class ReceivePath implements NetReceive {
   readonly #edit: Pick<SkbEdit, "ethTypeTrans">;
   readonly #zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
 
-  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">, taps: PacketTaps) {
+  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">, taps: PacketTaps, probe: SkbProbe | null) {
     this.#lifetime = lifetime;
     this.#taps = taps;
+    this.#probe = probe;
     this.#edit = edit;
     this.#zerocopy = zerocopy;
   }
@@ -75,6 +77,7 @@ export class ReceivePath implements NetReceive {
 
   netifReceiveSkb(received: SkBuff): void {
     this.stats.received++;
+    if (this.#probe !== null) this.#probe.received(received);
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
     const skb = prog === null ? received : this.#genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return;

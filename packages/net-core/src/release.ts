@@ -34,6 +34,7 @@ export class SkbRelease {
   private readonly reasons: DropReasonTable;
   readonly reports: ReportSink;
   private readonly probe: SkbProbe | null;
+  private flushing: boolean;
 
   constructor(parts: ReleaseParts) {
     this.cache = parts.cache;
@@ -46,6 +47,7 @@ export class SkbRelease {
     this.reasons = parts.reasons;
     this.reports = parts.reports;
     this.probe = parts.probe;
+    this.flushing = false;
   }
 
   /** Drops one user; the last one frees data and struct. @kernel sk_skb_reason_drop, __kfree_skb */
@@ -60,6 +62,13 @@ export class SkbRelease {
     if (!this.unref(skb)) return;
     this.end(skb, reason, skb.fclone === SKB_FCLONE_UNAVAILABLE && this.keepsReason === true ? reason : SKB_DROP_REASON_NOT_SPECIFIED, true);
     this.cache.putNapiSkb(skb);
+  }
+
+  /** `dropInSoftirq` of what was read on another CPU. @kernel skb_defer_free_flush (net/core/dev.c) */
+  dropDeferred(skb: SkBuff): void {
+    this.flushing = true;
+    this.dropInSoftirq(skb, SKB_CONSUMED);
+    this.flushing = false;
   }
 
   /** The packets chained through `next`, whose last users' structs go back in bulks. @kernel kfree_skb_list_reason */
@@ -98,7 +107,7 @@ export class SkbRelease {
   /** All but the struct; members of its frag list end for `listReason`. @kernel skb_release_all */
   private end(skb: SkBuff, reason: number, listReason: number, napiSafe: boolean): void {
     if (reason !== SKB_CONSUMED) this.checkReason(skb, reason);
-    if (this.probe !== null) this.probe.freed(skb, reason);
+    if (this.probe !== null) this.probe.freed(skb, reason, this.flushing);
     if (skb.destructor !== null) this.releaseHeadState(skb);
     // Without data: a head that has gone elsewhere already.
     if (skb.shinfo !== null) this.releaseData(skb, listReason, napiSafe);

@@ -25,7 +25,7 @@ export class NetRig {
     this.xdp = createXdp(this.kernel, this.mm, XDP_OPTIONS_6_18);
     this.net = createNetCore({
       kernel: this.kernel, mm: this.mm, xdp: this.xdp,
-      rules: { ...NET_CORE_RULES_6_18, ...rules }, packetCostNs, probe: { freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
+      rules: { ...NET_CORE_RULES_6_18, ...rules }, packetCostNs, probe: { groReceiveEntry: () => undefined, received: () => undefined, polled: () => undefined, freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
     });
     this.dev = this.net.registerNetdev("eth0", 1);
   }

@@ -30,6 +30,7 @@ const IP_BYTES = 20;
 const UDP_BYTES = 8;
 const TCP_BYTES = 20;
 const DONT_FRAGMENT = 0x4000;
+const MORE_FRAGMENTS = 0x2000;
 const ACK = 0x10;
 
 /** Of 16-bit words, as RFC 1071 has it: slow, and for that reason right. */
@@ -95,4 +96,26 @@ function transportChecksum(frame: Uint8Array, view: DataView, protocol: number):
   let pseudo = protocol + frame.length - at;
   for (let i = 26; i < at; i += 2) pseudo += view.getUint16(i);
   return internetChecksum(frame, at, frame.length, pseudo);
+}
+
+/** An IPv4 frame without options as the pieces that a device of this MTU carries, as a kernel cuts it up. @kernel ip_do_fragment (net/ipv4/ip_output.c) */
+export function ipFragments(frame: Uint8Array, mtu: number = 1500): Uint8Array[] {
+  const payload = frame.subarray(ETH_BYTES + IP_BYTES);
+  if (IP_BYTES + payload.length <= mtu) return [frame];
+  const most = (mtu - IP_BYTES) & ~7;
+  const pieces: Uint8Array[] = [];
+  for (let offset = 0; offset < payload.length; offset += most) {
+    const part = payload.subarray(offset, offset + most);
+    const header = frame.slice(0, ETH_BYTES + IP_BYTES);
+    const view = new DataView(header.buffer);
+    view.setUint16(16, IP_BYTES + part.length);
+    view.setUint16(20, (offset + most < payload.length ? MORE_FRAGMENTS : 0) | (offset / 8));
+    view.setUint16(24, 0);
+    view.setUint16(24, internetChecksum(header, ETH_BYTES));
+    const piece = new Uint8Array(header.length + part.length);
+    piece.set(header);
+    piece.set(part, header.length);
+    pieces.push(piece);
+  }
+  return pieces;
 }

@@ -120,7 +120,7 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const { stats } = net.inet;
   const { rxPackets, rxDropped } = devices[0]!.netif.dev;
   const { received, groMerged } = net.receive.stats;
-  const decided = stats.ipInHdrErrors + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
+  const decided = stats.ipInHdrErrors + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const waiting = readers?.waitingDatagrams() ?? 0;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
@@ -143,7 +143,7 @@ function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {
     checksum,
     noSocket: stats.udpNoPorts + stats.tcpNoPorts,
     socketFull: stats.udpRcvbufErrors + stats.tcpRcvbufErrors,
-    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipFragFails + unsent,
+    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipFragFails + stats.ipReasmFails + unsent,
   };
 }
 

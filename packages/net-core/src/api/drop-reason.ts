@@ -20,7 +20,7 @@ export const SKB_DROP_REASON_PKT_TOO_SMALL = 13;
 export const SKB_DROP_REASON_IP_INHDR = 14;
 export const SKB_DROP_REASON_IP_CSUM = 15;
 export const SKB_DROP_REASON_IP_NOPROTO = 16;
-export const SKB_DROP_REASON_IP_FRAGMENT = 17;
+export const SKB_DROP_REASON_DUP_FRAG = 17;
 export const SKB_DROP_REASON_UDP_CSUM = 18;
 export const SKB_DROP_REASON_TCP_CSUM = 19;
 export const SKB_DROP_REASON_TCP_RESET = 20;
@@ -32,11 +32,12 @@ export const SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE = 25;
 export const SKB_DROP_REASON_PROTO_MEM = 26;
 export const SKB_DROP_REASON_TCP_CLOSE = 27;
 export const SKB_DROP_REASON_PKT_TOO_BIG = 28;
+export const SKB_DROP_REASON_FRAG_REASM_TIMEOUT = 29;
 
 /** Names of the core's, by number. */
 export const CORE_DROP_REASONS: readonly string[] = [
   "NOT_DROPPED_YET", "CONSUMED", "NOT_SPECIFIED", "NO_SOCKET", "SOCKET_CLOSE", "SOCKET_RCVBUFF", "UNHANDLED_PROTO", "NOMEM", "XDP", "QUEUE_PURGE", "PFMEMALLOC", "CPU_BACKLOG", "DEV_READY",
-  "PKT_TOO_SMALL", "IP_INHDR", "IP_CSUM", "IP_NOPROTO", "IP_FRAGMENT", "UDP_CSUM", "TCP_CSUM", "TCP_RESET", "TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_OFO_DROP", "TCP_OFO_QUEUE_PRUNE", "PROTO_MEM", "TCP_CLOSE", "PKT_TOO_BIG",
+  "PKT_TOO_SMALL", "IP_INHDR", "IP_CSUM", "IP_NOPROTO", "DUP_FRAG", "UDP_CSUM", "TCP_CSUM", "TCP_RESET", "TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_OFO_DROP", "TCP_OFO_QUEUE_PRUNE", "PROTO_MEM", "TCP_CLOSE", "PKT_TOO_BIG", "FRAG_REASM_TIMEOUT",
 ];
 
 /** The upper 16 bits of a reason name the subsystem whose it is. @kernel enum skb_drop_reason_subsys (include/net/dropreason.h) */

@@ -1,8 +1,8 @@
 import type { Page } from "@netmem/mm/api";
 import type { SkBuff } from "./skbuff.ts";
 
-/** A socket's queue, a tap's, a pipe, a CPU's backlog, what an instance holds back to merge or on its way up, packets that another CPU is to free. */
-export type PacketHolderKind = "socket" | "tap" | "pipe" | "backlog" | "gro" | "deferred-free";
+/** A socket's queue, a tap's, a pipe, a CPU's backlog, what an instance holds back to merge or on its way up, packets that another CPU is to free, pieces of a datagram that wait for the rest. */
+export type PacketHolderKind = "socket" | "tap" | "pipe" | "backlog" | "gro" | "deferred-free" | "ip-fragments";
 
 /** Somebody in whose hands packets are, and so their pages. */
 export interface PacketHolder {

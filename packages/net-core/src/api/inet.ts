@@ -14,13 +14,17 @@ export interface InetStats {
   ipInReceives: number;
   /** Version, length or checksum of a header. */
   ipInHdrErrors: number;
-  /** Of a protocol that there is not, or pieces of a datagram, which are not put together. */
+  /** Of a protocol that there is not. */
   ipInDiscards: number;
   ipForwDatagrams: number;
   /** No IPv4 at all: dropped. */
   notIpv4: number;
   /** Longer than the next device's MTU: nothing is cut up here. */
   ipFragFails: number;
+  /** Pieces of datagrams; datagrams put together of them; pieces and datagrams that were given up: of what does not fit together, had no room, or was not whole after half a minute. */
+  ipReasmReqds: number;
+  ipReasmOks: number;
+  ipReasmFails: number;
   udpInDatagrams: number;
   udpNoPorts: number;
   udpInErrors: number;

@@ -1,4 +1,4 @@
-import type { FrameReceiver, NetDevice } from "@netmem/xdp/api";
+import type { FrameReceiver, NapiStruct, NetDevice } from "@netmem/xdp/api";
 import type { SkbDropReasons } from "./drop-reason.ts";
 import type { SkbEdit } from "./edit.ts";
 import type { PacketHolder } from "./holders.ts";
@@ -13,8 +13,14 @@ import type { GenericXdp, XdpAttachment, XdpSkbs } from "./xdp.ts";
 import type { SkbZerocopy } from "./zerocopy.ts";
 
 export interface SkbProbe {
-  /** The last user of a packet let go. @kernel trace_kfree_skb, trace_consume_skb */
-  readonly freed: (skb: SkBuff, reason: number) => void;
+  /** The last user of a packet let go; `deferred`: it was read on another CPU, and this one flushes its list. @kernel trace_kfree_skb, trace_consume_skb */
+  readonly freed: (skb: SkBuff, reason: number, deferred: boolean) => void;
+  /** A driver hands a packet up, before it may be merged. @kernel trace_napi_gro_receive_entry (include/trace/events/net.h) */
+  readonly groReceiveEntry: (skb: SkBuff) => void;
+  /** A packet, as it comes to taps and protocols. @kernel trace_netif_receive_skb */
+  readonly received: (skb: SkBuff) => void;
+  /** An instance was polled: packets that it had, of those it might. @kernel trace_napi_poll (include/trace/events/napi.h) */
+  readonly polled: (napi: NapiStruct, work: number, budget: number) => void;
 }
 
 /** The layer's services, by role. */

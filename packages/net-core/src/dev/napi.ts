@@ -3,7 +3,7 @@ import {
   MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_IN_BUSY_POLL, NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_PREFER_BUSY_POLL, NAPIF_STATE_SCHED, NAPIF_STATE_SCHED_THREADED, NAPIF_STATE_THREADED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
 } from "@netmem/xdp/api";
-import { NETDEV_BUDGET, NETDEV_BUDGET_JIFFIES, SKB_CONSUMED, type NapiScheduler, type NapiStats, type PacketHolder, type SkBuff } from "../api/index.ts";
+import { NETDEV_BUDGET, NETDEV_BUDGET_JIFFIES, type NapiScheduler, type NapiStats, type PacketHolder, type SkBuff, type SkbProbe } from "../api/index.ts";
 import type { DeferredFree } from "../defer.ts";
 import type { Gro } from "../gro/gro.ts";
 import { addHolder } from "../holders.ts";
@@ -21,6 +21,7 @@ export interface NapiParts {
   readonly rules: Pick<NetCoreRules, "polledInSameSoftirq">;
   /** Simulated cost of one received packet on its CPU. */
   readonly packetCostNs: number;
+  readonly probe: SkbProbe | null;
 }
 
 /** What a CPU's receive softirq works on. @kernel struct softnet_data */
@@ -46,6 +47,7 @@ export class NapiLists implements NapiScheduler {
   readonly #budget: number;
   #nextNapiId = MIN_NAPI_ID;
   readonly #packetCostNs: number;
+  readonly #probe: SkbProbe | null;
   /** By device: its instances, for what concerns them all. */
   readonly #instances = new Map<NetDevice, NapiInstance[]>();
 
@@ -54,10 +56,11 @@ export class NapiLists implements NapiScheduler {
     this.#kernel = kernel;
     this.#structs = parts.structs;
     this.#deferred = parts.deferred;
-    this.#freeDeferred = (skb) => release.dropInSoftirq(skb, SKB_CONSUMED);
+    this.#freeDeferred = (skb) => release.dropDeferred(skb);
     this.#gro = parts.gro;
     this.#sameSoftirq = parts.rules.polledInSameSoftirq;
     this.#packetCostNs = parts.packetCostNs;
+    this.#probe = parts.probe;
     const limitNs = (NETDEV_BUDGET_JIFFIES * NSEC_PER_SEC) / kernel.hz;
     this.#budget = parts.packetCostNs === 0 ? NETDEV_BUDGET : Math.min(NETDEV_BUDGET, Math.ceil(limitNs / parts.packetCostNs));
     for (let i = 0; i < kernel.nrCpus; i++) this.#softnets.push(new Softnet());
@@ -238,6 +241,7 @@ export class NapiLists implements NapiScheduler {
     instance.polling = true;
     const work = napi.poller.poll(napi, budget);
     instance.polling = false;
+    if (this.#probe !== null) this.#probe.polled(napi, work, budget);
     if (this.#packetCostNs > 0) this.#kernel.scheduler.charge(work * this.#packetCostNs);
     if (work > budget) this.#overBudget(napi, work, budget);
     return work;

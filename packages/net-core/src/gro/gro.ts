@@ -1,6 +1,6 @@
 import type { Clock, Kernel } from "@netmem/kernel/api";
 import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
-import { skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree } from "../api/index.ts";
+import { skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree, type SkbProbe } from "../api/index.ts";
 import type { InetGro } from "./inet-gro.ts";
 import { MAX_GRO_SKBS, type GroNode } from "./gro-node.ts";
 import { groHold, groStart } from "./skb-gro-receive.ts";
@@ -14,6 +14,7 @@ export interface GroParts {
   readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
   /** Where packets go up. */
   readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
+  readonly probe: SkbProbe | null;
 }
 
 /** Merges packets of one connection as they are received, and hands up what it has in batches. @kernel net/core/gro.c */
@@ -23,6 +24,7 @@ export class Gro {
   private readonly inet: InetGro;
   private readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
   private readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
+  private readonly probe: SkbProbe | null;
 
   constructor(parts: GroParts) {
     this.clock = parts.kernel.clock;
@@ -30,10 +32,12 @@ export class Gro {
     this.inet = parts.inet;
     this.lifetime = parts.lifetime;
     this.up = parts.up;
+    this.probe = parts.probe;
   }
 
   /** Consumes. @kernel napi_gro_receive, dev_gro_receive, napi_skb_finish */
   receive(node: GroNode, skb: SkBuff): void {
+    if (this.probe !== null) this.probe.groReceiveEntry(skb);
     skb.tstamp = this.clock.nowNs;
     if (skb.dev!.gro === false || skb.protocol !== ETH_P_IP) this.normalOne(node, skb, 1);
     else this.tryMerge(node, skb);

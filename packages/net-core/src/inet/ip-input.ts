@@ -1,16 +1,17 @@
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
-  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_FRAGMENT, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
+  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
   read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
 } from "../api/index.ts";
+import { IpFragments, type FragmentParts } from "./ip-fragment.ts";
 import { IpForward, type ForwardParts } from "./ip-forward.ts";
 import { PageRing, type PipeParts } from "./pipe.ts";
 import { TcpInput } from "./tcp-input.ts";
 import type { TcpParts } from "./tcp-socket.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
-export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats">, Omit<PipeParts, "filledPipes"> {
+export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats">, Omit<FragmentParts, "stats">, Omit<PipeParts, "filledPipes"> {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
@@ -21,14 +22,16 @@ export class IpInput implements Inet {
   readonly stats: InetStats;
   private readonly parts: InetParts;
   private readonly routes: IpForward;
+  private readonly fragments: IpFragments;
   private readonly udp: UdpInput;
   private readonly tcp: TcpInput;
   private readonly pipes: PipeParts;
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats });
+    this.fragments = new IpFragments({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
     this.tcp = new TcpInput({ ...parts, stats: this.stats });
     this.pipes = { ...parts, filledPipes: new Set() };
@@ -47,6 +50,7 @@ export class IpInput implements Inet {
   }
 
   addHolders(to: PacketHolder[]): void {
+    this.fragments.addHolders(to);
     this.udp.addHolders(to);
     this.tcp.addHolders(to);
     for (const pipe of this.pipes.filledPipes) to.push(pipe.holder());
@@ -116,16 +120,14 @@ export class IpInput implements Inet {
   }
 
   /** @kernel ip_local_deliver, ip_protocol_deliver_rcu */
-  private deliver(skb: SkBuff, headerBytes: number): void {
+  private deliver(received: SkBuff, headerBytes: number): void {
     // Trimmed, it may have another head than it had.
-    const { bytes } = skbRegion(skb);
-    const ip = skb.networkHeader;
-    if ((read16(bytes, ip + 6) & (IP_MF | IP_OFFSET)) !== 0) {
-      this.discard(skb, SKB_DROP_REASON_IP_FRAGMENT);
-      return;
-    }
+    const isPiece = (read16(skbRegion(received).bytes, received.networkHeader + 6) & (IP_MF | IP_OFFSET)) !== 0;
+    const skb = isPiece ? this.fragments.defrag(received, headerBytes) : received;
+    if (skb === null) return;
     this.parts.edit.skbPull(skb, headerBytes);
-    switch (bytes[ip + 9]) {
+    skb.transportHeader = skb.data;
+    switch (skbRegion(skb).bytes[skb.networkHeader + 9]) {
       case IPPROTO_UDP:
         this.udp.receive(skb);
         return;

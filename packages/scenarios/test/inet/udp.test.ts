@@ -30,7 +30,7 @@ test.each([
   ["the IP header's checksum", changed(GOOD, 24), { ipInHdrErrors: 1 }], ["version 6", changed(GOOD, 14, 0x65), { ipInHdrErrors: 1 }], ["a header of 16 bytes", changed(GOOD, 14, 0x44), { ipInHdrErrors: 1 }],
   ["cut in the IP header", GOOD.subarray(0, 30), { ipInHdrErrors: 1 }], ["cut in the datagram", GOOD.subarray(0, 100), { ipInHdrErrors: 1 }], ["the UDP checksum", changed(GOOD, 60), { udpInErrors: 1, udpCsumErrors: 1 }],
   ["a length of UDP beyond IP's", changed(GOOD, 38, 0x77), { udpInErrors: 1 }], ["a length of UDP of 7", changed(changed(GOOD, 38, 0), 39, 7), { udpInErrors: 1 }], ["too short for a UDP header", short(), { udpInErrors: 1 }],
-  ["nobody's port", udpFrame(testPayload(10, 1), { dport: 7 }), { udpNoPorts: 1 }], ["a protocol that there is not", another(), { ipInDiscards: 1 }], ["a piece of a datagram", udpFrame(testPayload(10, 1), { fragOff: 0x2000 }), { ipInDiscards: 1 }],
+  ["nobody's port", udpFrame(testPayload(10, 1), { dport: 7 }), { udpNoPorts: 1 }], ["a protocol that there is not", another(), { ipInDiscards: 1 }],
 ])("%s: dropped, and counted", (_what, frame, expected) => {
   const rig = new InetRig();
   const socket = rig.udp(2000);

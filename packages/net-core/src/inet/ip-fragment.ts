@@ -1,0 +1,188 @@
+import { NSEC_PER_SEC, type Timer, type Timers } from "@netmem/kernel/api";
+import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
+import {
+  CHECKSUM_NONE, IP_DF, IP_MF, IP_OFFSET, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_BIG, read16, read32, skbRegion, write16,
+  type Coalesced, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
+} from "../api/index.ts";
+import { addHolder } from "../holders.ts";
+
+/** How long the pieces of a datagram wait for the rest. @kernel IP_FRAG_TIME (include/net/ip.h) */
+export const IP_FRAG_TIME_NS: number = 30 * NSEC_PER_SEC;
+/** Bytes of truesize that all pieces may have; no more are taken then. @kernel net.ipv4.ipfrag_high_thresh */
+export const IPFRAG_HIGH_THRESH: number = 4 << 20;
+const IP_MAX_BYTES = 65_535;
+
+export interface FragmentParts {
+  readonly lifetime: SkbLifetime;
+  readonly edit: SkbEdit;
+  readonly merge: SkbMerge;
+  readonly payload: PayloadMemory;
+  readonly timers: Timers;
+  readonly stats: InetStats;
+}
+
+/** A piece that waits, without its headers. */
+interface Piece {
+  readonly skb: SkBuff;
+  readonly offset: number;
+  readonly end: number;
+}
+
+/** The pieces of one datagram. @kernel struct ipq, struct inet_frag_queue */
+class FragmentQueue {
+  readonly key: string;
+  readonly timer: Timer;
+  /** By offset. */
+  readonly pieces: Piece[] = [];
+  /** Bytes that it will have, as far as is known, and that are here. @kernel len, meat */
+  len = 0;
+  meat = 0;
+  truesize = 0;
+  hasFirst = false;
+  hasLast = false;
+
+  constructor(key: string, timer: Timer) {
+    this.key = key;
+    this.timer = timer;
+  }
+}
+
+/** Puts the pieces of datagrams together that are for this machine. @kernel net/ipv4/ip_fragment.c, net/ipv4/inet_fragment.c */
+export class IpFragments {
+  readonly #parts: FragmentParts;
+  readonly #queues = new Map<string, FragmentQueue>();
+  readonly #coalesced: Coalesced = { stolen: false, deltaTruesize: 0 };
+  #truesize = 0;
+
+  constructor(parts: FragmentParts) {
+    this.#parts = parts;
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const { key, pieces } of this.#queues.values()) addHolder(to, "ip-fragments", key, pieces.map(({ skb }) => skb));
+  }
+
+  /** At the IP header. The whole datagram, at its header, whose caller's it is; null while pieces are missing. Keeps, or drops. Softirq. @kernel ip_defrag */
+  defrag(skb: SkBuff, headerBytes: number): SkBuff | null {
+    const { stats, lifetime } = this.#parts;
+    stats.ipReasmReqds++;
+    if (this.#truesize > IPFRAG_HIGH_THRESH) {
+      stats.ipReasmFails++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      return null;
+    }
+    const { bytes } = skbRegion(skb);
+    const ip = skb.networkHeader;
+    const queue = this.#find(`${read32(bytes, ip + 12) >>> 0} ${read32(bytes, ip + 16) >>> 0} ${read16(bytes, ip + 4)} ${bytes[ip + 9]}`);
+    return this.#insert(queue, skb, headerBytes);
+  }
+
+  #find(key: string): FragmentQueue {
+    const known = this.#queues.get(key);
+    if (known !== undefined) return known;
+    const { timers } = this.#parts;
+    const queue: FragmentQueue = new FragmentQueue(key, timers.timerSetup(() => this.#discard(queue, SKB_DROP_REASON_FRAG_REASM_TIMEOUT), 0));
+    timers.modTimer(queue.timer, IP_FRAG_TIME_NS);
+    this.#queues.set(key, queue);
+    return queue;
+  }
+
+  /** @kernel ip_frag_queue, inet_frag_queue_insert */
+  #insert(queue: FragmentQueue, skb: SkBuff, headerBytes: number): SkBuff | null {
+    const { edit, lifetime } = this.#parts;
+    const { bytes } = skbRegion(skb);
+    const word = read16(bytes, skb.networkHeader + 6);
+    const offset = (word & IP_OFFSET) << 3;
+    const isLast = (word & IP_MF) === 0;
+    // All but the last are of whole words of eight bytes.
+    const length = skb.len - headerBytes;
+    const end = isLast ? offset + length : (offset + length) & ~7;
+    const fits = isLast ? end >= queue.len && (!queue.hasLast || end === queue.len) : end <= queue.len || !queue.hasLast;
+    if (!fits || end === offset || !edit.pskbPull(skb, headerBytes) || (end - offset < skb.len && edit.pskbTrim(skb, end - offset) !== 0)) {
+      this.#refuse(queue, skb);
+      return null;
+    }
+    if (end - offset < length) skb.ipSummed = CHECKSUM_NONE;
+    const at = queue.pieces.findIndex((piece) => piece.end > offset);
+    const next = at < 0 ? undefined : queue.pieces[at]!;
+    if (next !== undefined && next.offset < end) {
+      // The same again is a repetition; anything else that overlaps is an attack, and all of it goes.
+      if (next.offset <= offset && next.end >= end) {
+        lifetime.kfreeSkb(skb, SKB_DROP_REASON_DUP_FRAG);
+        return null;
+      }
+      this.#refuse(queue, skb);
+      return null;
+    }
+    queue.pieces.splice(at < 0 ? queue.pieces.length : at, 0, { skb, offset, end });
+    queue.len = Math.max(queue.len, end);
+    queue.meat += skb.len;
+    queue.truesize += skb.truesize;
+    this.#truesize += skb.truesize;
+    if (offset === 0) queue.hasFirst = true;
+    if (isLast) queue.hasLast = true;
+    if (queue.hasFirst && queue.hasLast && queue.meat === queue.len) return this.#reassemble(queue);
+    lifetime.skbOrphan(skb);
+    return null;
+  }
+
+  /** A piece that does not fit, with all that are here. */
+  #refuse(queue: FragmentQueue, skb: SkBuff): void {
+    this.#parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+    this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+  }
+
+  /** @kernel ip_frag_reasm, inet_frag_reasm_prepare, inet_frag_reasm_finish */
+  #reassemble(queue: FragmentQueue): SkBuff | null {
+    const { edit, lifetime, merge, payload, stats } = this.#parts;
+    const [{ skb: head }] = queue.pieces as [Piece];
+    const headerBytes = head.data - head.networkHeader;
+    if (headerBytes + queue.len > IP_MAX_BYTES) {
+      this.#discard(queue, SKB_DROP_REASON_PKT_TOO_BIG);
+      return null;
+    }
+    // Taps may have clones of it, whose bytes are to stay as they came.
+    if (edit.skbUnclone(head, GFP_ATOMIC) !== 0) {
+      this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+      return null;
+    }
+    this.#forget(queue);
+    edit.skbPush(head, headerBytes);
+    let last: SkBuff | null = null;
+    for (let i = 1; i < queue.pieces.length; i++) {
+      const { skb } = queue.pieces[i]!;
+      if (skb.ipSummed !== head.ipSummed) head.ipSummed = CHECKSUM_NONE;
+      if (last === null && merge.skbTryCoalesce(head, skb, this.#coalesced)) {
+        lifetime.kfreeSkbPartial(skb, this.#coalesced.stolen);
+        continue;
+      }
+      if (last === null) head.shinfo!.fragList = skb;
+      else last.next = skb;
+      last = skb;
+      head.len += skb.len;
+      head.dataLen += skb.len;
+      head.truesize += skb.truesize;
+    }
+    const region = skbRegion(head);
+    const ip = head.networkHeader;
+    write16(region.bytes, ip + 2, headerBytes + queue.len);
+    write16(region.bytes, ip + 6, read16(region.bytes, ip + 6) & IP_DF);
+    write16(region.bytes, ip + 10, 0);
+    write16(region.bytes, ip + 10, ~payload.checksum(region, ip, headerBytes) & 0xffff);
+    stats.ipReasmOks++;
+    return head;
+  }
+
+  /** @kernel ip_expire, inet_frag_destroy */
+  #discard(queue: FragmentQueue, reason: number): void {
+    this.#parts.stats.ipReasmFails++;
+    this.#forget(queue);
+    for (const { skb } of queue.pieces) this.#parts.lifetime.kfreeSkb(skb, reason);
+  }
+
+  #forget(queue: FragmentQueue): void {
+    this.#queues.delete(queue.key);
+    this.#parts.timers.timerDelete(queue.timer);
+    this.#truesize -= queue.truesize;
+  }
+}
