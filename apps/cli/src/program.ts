@@ -8,6 +8,7 @@ import { addExplainCommand } from "./explain/command.ts";
 import { addInspectCommand } from "./inspect/command.ts";
 import { blamePlugin } from "./plugins.ts";
 import { addReplayCommand } from "./replay/command.ts";
+import { addValidateCommand } from "./validate/command.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const VERSION = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
@@ -34,6 +35,7 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
   addInspectCommand(program, context);
   addCompareCommand(program, context);
   addExplainCommand(program, context);
+  addValidateCommand(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;

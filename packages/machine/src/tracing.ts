@@ -42,7 +42,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
   const cpumapKthread = ring.define("xdp_cpumap_kthread", ["map_id", "processed", "drops", "sched", "xdp_pass", "xdp_drop", "xdp_redirect"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
-  const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle", "deferred"]).id;
+  const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle", "how"]).id;
   const groReceive = ring.define("napi_gro_receive_entry", ["ifindex", "skb", "len", "data_len", "truesize", "nr_frags"]).id;
   const skbReceived = ring.define("netif_receive_skb", ["ifindex", "skb", "len"]).id;
   const napiPoll = ring.define("napi_poll", ["napi", "ifindex", "work", "budget"]).id;
@@ -72,7 +72,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
       unmap: (_device: string, dmaAddr: number, pfn: number, direction: number): void => ring.record(unmap, pfn, dmaAddr, direction, 0, 0),
     },
     skb: {
-      freed: (skb: SkBuff, reason: number, deferred: boolean): void => ring.recordWide(freed, skb.id, reason, skb.len, skb.truesize, skb.ppRecycle ? 1 : 0, deferred ? 1 : 0, 0, 0),
+      freed: (skb: SkBuff, reason: number, how: number): void => ring.recordWide(freed, skb.id, reason, skb.len, skb.truesize, skb.ppRecycle ? 1 : 0, how, 0, 0),
       groReceiveEntry: (skb: SkBuff): void => ring.recordWide(groReceive, skb.dev?.ifindex ?? 0, skb.id, skb.len, skb.dataLen, skb.truesize, skb.shinfo!.nrFrags, 0, 0),
       received: (skb: SkBuff): void => ring.record(skbReceived, skb.dev?.ifindex ?? 0, skb.id, skb.len, 0, 0),
       polled: (napi: NapiStruct, work: number, budget: number): void => ring.record(napiPoll, napi.napiId, napi.dev.ifindex, work, budget, 0),

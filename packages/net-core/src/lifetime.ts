@@ -77,9 +77,23 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     const companion = this.cache.takeCompanion(skb);
     if (companion === null && this.structsFail()) return null;
     const clone = companion ?? this.cache.takeSkb();
+    clone.users = 1;
+    this.share(clone, skb);
+    this.cache.clones++;
+    return clone;
+  }
+
+  skbMorph(dst: SkBuff, src: SkBuff): SkBuff {
+    this.release.releaseHeadState(dst);
+    if (dst.shinfo !== null) this.release.releaseData(dst, SKB_CONSUMED, false);
+    this.share(dst, src);
+    return dst;
+  }
+
+  /** @kernel __skb_clone */
+  private share(clone: SkBuff, skb: SkBuff): void {
     // Another one, if frags were copied.
     const info = skb.shinfo!;
-    clone.users = 1;
     clone.head = skb.head;
     clone.data = skb.data;
     clone.tail = skb.tail;
@@ -105,8 +119,6 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     clone.redirected = skb.redirected;
     skb.cloned = true;
     info.dataref++;
-    this.cache.clones++;
-    return clone;
   }
 
   skbGet(skb: SkBuff): SkBuff {
@@ -162,7 +174,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
 
   kfreeSkbPartial(skb: SkBuff, headStolen: boolean): void {
     if (headStolen) this.release.freeStolen(skb, false);
-    else this.release.drop(skb, SKB_CONSUMED);
+    else this.release.dropUntraced(skb);
   }
 
   napiSkbFinishMerged(skb: SkBuff): void {
@@ -183,7 +195,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
       return;
     }
     this.softirqs.localBhDisable();
-    this.release.dropInSoftirq(skb, SKB_CONSUMED);
+    this.release.dropByReader(skb);
     this.softirqs.localBhEnable();
   }
 

@@ -1,5 +1,5 @@
 import { inHardirq, type ExecutionContext, type ReportSink } from "@netmem/kernel/api";
-import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_FCLONE_UNAVAILABLE, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
+import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, SKB_CONSUMED, SKB_DATAREF_SHIFT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_FCLONE_UNAVAILABLE, SKB_FREED, SKB_FREED_UNTRACED, SKB_FREED_DEFERRED, skbName, skbOwner, type SkBuff, type SkbProbe } from "./api/index.ts";
 import type { DropReasonTable } from "./drop-reasons.ts";
 import type { FragRefs } from "./frag-refs.ts";
 import type { SkbHeads } from "./heads.ts";
@@ -34,7 +34,7 @@ export class SkbRelease {
   private readonly reasons: DropReasonTable;
   readonly reports: ReportSink;
   private readonly probe: SkbProbe | null;
-  private flushing: boolean;
+  private how: number;
 
   constructor(parts: ReleaseParts) {
     this.cache = parts.cache;
@@ -47,7 +47,7 @@ export class SkbRelease {
     this.reasons = parts.reasons;
     this.reports = parts.reports;
     this.probe = parts.probe;
-    this.flushing = false;
+    this.how = SKB_FREED;
   }
 
   /** Drops one user; the last one frees data and struct. @kernel sk_skb_reason_drop, __kfree_skb */
@@ -66,9 +66,23 @@ export class SkbRelease {
 
   /** `dropInSoftirq` of what was read on another CPU. @kernel skb_defer_free_flush (net/core/dev.c) */
   dropDeferred(skb: SkBuff): void {
-    this.flushing = true;
+    this.how = SKB_FREED_DEFERRED;
     this.dropInSoftirq(skb, SKB_CONSUMED);
-    this.flushing = false;
+    this.how = SKB_FREED;
+  }
+
+  /** `drop` of what other packets have the bytes of. @kernel __kfree_skb, as kfree_skb_partial calls it */
+  dropUntraced(skb: SkBuff): void {
+    this.how = SKB_FREED_UNTRACED;
+    this.drop(skb, SKB_CONSUMED);
+    this.how = SKB_FREED;
+  }
+
+  /** `dropInSoftirq` of what was read where it was built. @kernel kfree_skb_napi_cache (net/core/skbuff.c) */
+  dropByReader(skb: SkBuff): void {
+    this.how = SKB_FREED_UNTRACED;
+    this.dropInSoftirq(skb, SKB_CONSUMED);
+    this.how = SKB_FREED;
   }
 
   /** The packets chained through `next`, whose last users' structs go back in bulks. @kernel kfree_skb_list_reason */
@@ -107,7 +121,7 @@ export class SkbRelease {
   /** All but the struct; members of its frag list end for `listReason`. @kernel skb_release_all */
   private end(skb: SkBuff, reason: number, listReason: number, napiSafe: boolean): void {
     if (reason !== SKB_CONSUMED) this.checkReason(skb, reason);
-    if (this.probe !== null) this.probe.freed(skb, reason, this.flushing);
+    if (this.probe !== null) this.probe.freed(skb, reason, this.how);
     if (skb.destructor !== null) this.releaseHeadState(skb);
     // Without data: a head that has gone elsewhere already.
     if (skb.shinfo !== null) this.releaseData(skb, listReason, napiSafe);

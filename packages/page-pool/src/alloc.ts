@@ -95,9 +95,11 @@ export class PoolAlloc extends PoolPut {
         this.pages.putPage(page);
         continue;
       }
+      cache[count++] = page;
+      // Whoever looks at the hold sees it there.
+      this.cacheCount = count;
       this.hold(page);
       page.poolState = this.outState + 1;
-      cache[count++] = page;
     }
     if (count === 0) return null;
     this.allocStats.slow++;

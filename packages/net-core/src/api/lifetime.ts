@@ -82,6 +82,8 @@ export interface SkbFree {
 export interface SkbLifetime extends SkbAlloc, SkbFree {
   /** A second struct over the same data; page counters stay. Of somebody else's memory without DONT_ORPHAN the frags are copied first. Shares. Null without memory. @kernel skb_clone */
   readonly skbClone: (skb: SkBuff, gfp: number) => SkBuff | null;
+  /** `dst` becomes a clone of `src`, in its own struct, and answers it; what it had is let go of. Both stay their owners'. Shares. @kernel skb_morph */
+  readonly skbMorph: (dst: SkBuff, src: SkBuff) => SkBuff;
   /** One more owner of the struct. Shares. @kernel skb_get */
   readonly skbGet: (skb: SkBuff) => SkBuff;
   /** The skb itself if nobody shares it, else a clone of it, the share dropped. Consumes. @kernel skb_share_check */

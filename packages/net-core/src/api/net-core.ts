@@ -12,9 +12,14 @@ import type { NetTransmit } from "./transmit.ts";
 import type { GenericXdp, XdpAttachment, XdpSkbs } from "./xdp.ts";
 import type { SkbZerocopy } from "./zerocopy.ts";
 
+/** How a packet ends: by whoever says so; by the CPU that built it, after another read it; where the kernel has no tracepoint: by its reader on the CPU that built it, or as another's bytes. */
+export const SKB_FREED = 0;
+export const SKB_FREED_DEFERRED = 1;
+export const SKB_FREED_UNTRACED = 2;
+
 export interface SkbProbe {
-  /** The last user of a packet let go; `deferred`: it was read on another CPU, and this one flushes its list. @kernel trace_kfree_skb, trace_consume_skb */
-  readonly freed: (skb: SkBuff, reason: number, deferred: boolean) => void;
+  /** The last user of a packet let go; `how` is one of `SKB_FREED…`. @kernel trace_kfree_skb, trace_consume_skb */
+  readonly freed: (skb: SkBuff, reason: number, how: number) => void;
   /** A driver hands a packet up, before it may be merged. @kernel trace_napi_gro_receive_entry (include/trace/events/net.h) */
   readonly groReceiveEntry: (skb: SkBuff) => void;
   /** A packet, as it comes to taps and protocols. @kernel trace_netif_receive_skb */

@@ -121,7 +121,7 @@ export class IpFragments {
     this.#truesize += skb.truesize;
     if (offset === 0) queue.hasFirst = true;
     if (isLast) queue.hasLast = true;
-    if (queue.hasFirst && queue.hasLast && queue.meat === queue.len) return this.#reassemble(queue);
+    if (queue.hasFirst && queue.hasLast && queue.meat === queue.len) return this.#reassemble(queue, skb);
     lifetime.skbOrphan(skb);
     return null;
   }
@@ -132,10 +132,14 @@ export class IpFragments {
     this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
   }
 
-  /** @kernel ip_frag_reasm, inet_frag_reasm_prepare, inet_frag_reasm_finish */
-  #reassemble(queue: FragmentQueue): SkBuff | null {
+  /** `last` is the piece that came last, whose struct the datagram gets. @kernel ip_frag_reasm, inet_frag_reasm_prepare, inet_frag_reasm_finish */
+  #reassemble(queue: FragmentQueue, last: SkBuff): SkBuff | null {
     const { edit, lifetime, merge, payload, stats } = this.#parts;
-    const [{ skb: head }] = queue.pieces as [Piece];
+    const head = this.#firstIn(queue, last);
+    if (head === null) {
+      this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+      return null;
+    }
     const headerBytes = head.data - head.networkHeader;
     if (headerBytes + queue.len > IP_MAX_BYTES) {
       this.#discard(queue, SKB_DROP_REASON_PKT_TOO_BIG);
@@ -148,17 +152,17 @@ export class IpFragments {
     }
     this.#forget(queue);
     edit.skbPush(head, headerBytes);
-    let last: SkBuff | null = null;
+    let listed: SkBuff | null = null;
     for (let i = 1; i < queue.pieces.length; i++) {
       const { skb } = queue.pieces[i]!;
       if (skb.ipSummed !== head.ipSummed) head.ipSummed = CHECKSUM_NONE;
-      if (last === null && merge.skbTryCoalesce(head, skb, this.#coalesced)) {
+      if (listed === null && merge.skbTryCoalesce(head, skb, this.#coalesced)) {
         lifetime.kfreeSkbPartial(skb, this.#coalesced.stolen);
         continue;
       }
-      if (last === null) head.shinfo!.fragList = skb;
-      else last.next = skb;
-      last = skb;
+      if (listed === null) head.shinfo!.fragList = skb;
+      else listed.next = skb;
+      listed = skb;
       head.len += skb.len;
       head.dataLen += skb.len;
       head.truesize += skb.truesize;
@@ -171,6 +175,20 @@ export class IpFragments {
     write16(region.bytes, ip + 10, ~payload.checksum(region, ip, headerBytes) & 0xffff);
     stats.ipReasmOks++;
     return head;
+  }
+
+  /** The first piece, in the struct of the last that came, whose own bytes go on in a clone; null without memory. @kernel inet_frag_reasm_prepare */
+  #firstIn({ pieces }: FragmentQueue, last: SkBuff): SkBuff | null {
+    const { lifetime } = this.#parts;
+    const [{ skb: first }] = pieces as [Piece];
+    if (first === last) return first;
+    const clone = lifetime.skbClone(last, GFP_ATOMIC);
+    if (clone === null) return null;
+    const at = pieces.findIndex(({ skb }) => skb === last);
+    pieces[at] = { ...pieces[at]!, skb: clone };
+    pieces[0] = { ...pieces[0]!, skb: lifetime.skbMorph(last, first) };
+    lifetime.consumeSkb(first);
+    return last;
   }
 
   /** @kernel ip_expire, inet_frag_destroy */

@@ -2,7 +2,7 @@ import type { TraceEventKind } from "../api/index.ts";
 import { ReadEvent } from "../event.ts";
 import { parseAddress, parseHex, type Interned } from "../fields.ts";
 
-const KINDS: Readonly<Record<string, TraceEventKind>> = { hold: "hold", release: "release", shutdown: "shutdown", gro: "packet", rx: "packet" };
+const KINDS: Readonly<Record<string, TraceEventKind>> = { hold: "hold", release: "release", shutdown: "shutdown", gro: "packet", rx: "packet", consume: "packet-freed", kfree: "packet-freed" };
 /** Bytes of a struct page. */
 const STRUCT_PAGE_BYTES = 64;
 

@@ -1,0 +1,20 @@
+import type { Truth } from "./truth.ts";
+
+const CACHE_LINE = 64;
+const HEADERS_BYTES = 42;
+/** Room for a program in front, and the shared info behind. */
+const OVERHEAD_BYTES: number = 256 + 320;
+const PAGE_BYTES = 4096;
+
+/** Datagrams of this size that share a page of a veth's pool. @kernel page_pool_alloc_netmem (include/net/page_pool/helpers.h), skb_pp_cow_data (net/core/skbuff.c) */
+export function datagramsOfAPage(payloadBytes: number): number {
+  const bytes = Math.ceil((payloadBytes + HEADERS_BYTES) / CACHE_LINE) * CACHE_LINE + OVERHEAD_BYTES;
+  return bytes > PAGE_BYTES / 2 ? 1 : Math.floor(PAGE_BYTES / bytes);
+}
+
+/** Pages that datagrams hold when the link goes, if none was read before; null: the script does no such thing. Found in the kernel's runs; nothing of the model goes into it. */
+export function heldPages({ sends, linkDeleted, receivers }: Truth): number | null {
+  if (linkDeleted === null) return null;
+  if (receivers.some(({ steps }) => steps.some(({ at }) => at !== null && at < linkDeleted))) return null;
+  return sends.reduce((sum, { count, bytes }) => sum + Math.ceil(count / datagramsOfAPage(bytes)), 0);
+}

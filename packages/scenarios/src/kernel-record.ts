@@ -1,0 +1,66 @@
+import { createReadStream, existsSync } from "node:fs";
+import { createGunzip } from "node:zlib";
+import { Explainer, TraceReader, mergeTraces, type TraceSource } from "@netmem/trace";
+import type { ExplainedPool, Explanation, TraceEvent } from "@netmem/trace/api";
+import { sampleOf, type Sample } from "./samples.ts";
+import type { Truth } from "./truth.ts";
+
+/** What a kernel did, as its trace and the monitor tell. */
+export interface KernelRecord {
+  readonly explanation: Explanation;
+  /** Pools of the capture's own: of its devices, and of its test runs; in the order of their first line. Others are somebody else's on the machine. */
+  readonly pools: readonly KernelPool[];
+}
+
+export interface KernelPool {
+  readonly pool: ExplainedPool;
+  /** Empty: there was no monitor, or it does not look at such pools. */
+  readonly samples: readonly Sample[];
+}
+
+/** Devices and processes of the capture scripts. */
+const OUR_DEVICE = /^kc/;
+const OUR_TASK = /^(?:kt_live|ping|python3|udph)-/;
+const LIVE_TASK = /^kt_live-/;
+
+/** `base` without its ending: `base.trace[.gz]`, and `base.mon.jsonl[.gz]` if it is there. Null: there is no trace. */
+export async function readKernelRecord(base: string, truth: Truth): Promise<KernelRecord | null> {
+  const trace = firstOf(`${base}.trace`, `${base}.trace.gz`);
+  if (trace === null) return null;
+  const monitor = firstOf(`${base}.mon.jsonl`, `${base}.mon.jsonl.gz`);
+  const paths = monitor === null ? [trace] : [trace, monitor];
+  const readers = paths.map((path) => new TraceReader(path));
+  const samples = new Map<string, Sample[]>();
+  const explainer = new Explainer();
+  await mergeTraces(paths.map((path, i) => eventsOf(path, readers[i]!)), (event, source) => {
+    explainer.take(event, source);
+    if (source === 1) keepSample(samples, event);
+  });
+  const explanation = explainer.explain(readers.map((reader) => reader.summary()));
+  return { explanation, pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
+}
+
+function isOurs({ device, firstTask, startedAt, holds, inflightSeries }: ExplainedPool, { live, t0 }: Truth): boolean {
+  if (device !== null) return OUR_DEVICE.test(device);
+  if (firstTask === null || (startedAt ?? 0) < t0) return false;
+  return live.length > 0 ? LIVE_TASK.test(firstTask) : OUR_TASK.test(firstTask) && holds > 0 && inflightSeries.length > 0;
+}
+
+function keepSample(samples: Map<string, Sample[]>, event: TraceEvent): void {
+  const sample = sampleOf(event);
+  if (sample === null || event.pool === null) return;
+  const key = `${event.pool} ${event.id}`;
+  const known = samples.get(key);
+  if (known === undefined) samples.set(key, [sample]);
+  else known.push(sample);
+}
+
+async function* eventsOf(path: string, reader: TraceReader): TraceSource {
+  const file = createReadStream(path);
+  for await (const chunk of path.endsWith(".gz") ? file.pipe(createGunzip()) : file) yield reader.push(chunk as Buffer);
+  yield reader.end();
+}
+
+function firstOf(...paths: readonly string[]): string | null {
+  return paths.find((path) => existsSync(path)) ?? null;
+}

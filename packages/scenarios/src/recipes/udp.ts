@@ -1,0 +1,158 @@
+import { ipFragments, udpFrame } from "@netmem/testkit";
+import { NET_RX_SOFTIRQ } from "@netmem/kernel/api";
+import { XDP_DROP, XDP_PASS, XDP_TX, type CpuMap, type DevMap, type XdpProgram } from "@netmem/xdp/api";
+import { XDP_FLAGS_SKB_MODE, type PacketHandler } from "@netmem/net-core/api";
+import type { Truth } from "../truth.ts";
+import { NAPI_CPU, OTHER_CPU, type VethWorld } from "../world.ts";
+import { elsewhere, only, readers, type KernelTimes, type Recipe, type Variant } from "./recipe.ts";
+
+/** Between what a script does and does not write the time of, in seconds: it sleeps for about as long. */
+const PAUSE = 0.2;
+/** The script notes the time after the program is gone. */
+const XDP_OFF_BEFORE = 0.1;
+/** Between packets for the CPU that received, if it has any once the script is over. */
+const WOKEN_EVERY = 0.6;
+/** Until another attempt to free a pool has been made. */
+export const LAST_ATTEMPT = 1.2;
+
+interface Action {
+  readonly at: number;
+  readonly run: () => void;
+}
+
+/** Datagrams as `sendto` makes them: cut up if they are longer than a device carries. */
+function sendDatagrams(world: VethWorld, { sends }: Truth): void {
+  for (const { port, count, bytes } of sends) {
+    const payload = new Uint8Array(bytes).fill(0x6b);
+    for (let i = 0; i < count; i++) for (const piece of ipFragments(udpFrame(payload, { dport: port, ipId: i & 0xffff, fragOff: 0 }))) world.send(world.kca0, piece);
+  }
+}
+
+/** Every step at its time, in the order of the script where that is not known; then the end. */
+export function follow(world: VethWorld, { receivers, t0 }: Truth, { readerIsElsewhere, wokenBefore, wokenLater }: Variant, actions: readonly Action[], end: number): void {
+  const cpu = readerIsElsewhere ? OTHER_CPU : NAPI_CPU;
+  const wake = (): void => world.machine.kernel.softirqs.raiseSoftirq(NAPI_CPU, NET_RX_SOFTIRQ);
+  let last = world.seconds;
+  let reads = 0;
+  const steps: Action[] = receivers.flatMap(({ port, steps: all }) =>
+    all.map(({ kind, count, at }) => {
+      last = at === null ? last + PAUSE : at - t0;
+      if (kind === "closed") return { at: last, run: () => world.close(port, cpu) };
+      const left = wokenBefore[reads++] ?? null;
+      return { at: last, run: () => {
+        world.read(port, count - (left ?? 0), cpu);
+        if (left === null) return;
+        wake();
+        world.runTo(world.seconds);
+        if (left > 0) world.read(port, left, cpu);
+      } };
+    }),
+  );
+  for (const { at, run } of [...steps, ...actions].toSorted((a, b) => a.at - b.at)) {
+    world.runTo(at);
+    run();
+  }
+  for (let at = world.seconds + WOKEN_EVERY; wokenLater && at < end; at += WOKEN_EVERY) {
+    world.runTo(at);
+    wake();
+  }
+  world.runTo(end);
+}
+
+function lastStep({ receivers, t0 }: Truth, otherwise: number): number {
+  return receivers.flatMap(({ steps }) => steps.map(({ at }) => (at === null ? 0 : at - t0))).reduce((last, at) => Math.max(last, at), otherwise);
+}
+
+/** A program on kcb0, datagrams, readers; then the program goes, or the link. `setUp` is for the rest. */
+export function udpRecipe(level: Recipe["level"], variants: Recipe["variants"], setUp: (world: VethWorld) => void): Recipe {
+  return {
+    level, variants, presets: ["6.8", "6.18"],
+    run: (world, truth, variant, times) => {
+      setUp(world);
+      for (const { port, rcvbufBytes } of truth.receivers) world.bind(port, rcvbufBytes);
+      world.runTo(PAUSE);
+      sendDatagrams(world, truth);
+      tearDown(world, truth, variant, times);
+      return [];
+    },
+  };
+}
+
+function tearDown(world: VethWorld, truth: Truth, variant: Variant, { end }: KernelTimes): void {
+  const { t0, linkDeleted, xdpOff, flushSoftirq } = truth;
+  const actions: Action[] = [];
+  if (linkDeleted !== null) actions.push({ at: linkDeleted - t0, run: () => world.dellink() });
+  else actions.push({ at: xdpOff === null ? lastStep(truth, world.seconds) + PAUSE : xdpOff - t0 - XDP_OFF_BEFORE, run: () => world.detachAll() });
+  if (flushSoftirq !== null) actions.push({ at: flushSoftirq - t0, run: () => world.machine.kernel.softirqs.raiseSoftirq(NAPI_CPU, NET_RX_SOFTIRQ) });
+  follow(world, truth, variant, actions, Math.max(end - t0, lastStep(truth, 0), world.seconds) + LAST_ATTEMPT);
+}
+
+const pass: XdpProgram = () => XDP_PASS;
+
+/** Packets whose end is in the softirq that received them: an echo request, which is answered by another packet. */
+function consumeAll(world: VethWorld): PacketHandler {
+  return { packetRcv: (skb) => world.machine.net.lifetime.consumeSkb(skb) };
+}
+
+export const PING: Recipe = {
+  level: "exact", variants: only, presets: ["6.8", "6.18"],
+  run: (world, truth, variant, times) => {
+    world.attach(world.kcb0, world.program(pass));
+    world.setProtocol(consumeAll(world));
+    const { count, payloadBytes } = truth.pings ?? { count: 0, payloadBytes: 0 };
+    // An ICMP header is as long as UDP's.
+    const frame = udpFrame(new Uint8Array(payloadBytes));
+    for (let i = 0; i < count; i++) {
+      world.runTo(world.seconds + 0.05);
+      world.send(world.kca0, frame);
+    }
+    tearDown(world, truth, variant, times);
+    return [];
+  },
+};
+
+export const UDP: Recipe = udpRecipe("exact", readers, (world) => world.attach(world.kcb0, world.program(pass)));
+/** The script pins the receiver to another CPU. */
+export const DEFER: Recipe = udpRecipe("exact", elsewhere, (world) => world.attach(world.kcb0, world.program(pass)));
+export const DROP: Recipe = udpRecipe("exact", only, (world) => world.attach(world.kcb0, world.program(() => XDP_DROP)));
+
+/** kca0 gets its frames back, for an address that is not its own. */
+export const TX: Recipe = udpRecipe("exact", only, (world) => {
+  world.attach(world.kcb0, world.program(() => XDP_TX));
+  world.attach(world.kca0, world.program(pass));
+});
+
+export const DEVMAP: Recipe = udpRecipe("exact", only, (world) => {
+  world.attach(world.kcc0, world.program(pass));
+  world.attach(world.kcb1, world.program(pass));
+  const map = world.machine.xdp.maps.createDevMap(8) as DevMap;
+  if (map.mapUpdateElem(0, world.kcb1.dev.ifindex, null, 0) !== 0) throw new Error("the devmap refuses kcb1");
+  world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 0, XDP_PASS)));
+});
+
+export const CPUMAP: Recipe = udpRecipe("invariant", only, (world) => {
+  const map = world.machine.xdp.maps.createCpuMap(2) as CpuMap;
+  if (map.mapUpdateElem(1, 192, null, 0) !== 0) throw new Error("the cpumap refuses CPU 1");
+  world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 1, XDP_PASS)));
+});
+
+export const GENERIC: Recipe = udpRecipe("invariant", readers, (world) => world.attach(world.kcb0, world.program(pass, true), XDP_FLAGS_SKB_MODE));
+
+/** A tap that nobody reads, for as long as the script's does. */
+export const TAP: Recipe = udpRecipe("invariant", readers, (world) => {
+  world.attach(world.kcb0, world.program(pass));
+  const { sockets, receive } = world.machine.net;
+  const tap = sockets.openTap({ name: "AF_PACKET" });
+  receive.addTap(tap, world.kcb0.dev);
+  const { timers } = world.machine.kernel;
+  timers.modTimer(timers.timerSetup(() => {
+    receive.removeTap(tap);
+    tap.close();
+  }, NAPI_CPU), 500_000_000);
+});
+
+export const FORWARD: Recipe = udpRecipe("invariant", only, (world) => {
+  world.attach(world.kcb0, world.program(pass));
+  const errno = world.machine.net.inet.routeAdd({ destination: 0x0a00_0000, prefixLength: 8, dev: world.kcb1.dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 3]) });
+  if (errno !== 0) throw new Error(`the route is refused: ${errno}`);
+});

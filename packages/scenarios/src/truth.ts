@@ -1,0 +1,130 @@
+/** What a capture's script did, and when: `truth.json`. Of its numbers only what was done is used, never what came of it. */
+export interface Truth {
+  /** Without a suffix of how long it held. */
+  readonly scenario: string;
+  /** As `uname -r` prints it. */
+  readonly kernel: string;
+  readonly cpus: number;
+  /** Seconds on the trace's clock at which tracing began. */
+  readonly t0: number;
+  readonly lostEvents: number;
+  readonly pings: { readonly count: number; readonly payloadBytes: number } | null;
+  readonly sends: readonly Send[];
+  readonly tcpBytes: number | null;
+  readonly receivers: readonly Receiver[];
+  /** In the order in which they were run. */
+  readonly live: readonly LiveRun[];
+  /** When a link was deleted, a program taken away, a quiet CPU given a packet. */
+  readonly linkDeleted: number | null;
+  readonly xdpOff: number | null;
+  readonly flushSoftirq: number | null;
+}
+
+export interface Send {
+  readonly port: number;
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export interface Step {
+  readonly kind: "read" | "closed";
+  /** Datagrams that were read. */
+  readonly count: number;
+  /** Seconds; null: not written down. */
+  readonly at: number | null;
+}
+
+export interface Receiver {
+  readonly port: number;
+  readonly rcvbufBytes: number | null;
+  readonly steps: readonly Step[];
+}
+
+/** A test run with live frames. */
+export interface LiveRun {
+  readonly verdict: "drop" | "pass" | "tx" | "redirect";
+  readonly repeat: number;
+  readonly batch: number;
+  readonly payloadBytes: number;
+}
+
+/** What is wrong with a `truth.json`, in a line. */
+export class TruthError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "TruthError";
+  }
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** The scripts send to this port unless they say otherwise. */
+const DEFAULT_PORT = 7700;
+const SECOND_PORT = 7702;
+const LIVE_VERDICTS: readonly LiveRun["verdict"][] = ["drop", "pass", "redirect", "tx"];
+
+export function parseTruth(text: string): Truth {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (error) {
+    throw new TruthError(`no JSON: ${(error as Error).message}`);
+  }
+  if (!isObject(parsed)) throw new TruthError("no JSON object");
+  const { scenario, kernel } = parsed;
+  if (typeof scenario !== "string" || typeof kernel !== "string") throw new TruthError("it does not say scenario and kernel");
+  const sends = [["send", DEFAULT_PORT], ["send2", SECOND_PORT]] as const;
+  return {
+    scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: numberOr(parsed["cpus"], 2), t0: numberOr(parsed["t0"], 0), lostEvents: numberOr(parsed["lost_events"], 0),
+    pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings"), payloadBytes: numberOr(parsed["payload"], 56) } : null,
+    sends: sends.flatMap(([name, port]) => (isObject(parsed[name]) && "n" in parsed[name] ? [{ port, count: count(parsed[name], "n") - numberOr(parsed[name]["errors"], 0), bytes: count(parsed[name], "size") }] : [])),
+    tcpBytes: isObject(parsed["send"]) && "bytes" in parsed["send"] ? count(parsed["send"], "bytes") : null,
+    receivers: Object.entries(parsed).flatMap(([name, steps]) => {
+      const match = /^receiver(\d*)$/.exec(name);
+      return match === null || !Array.isArray(steps) ? [] : [receiverOf(match[1] === "" ? DEFAULT_PORT : Number(match[1]), steps as unknown[])];
+    }),
+    live: Object.entries(parsed).flatMap(([verdict, run]) => (isVerdict(verdict) && isObject(run) && run["step"] === "live" ? [liveOf(verdict, run)] : [])),
+    linkDeleted: numberOrNull(parsed["link_deleted"]), xdpOff: numberOrNull(parsed["xdp_off"]), flushSoftirq: numberOrNull(parsed["flush_softirq"]),
+  };
+}
+
+function isVerdict(name: string): name is LiveRun["verdict"] {
+  return (LIVE_VERDICTS as readonly string[]).includes(name);
+}
+
+function receiverOf(port: number, steps: readonly unknown[]): Receiver {
+  const read = steps.filter(isObject);
+  return {
+    port, rcvbufBytes: read.map(({ rcvbuf }) => rcvbuf).find((bytes) => typeof bytes === "number") ?? null,
+    steps: read.flatMap((step): Step[] => {
+      const at = numberOrNull(step["mono"]);
+      if (step["step"] === "read") return [{ kind: "read", count: count(step, "k"), at }];
+      return step["step"] === "closed" ? [{ kind: "closed", count: 0, at }] : [];
+    }),
+  };
+}
+
+function liveOf(verdict: LiveRun["verdict"], run: Json): LiveRun {
+  return { verdict, repeat: count(run, "repeat"), batch: count(run, "batch"), payloadBytes: count(run, "payload") };
+}
+
+/** More than any capture's script does; the model would not end. */
+const MOST = 10_000_000;
+
+function count(from: Json, name: string): number {
+  const value = from[name];
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > MOST) throw new TruthError(`${name} is ${JSON.stringify(value)}: a whole number up to ${MOST} was expected`);
+  return value;
+}
+
+function numberOr(value: unknown, otherwise: number): number {
+  return typeof value === "number" && Number.isFinite(value) ? value : otherwise;
+}
+
+function numberOrNull(value: unknown): number | null {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

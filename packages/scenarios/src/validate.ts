@@ -1,0 +1,125 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { PRESET_NAMES, type PresetName } from "@netmem/machine";
+import { compareRun, type Comparison, type ModelPool, type ModelRun } from "./compare.ts";
+import { readKernelRecord, type KernelRecord } from "./kernel-record.ts";
+import { AFXDP } from "./recipes/xsk.ts";
+import { LIVE } from "./recipes/live.ts";
+import type { KernelTimes, Recipe, Variant } from "./recipes/recipe.ts";
+import { SPLICE, TCP, TCP_FRAGS } from "./recipes/tcp.ts";
+import { CPUMAP, DEFER, DEVMAP, DROP, FORWARD, GENERIC, PING, TAP, TX, UDP } from "./recipes/udp.ts";
+import { parseTruth, TruthError, type Truth } from "./truth.ts";
+import { VethWorld } from "./world.ts";
+
+/** By what `truth.json` calls the scenario. */
+const RECIPES: Readonly<Record<string, Recipe>> = {
+  "a-ping-pass": PING, "b-udp-late": UDP, "c-tcp-bulk": TCP, "c-tcp-bulk-frags": TCP_FRAGS, "d-xdp-drop": DROP, "e-xdp-tx": TX, "f-xdp-redirect-cpumap": CPUMAP, "f-xdp-redirect-devmap": DEVMAP,
+  "g-leak-socket-holds": UDP, "h-test-run-live": LIVE, "i-afxdp-copy": AFXDP, "j-tcp-splice": SPLICE, "k-packet-tap-clones": TAP, "l-xdp-generic": GENERIC, "m-forward": FORWARD, "n-skb-defer-list": DEFER,
+};
+
+/** What a kernel says, too, of a pool that waits for a minute: no fault of the model's. */
+const STALLED = "pp-stalled-shutdown";
+
+const TRUTH = ".truth.json";
+
+/** How the model did beside one capture. */
+export interface ValidatedCapture {
+  readonly name: string;
+  readonly scenario: string;
+  readonly preset: PresetName;
+  /** `state`: exact, and compared at every sample of the monitor as well. */
+  readonly level: "exact" | "state" | "invariant";
+  readonly checks: number;
+  readonly agreed: number;
+  readonly firstDifference: { readonly event: string; readonly field: string; readonly kernel: string | number; readonly model: string | number } | null;
+  /** Which of what a script leaves open comes closest to what the kernel did; empty: it leaves nothing open. */
+  readonly variant: string;
+}
+
+export interface Scoreboard {
+  readonly captures: readonly ValidatedCapture[];
+  /** Files that there is nothing to compare for, and why. */
+  readonly left: readonly { readonly name: string; readonly why: string }[];
+}
+
+/** Every capture in a folder that has a `truth.json`: the model does what its script did, and what comes of it is compared. `only` names one preset for all; by default it follows from each capture's kernel. */
+export async function validateFolder(folder: string, only: PresetName | null = null): Promise<Scoreboard> {
+  const names = readdirSync(folder).toSorted();
+  const captures: ValidatedCapture[] = [];
+  const left: { name: string; why: string }[] = [];
+  for (const file of names.filter((name) => name.endsWith(TRUTH))) {
+    const name = file.slice(0, -TRUTH.length);
+    const result = await validateCapture(folder, name, only);
+    if (typeof result === "string") left.push({ name, why: result });
+    else captures.push(result);
+  }
+  for (const file of names) {
+    const base = /^(.*)\.trace(?:\.gz)?$/.exec(file)?.[1];
+    if (base !== undefined && !names.includes(base + TRUTH)) left.push({ name: base, why: `no ${base}${TRUTH}: it is not known what was done` });
+  }
+  return { captures, left };
+}
+
+async function validateCapture(folder: string, name: string, only: PresetName | null): Promise<ValidatedCapture | string> {
+  let truth: Truth;
+  try {
+    truth = parseTruth(readFileSync(join(folder, name + TRUTH), "utf8"));
+  } catch (error) {
+    if (error instanceof TruthError) return `${name}${TRUTH}: ${error.message}`;
+    throw error;
+  }
+  const { scenario } = truth;
+  const recipe = Object.hasOwn(RECIPES, scenario) ? RECIPES[scenario]! : null;
+  if (recipe === null) return `no recipe for scenario ${JSON.stringify(scenario)}`;
+  const preset = only ?? presetOf(truth.kernel);
+  if (preset === null) return `no design for kernel ${truth.kernel}`;
+  if (recipe.presets !== null && !recipe.presets.includes(preset)) return `under ${preset} there is no such pool`;
+  const kernel = await readKernelRecord(join(folder, name), truth);
+  if (kernel === null) return `no ${name}.trace or ${name}.trace.gz`;
+  const best = closest(recipe, truth, kernel, preset);
+  const hasState = kernel.pools.some(({ samples }) => samples.length > 1);
+  const level = recipe.level === "exact" && hasState ? "state" : recipe.level;
+  return { name, scenario, preset, level, checks: best.checks, agreed: best.agreed, firstDifference: best.firstDifference, variant: best.variant };
+}
+
+/** Of what the script leaves open, the run that agrees in most. */
+function closest(recipe: Recipe, truth: Truth, kernel: KernelRecord, preset: PresetName): Comparison {
+  let best: Comparison | null = null;
+  for (const variant of recipe.variants(truth)) {
+    const comparison = compareRun(kernel, runModel(recipe, truth, kernel, preset, variant), truth, recipe.level);
+    if (best === null || comparison.checks - comparison.agreed < best.checks - best.agreed) best = comparison;
+    if (best.firstDifference === null) break;
+  }
+  return best!;
+}
+
+function runModel(recipe: Recipe, truth: Truth, kernel: KernelRecord, preset: PresetName, variant: Variant): ModelRun {
+  const world = new VethWorld(preset);
+  const live = recipe.run(world, truth, variant, timesOf(kernel, truth));
+  const { watch, devicePools, machine } = world;
+  const pools = watch.order.flatMap(({ id }): ModelPool[] => {
+    const run = live.indexOf(id);
+    const name = devicePools.get(id) ?? (run >= 0 ? `test run ${run + 1}` : null);
+    if (name === null) return [];
+    return [{ name, ...watch.counts.get(id)!, series: watch.series.get(id) ?? [], samples: watch.samples.get(id) ?? [] }];
+  });
+  return { variant: variant.name, pools, reports: [...new Set(machine.kernel.reports.reports.map(({ kind }) => kind))].filter((kind) => kind !== STALLED) };
+}
+
+function timesOf({ explanation, pools }: KernelRecord, { t0 }: Truth): KernelTimes {
+  const end = explanation.pools.reduce((last, pool) => Math.max(last, pool.endedAt ?? pool.inflightOverTime.at(-1)?.[0] ?? last), t0);
+  return { liveDestroyed: pools.filter(({ pool }) => pool.device === null).map(({ pool }) => pool.destroyedAt ?? t0), end };
+}
+
+/** The design of the newest kernel that is not newer. */
+export function presetOf(release: string): PresetName | null {
+  const match = /^(\d+)\.(\d+)/.exec(release);
+  if (match === null) return null;
+  const version = Number(match[1]) * 1000 + Number(match[2]);
+  let found: PresetName | null = null;
+  for (const preset of PRESET_NAMES) {
+    const [major, minor] = preset.split(".");
+    if (/^\d+\.\d+$/.test(preset) && Number(major) * 1000 + Number(minor) <= version) found = preset;
+  }
+  return found;
+}
