@@ -12,9 +12,13 @@ export function datagramsOfAPage(payloadBytes: number): number {
   return bytes > PAGE_BYTES / 2 ? 1 : Math.floor(PAGE_BYTES / bytes);
 }
 
-/** Pages that datagrams hold when the link goes, if none was read before; null: the script does no such thing. Found in the kernel's runs; nothing of the model goes into it. */
+/** Most bytes of a datagram that is cut into two pieces, the second of which fits behind the first, in its page; more pieces have pages of their own. */
+const TWO_PIECES_BYTES: number = 2 * 1480 - 8;
+
+/** Pages that datagrams hold when the link goes, if none was read before; null: the script does no such thing, or datagrams are too long for the form. Found in the kernel's runs; nothing of the model goes into it. */
 export function heldPages({ sends, linkDeleted, receivers }: Truth): number | null {
   if (linkDeleted === null) return null;
   if (receivers.some(({ steps }) => steps.some(({ at }) => at !== null && at < linkDeleted))) return null;
+  if (sends.some(({ bytes }) => bytes > TWO_PIECES_BYTES)) return null;
   return sends.reduce((sum, { count, bytes }) => sum + Math.ceil(count / datagramsOfAPage(bytes)), 0);
 }

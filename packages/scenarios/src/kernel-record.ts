@@ -2,6 +2,7 @@ import { createReadStream, existsSync } from "node:fs";
 import { createGunzip } from "node:zlib";
 import { Explainer, TraceReader, mergeTraces, type TraceSource } from "@netmem/trace";
 import type { ExplainedPool, Explanation, TraceEvent } from "@netmem/trace/api";
+import { DeferredFlushes, type FlushPoint } from "./deferred-flushes.ts";
 import { sampleOf, type Sample } from "./samples.ts";
 import type { Truth } from "./truth.ts";
 
@@ -10,6 +11,7 @@ export interface KernelRecord {
   readonly explanation: Explanation;
   /** Pools of the capture's own: of its devices, and of its test runs; in the order of their first line. Others are somebody else's on the machine. */
   readonly pools: readonly KernelPool[];
+  readonly flushes: readonly FlushPoint[];
 }
 
 export interface KernelPool {
@@ -32,15 +34,19 @@ export async function readKernelRecord(base: string, truth: Truth): Promise<Kern
   const readers = paths.map((path) => new TraceReader(path));
   const samples = new Map<string, Sample[]>();
   const explainer = new Explainer();
+  const flushes = new DeferredFlushes(truth);
   await mergeTraces(paths.map((path, i) => eventsOf(path, readers[i]!)), (event, source) => {
     explainer.take(event, source);
-    if (source === 1) keepSample(samples, event);
+    if (source === 0) flushes.take(event);
+    else keepSample(samples, event);
   });
   const explanation = explainer.explain(readers.map((reader) => reader.summary()));
-  return { explanation, pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
+  return { explanation, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
 }
 
-function isOurs({ device, firstTask, startedAt, holds, inflightSeries }: ExplainedPool, { live, t0 }: Truth): boolean {
+function isOurs({ device, firstTask, startedAt, holds, inflightSeries, allocatedBy }: ExplainedPool, { live, t0 }: Truth): boolean {
+  // Of an earlier script, which still waits for its pages.
+  if (holds > 0 && allocatedBy.length === 0) return false;
   if (device !== null) return OUR_DEVICE.test(device);
   if (firstTask === null || (startedAt ?? 0) < t0) return false;
   return live.length > 0 ? LIVE_TASK.test(firstTask) : OUR_TASK.test(firstTask) && holds > 0 && inflightSeries.length > 0;

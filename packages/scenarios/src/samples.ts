@@ -10,6 +10,7 @@ export interface Sample {
   readonly hold: number;
   readonly release: number;
   readonly cache: number;
+  /** As the monitor can tell it, from two indices: a full ring looks like an empty one. */
   readonly ring: number;
   readonly fragOffset: number;
   readonly fragUsers: number;
@@ -84,7 +85,7 @@ export class PoolWatch {
     }
     this.counts.set(pool.id, { holds: pool.holdCnt >>> 0, releases: pool.releaseCnt >>> 0 });
     samples.push({
-      event, hold: pool.holdCnt >>> 0, release: pool.releaseCnt >>> 0, cache: pool.cacheCount, ring: pool.ringCount(), fragOffset: pool.fragOffset, fragUsers: pool.fragUsers,
+      event, hold: pool.holdCnt >>> 0, release: pool.releaseCnt >>> 0, cache: pool.cacheCount, ring: pool.ringCount() % pool.ringSize, fragOffset: pool.fragOffset, fragUsers: pool.fragUsers,
       ppRef: netmem === null ? null : ppRefText(netmem),
     });
   }

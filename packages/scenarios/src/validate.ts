@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { PRESET_NAMES, type PresetName } from "@netmem/machine";
+import { PRESET_NAMES, pageHolders, type Machine, type PresetName } from "@netmem/machine";
 import { compareRun, type Comparison, type ModelPool, type ModelRun } from "./compare.ts";
 import { readKernelRecord, type KernelRecord } from "./kernel-record.ts";
 import { AFXDP } from "./recipes/xsk.ts";
@@ -97,18 +97,25 @@ function runModel(recipe: Recipe, truth: Truth, kernel: KernelRecord, preset: Pr
   const world = new VethWorld(preset);
   const live = recipe.run(world, truth, variant, timesOf(kernel, truth));
   const { watch, devicePools, machine } = world;
+  const held = accountedFor(machine);
   const pools = watch.order.flatMap(({ id }): ModelPool[] => {
     const run = live.indexOf(id);
     const name = devicePools.get(id) ?? (run >= 0 ? `test run ${run + 1}` : null);
     if (name === null) return [];
-    return [{ name, ...watch.counts.get(id)!, series: watch.series.get(id) ?? [], samples: watch.samples.get(id) ?? [] }];
+    return [{ name, ...watch.counts.get(id)!, series: watch.series.get(id) ?? [], samples: watch.samples.get(id) ?? [], heldBySomebody: held }];
   });
   return { variant: variant.name, pools, reports: [...new Set(machine.kernel.reports.reports.map(({ kind }) => kind))].filter((kind) => kind !== STALLED) };
 }
 
-function timesOf({ explanation, pools }: KernelRecord, { t0 }: Truth): KernelTimes {
+/** Pages that are out are all in somebody's hands who can be named. */
+function accountedFor(machine: Machine): boolean {
+  const out = machine.pagePools.pools().filter(({ system }) => !system).reduce((sum, pool) => sum + pool.inflight() - pool.cacheCount - pool.ringCount() - (pool.fragPage === null ? 0 : 1), 0);
+  return out <= pageHolders(machine).reduce((sum, { poolPages }) => sum + poolPages, 0);
+}
+
+function timesOf({ explanation, pools, flushes }: KernelRecord, { t0 }: Truth): KernelTimes {
   const end = explanation.pools.reduce((last, pool) => Math.max(last, pool.endedAt ?? pool.inflightOverTime.at(-1)?.[0] ?? last), t0);
-  return { liveDestroyed: pools.filter(({ pool }) => pool.device === null).map(({ pool }) => pool.destroyedAt ?? t0), end };
+  return { liveDestroyed: pools.filter(({ pool }) => pool.device === null).map(({ pool }) => pool.destroyedAt ?? t0), end, flushes };
 }
 
 /** The design of the newest kernel that is not newer. */

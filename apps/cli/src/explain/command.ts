@@ -4,7 +4,7 @@ import { FAULTY_VERDICTS, type ExplainedPool, type Explanation, type TraceEvent 
 import { once } from "../options.ts";
 import { EXIT_FAULT, EXIT_OK, EXIT_USAGE, type CommandContext, type Terminal } from "../terminal.ts";
 import { renderPage } from "./html.ts";
-import { OutputFile } from "./output-file.ts";
+import { OutputFile } from "../output-file.ts";
 import { ParquetEvents } from "./parquet.ts";
 import { PerfettoTrace } from "./perfetto.ts";
 import { openTraces } from "./sources.ts";

@@ -1,6 +1,6 @@
 import { ByteWriter, ParquetWriter, schemaFromColumnData } from "hyparquet-writer";
 import type { TraceEvent } from "@netmem/trace/api";
-import type { OutputFile } from "./output-file.ts";
+import type { OutputFile } from "../output-file.ts";
 
 /** Events that are held at a time. */
 const ROWS_OF_A_GROUP = 16_384;

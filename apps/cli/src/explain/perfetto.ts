@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { ExplainedPool, Explanation, TraceEvent } from "@netmem/trace/api";
-import type { OutputFile } from "./output-file.ts";
+import type { OutputFile } from "../output-file.ts";
 import { nameOf } from "./words.ts";
 
 /** Field numbers of protos/perfetto/trace/trace_packet.proto and track_event/*.proto. */

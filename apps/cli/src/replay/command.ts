@@ -11,6 +11,7 @@ import { loadProgram, type ProgramInstance, type ProgramModule } from "./program
 import { runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
 import { says } from "./says.ts";
 import { SentFrames } from "./sent-frames.ts";
+import { TracedRun } from "./traced.ts";
 import { renderTable } from "./table.ts";
 import { median, roundsFor } from "./timing.ts";
 import { PROGRAM_REPORTS } from "./xdp.ts";
@@ -61,8 +62,14 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
-  for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins, sent));
-  sent?.write();
+  const traced = options.trace === undefined ? null : new TracedRun(options.trace, cwd);
+  try {
+    for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins, watcherOf(sent, traced)));
+    sent?.write();
+    traced?.write();
+  } finally {
+    traced?.discard();
+  }
   const runs = timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
   if (!options.json) terminal.out(runs.map(heldText).join(""));
@@ -100,9 +107,12 @@ function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[],
   return first.map((run, i) => ({ ...run, nsPerPacket: median(times[i]!) }));
 }
 
-function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins, sent: SentFrames | null): DesignResult {
+function watcherOf(sent: SentFrames | null, traced: TracedRun | null): RunWatcher {
+  return { ...(sent === null ? {} : { sent: (...frame) => sent.add(...frame) }), ...traced?.watcher() };
+}
+
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins, watcher: RunWatcher): DesignResult {
   const instance = program?.instantiate(terminal.err) ?? null;
-  const watcher: RunWatcher = sent === null ? {} : { sent: (...frame) => sent.add(...frame) };
   if (!terminal.errIsTty) return runDesign(design, frames, options, watcher, instance, plugins);
   const run = runDesign(design, frames, options, {
     ...watcher,

@@ -44,6 +44,7 @@ export interface ReplayOptions {
   readonly buffers: number;
   /** The file that gets what devices send. */
   readonly write?: string;
+  readonly trace?: string;
   readonly json: boolean;
 }
 
@@ -76,6 +77,7 @@ interface RawOptions {
   readonly model?: string;
   readonly buffers?: number;
   readonly write?: string;
+  readonly trace?: string;
   readonly json?: true;
 }
 
@@ -113,6 +115,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a JavaScript or TypeScript file whose default export is a function of the packet").argParser(once("xdp")))
     .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
     .addOption(new Option("--write <file>", "with --forward or --xdp, and one --design: write the frames that were sent into a capture (pcap)").argParser(once("write")))
+    .addOption(new Option("--trace <file>", "with one --design: write what the model's tracepoints say, as tracefs would show it").argParser(once("trace")))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(new Option("--json", "one JSON document on stdout"));
 }
@@ -133,6 +136,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     if (raw.forward === undefined && raw.xdp === undefined) throw new CliError("--write: nothing is sent; give --forward or --xdp too");
     if (designs.length > 1) throw new CliError(`--write is one run's: name one --design of ${designs.join(", ")}`);
   }
+  if (raw.trace !== undefined && designs.length > 1) throw new CliError(`--trace is one run's: name one --design of ${designs.join(", ")}`);
   if (raw.cpuCache === true && dmaKind(raw.dma).device.nonCoherent !== true) throw new CliError(`--cpu-cache: a coherent device, as --dma ${raw.dma} has it, never sees what is only in the cache; give another kind`);
   return {
     designs,
@@ -162,6 +166,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     ...(raw.model === undefined ? {} : { model: raw.model }),
     buffers: raw.buffers ?? DEFAULT_BUFFERS,
     ...(raw.write === undefined ? {} : { write: raw.write }),
+    ...(raw.trace === undefined ? {} : { trace: raw.trace }),
     json: raw.json ?? false,
   };
 }

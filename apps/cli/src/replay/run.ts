@@ -58,6 +58,10 @@ export interface RunWatcher {
   readonly step?: () => void;
   /** Each frame that a device has sent, as it leaves, and the simulated time. */
   readonly sent?: (bytes: Uint8Array, offset: number, lengthBytes: number, timeNs: number) => void;
+  /** Events that the machine's trace holds; default none. */
+  readonly traceEntries?: number;
+  /** After shutdown. */
+  readonly ended?: (machine: Machine) => void;
   /** Now and then: packets read so far. */
   readonly progress?: (done: number) => void;
 }
@@ -86,6 +90,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     preset: design,
     seed: options.seed,
     packetCostNs: options.packetCostNs,
+    traceEntries: watcher.traceEntries ?? 0,
     backing: createWasmBacking(backingBytes({ ...memory, nrPages, extraBytes })),
     ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
     ...(options.sharedRelease === undefined ? {} : { sharedRelease: options.sharedRelease }),
@@ -127,6 +132,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   binding?.close();
   machine.shutdown();
   watcher.step?.();
+  watcher.ended?.(machine);
 
   const { overruns } = device.nic.stats;
   const delivered = end.packets();

@@ -37,7 +37,7 @@ export const LIVE: Recipe = {
     for (const { port, rcvbufBytes } of truth.receivers) world.bind(port, rcvbufBytes);
     const ids = runAll(world, truth, times);
     // Last of all the program goes.
-    follow(world, truth, variant, [{ at: times.end - truth.t0, run: () => world.detachAll() }], times.end - truth.t0 + LAST_ATTEMPT);
+    follow(world, truth, variant, times.flushes, [{ at: times.end - truth.t0, run: () => world.detachAll() }], times.end - truth.t0 + LAST_ATTEMPT);
     return ids;
   },
 };

@@ -1,4 +1,5 @@
 import type { PresetName } from "@netmem/machine";
+import type { FlushPoint } from "../deferred-flushes.ts";
 import type { Truth } from "../truth.ts";
 import type { VethWorld } from "../world.ts";
 
@@ -10,13 +11,15 @@ export interface Variant {
   readonly name: string;
   /** Datagrams are read on another CPU than they were received on, and wait for that to free them. */
   readonly readerIsElsewhere: boolean;
+  /** As the trace shows when that CPU freed what was read. */
+  readonly asTraced: boolean;
   /** By read: how many of its datagrams were left to be read when the CPU that received last had a packet, of whatever else goes on, or was told that many wait: what was read before is freed then. Null: it had none. */
   readonly wokenBefore: readonly (number | null)[];
   /** It has others once the script is over. */
   readonly wokenLater: boolean;
 }
 
-export const ONE: Variant = { name: "", readerIsElsewhere: false, wokenBefore: [], wokenLater: false };
+export const ONE: Variant = { name: "", readerIsElsewhere: false, asTraced: false, wokenBefore: [], wokenLater: false };
 /** Of more reads than this, only whether all or none of them were followed by a packet. */
 const MOST_READS = 4;
 /** When so many wait, the CPU is told at once; how many more are read until it has looked is a race. @kernel net.core.skb_defer_max, half of it */
@@ -39,7 +42,9 @@ export function elsewhere({ receivers }: Truth): readonly Variant[] {
   const last = counts.at(-1) ?? 0;
   // Only where that many are read at all there is such a race.
   if (counts.some((count) => count > TOLD_AT)) for (let left = 1; left <= Math.min(TOLD_AT, last - 1); left++) sets.push([...counts.slice(0, -1).map(() => 0), left]);
-  return [false, true].flatMap((wokenLater) => sets.map((wokenBefore) => ({ name: nameOf(wokenBefore, wokenLater), readerIsElsewhere: true, wokenBefore, wokenLater })));
+  const traced: Variant = { ...ONE, name: "read on another CPU; the one that received freed as the trace shows", readerIsElsewhere: true, asTraced: true };
+  const guessed = [false, true].flatMap((wokenLater) => sets.map((wokenBefore) => ({ name: nameOf(wokenBefore, wokenLater), readerIsElsewhere: true, asTraced: false, wokenBefore, wokenLater })));
+  return [traced, ...guessed];
 }
 
 function nameOf(wokenBefore: readonly (number | null)[], wokenLater: boolean): string {
@@ -55,6 +60,8 @@ export interface KernelTimes {
   /** Pools of test runs, by their order, were destroyed. */
   readonly liveDestroyed: readonly number[];
   readonly end: number;
+  /** When CPUs freed what was read on another. */
+  readonly flushes: readonly FlushPoint[];
 }
 
 /** The script of a capture, for the model. */

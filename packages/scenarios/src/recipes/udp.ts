@@ -2,6 +2,7 @@ import { ipFragments, udpFrame } from "@netmem/testkit";
 import { NET_RX_SOFTIRQ } from "@netmem/kernel/api";
 import { XDP_DROP, XDP_PASS, XDP_TX, type CpuMap, type DevMap, type XdpProgram } from "@netmem/xdp/api";
 import { XDP_FLAGS_SKB_MODE, type PacketHandler } from "@netmem/net-core/api";
+import type { FlushPoint } from "../deferred-flushes.ts";
 import type { Truth } from "../truth.ts";
 import { NAPI_CPU, OTHER_CPU, type VethWorld } from "../world.ts";
 import { elsewhere, only, readers, type KernelTimes, type Recipe, type Variant } from "./recipe.ts";
@@ -29,34 +30,54 @@ function sendDatagrams(world: VethWorld, { sends }: Truth): void {
 }
 
 /** Every step at its time, in the order of the script where that is not known; then the end. */
-export function follow(world: VethWorld, { receivers, t0 }: Truth, { readerIsElsewhere, wokenBefore, wokenLater }: Variant, actions: readonly Action[], end: number): void {
-  const cpu = readerIsElsewhere ? OTHER_CPU : NAPI_CPU;
+export function follow(world: VethWorld, { receivers, t0 }: Truth, variant: Variant, flushes: readonly FlushPoint[], actions: readonly Action[], end: number): void {
+  const cpu = variant.readerIsElsewhere ? OTHER_CPU : NAPI_CPU;
   const wake = (): void => world.machine.kernel.softirqs.raiseSoftirq(NAPI_CPU, NET_RX_SOFTIRQ);
+  const later: Action[] = [];
   let last = world.seconds;
   let reads = 0;
-  const steps: Action[] = receivers.flatMap(({ port, steps: all }) =>
-    all.map(({ kind, count, at }) => {
+  const steps: Action[] = receivers.flatMap(({ port, steps: all }) => {
+    let begin = 0;
+    return all.map(({ kind, count, at }) => {
       last = at === null ? last + PAUSE : at - t0;
       if (kind === "closed") return { at: last, run: () => world.close(port, cpu) };
-      const left = wokenBefore[reads++] ?? null;
-      return { at: last, run: () => {
-        world.read(port, count - (left ?? 0), cpu);
-        if (left === null) return;
-        wake();
-        world.runTo(world.seconds);
-        if (left > 0) world.read(port, left, cpu);
-      } };
-    }),
-  );
-  for (const { at, run } of [...steps, ...actions].toSorted((a, b) => a.at - b.at)) {
+      const first = begin;
+      begin += count;
+      const pauses = variant.asTraced ? pausesIn(flushes.filter((flush) => flush.port === port && flush.upTo > first && flush.upTo <= first + count), first, last + t0, t0, (when) => void later.push({ at: when, run: wake })) : [variant.wokenBefore[reads] ?? null].flatMap((left) => (left === null ? [] : [count - left]));
+      reads++;
+      return { at: last, run: () => readInPieces(world, port, count, pauses, cpu, wake) };
+    });
+  });
+  for (const { at, run } of [...steps, ...later, ...actions].toSorted((a, b) => a.at - b.at)) {
     world.runTo(at);
     run();
   }
-  for (let at = world.seconds + WOKEN_EVERY; wokenLater && at < end; at += WOKEN_EVERY) {
+  for (let at = world.seconds + WOKEN_EVERY; variant.wokenLater && at < end; at += WOKEN_EVERY) {
     world.runTo(at);
     wake();
   }
   world.runTo(end);
+}
+
+/** After how many datagrams of a read, which began with the `first`, those read before were freed; what was freed when it was over is told to `later`. */
+function pausesIn(flushes: readonly FlushPoint[], first: number, readAt: number, t0: number, later: (at: number) => void): number[] {
+  const pauses: number[] = [];
+  for (const { upTo, at } of flushes) {
+    if (at > readAt) later(at - t0);
+    else pauses.push(upTo - first);
+  }
+  return pauses;
+}
+
+function readInPieces(world: VethWorld, port: number, count: number, pauses: readonly number[], cpu: number, wake: () => void): void {
+  let done = 0;
+  for (const pause of pauses) {
+    world.read(port, pause - done, cpu);
+    done = pause;
+    wake();
+    world.runTo(world.seconds);
+  }
+  world.read(port, count - done, cpu);
 }
 
 function lastStep({ receivers, t0 }: Truth, otherwise: number): number {
@@ -78,13 +99,13 @@ export function udpRecipe(level: Recipe["level"], variants: Recipe["variants"], 
   };
 }
 
-function tearDown(world: VethWorld, truth: Truth, variant: Variant, { end }: KernelTimes): void {
+function tearDown(world: VethWorld, truth: Truth, variant: Variant, { end, flushes }: KernelTimes): void {
   const { t0, linkDeleted, xdpOff, flushSoftirq } = truth;
   const actions: Action[] = [];
   if (linkDeleted !== null) actions.push({ at: linkDeleted - t0, run: () => world.dellink() });
   else actions.push({ at: xdpOff === null ? lastStep(truth, world.seconds) + PAUSE : xdpOff - t0 - XDP_OFF_BEFORE, run: () => world.detachAll() });
-  if (flushSoftirq !== null) actions.push({ at: flushSoftirq - t0, run: () => world.machine.kernel.softirqs.raiseSoftirq(NAPI_CPU, NET_RX_SOFTIRQ) });
-  follow(world, truth, variant, actions, Math.max(end - t0, lastStep(truth, 0), world.seconds) + LAST_ATTEMPT);
+  if (flushSoftirq !== null && !variant.asTraced) actions.push({ at: flushSoftirq - t0, run: () => world.machine.kernel.softirqs.raiseSoftirq(NAPI_CPU, NET_RX_SOFTIRQ) });
+  follow(world, truth, variant, flushes, actions, Math.max(end - t0, lastStep(truth, 0), world.seconds) + LAST_ATTEMPT);
 }
 
 const pass: XdpProgram = () => XDP_PASS;

@@ -44,6 +44,7 @@ export class PoolEpoch {
   /** By who knows it, the monitor or netlink. */
   device: string | null = null;
   firstTask: string | null = null;
+  lastTask: string | null = null;
   startedAtUs: number | null = null;
   lastAtUs: number | null = null;
   destroyedAtUs: number | null = null;
@@ -57,6 +58,7 @@ export class PoolEpoch {
   attemptsBefore: number | null = null;
   holds = 0;
   releases = 0;
+  readonly #counts: { hold: number | null; release: number | null } = { hold: null, release: null };
   /** Reported last; null: no attempt to free it was seen. */
   inflightReported: number | null = null;
   /** The first line of it was of a page that was not its first. */
@@ -138,6 +140,7 @@ export class PoolEpoch {
       if (this.lastAtUs === null || timeUs > this.lastAtUs) this.lastAtUs = timeUs;
     }
     this.firstTask ??= event.task;
+    this.lastTask = event.task;
     this.thinned ||= event.sample === null && event.name === event.kind;
     this.id ??= event.id;
     this.device ??= event.sample === null ? null : event.device;
@@ -273,8 +276,8 @@ export class PoolEpoch {
   }
 
   #counted(hold: number | null, release: number | null): void {
-    if (hold !== null && ((hold - this.holds) | 0) > 0) this.holds = hold;
-    if (release !== null && ((release - this.releases) | 0) > 0) this.releases = release;
+    if (hold !== null) this.holds = this.#counts.hold = latest(this.#counts.hold, hold);
+    if (release !== null) this.releases = this.#counts.release = latest(this.#counts.release, release);
   }
 
   #sampled({ sample, hold }: TraceEvent): void {

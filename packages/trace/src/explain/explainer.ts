@@ -8,6 +8,8 @@ import { Pools } from "./pools.ts";
 const SAME_POLL_US = 20_000;
 /** @kernel NO_DEV (include/trace/events/napi.h) */
 const NO_DEVICE = "(no_device)";
+/** Copies a packet for a program; a driver does so before it hands the packet up, generic XDP after it was. @kernel skb_pp_cow_data (net/core/skbuff.c) */
+const COPIED = "skb_pp_cow_data";
 
 interface PollOf {
   readonly epoch: PoolEpoch;
@@ -66,6 +68,7 @@ export class Explainer {
         this.#snapshot(event, source);
         break;
       case "lost":
+        this.#pools.lost += event.amount ?? 1;
         for (const epoch of this.#pools.epochs) if (epoch.endedAtUs === null) epoch.disturbed += event.amount ?? 1;
         break;
       case "boot":
@@ -117,6 +120,7 @@ export class Explainer {
   #packetFreed(event: TraceEvent): void {
     const freed = this.#packets.freed(event);
     if (freed === null) return;
+    if (event.location === COPIED && event.cpu !== null) for (const { epoch } of this.#inPoll.get(event.cpu)?.splice(0) ?? []) epoch.genericXdp = true;
     for (const epoch of this.#pools.stalled) {
       const device = epoch.likelyDevice();
       if (freed.packet.timeUs > epoch.destroyedAtUs! || (device !== null && device !== freed.packet.device)) continue;

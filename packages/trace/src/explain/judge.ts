@@ -61,7 +61,7 @@ function drained(epoch: PoolEpoch): Judgement {
 function alive(epoch: PoolEpoch): Judgement {
   const { holds, releases, inflight, genericXdp, startsBefore, device } = epoch;
   if (epoch.statistics !== null || epoch.inflightShown !== null) return { verdict: "in-use", confidence: CERTAIN, evidence: [`netlink shows it, attached${device === null ? "" : ` to ${device}`}, with ${epoch.inflightShown ?? "unknown"} pages in flight`] };
-  if (genericXdp) return { verdict: "system-pool", confidence: 0.8, evidence: ["its pages were allocated for generic XDP, outside of any driver: it is of the stack's own pools, which are never destroyed"] };
+  if (genericXdp) return { verdict: "system-pool", confidence: 0.8, evidence: ["its pages were taken for packets that a device had handed up already, as generic XDP does: it is of the stack's own pools, which are never destroyed"] };
   if (startsBefore) return { verdict: "starts-before-trace", confidence: 0.8, evidence: [`its first line here is not of its first page, and it is not destroyed here: ${holds} held and ${releases} released as far as is known; it may be a device's, or one of the stack's own, which are never destroyed`] };
   return { verdict: "in-use", confidence: 0.9, evidence: [`not destroyed within the trace: ${inflight} pages in flight at its end`] };
 }

@@ -15,6 +15,8 @@ const SAME_STALL_US = 2.5e6;
 export class Pools {
   readonly epochs: PoolEpoch[] = [];
   leftOut = 0;
+  /** Lines that were lost up to now, of whatever pool. */
+  lost = 0;
   readonly #byAddress = new Map<string, PoolEpoch[]>();
   /** By source and address: the life that the source speaks of. */
   readonly #current: Map<string, PoolEpoch>[] = [];
@@ -81,8 +83,7 @@ export class Pools {
       if (epoch.pool !== UNKNOWN_ADDRESS) continue;
       const view = epoch.viewOf(source);
       if (view.ended || !continues(view, event, epoch)) continue;
-      // Of two that fit, the one whose page this is, or who spoke last.
-      if (found === null || (event.kind === "release" && event.pfn !== null && epoch.pages.held.has(event.pfn)) || (!(event.kind === "release" && event.pfn !== null && found.pages.held.has(event.pfn)) && (epoch.lastAtUs ?? 0) > (found.lastAtUs ?? 0))) found = epoch;
+      if (found === null || fitOf(epoch, event) > fitOf(found, event) || (fitOf(epoch, event) === fitOf(found, event) && (epoch.lastAtUs ?? 0) > (found.lastAtUs ?? 0))) found = epoch;
     }
     if (found !== null) return found;
     const epoch = this.#begin(UNKNOWN_ADDRESS, source);
@@ -95,6 +96,7 @@ export class Pools {
     const lives = this.#byAddress.get(pool) ?? [];
     const epoch = new PoolEpoch(pool, lives.length + 1);
     epoch.viewOf(source);
+    epoch.disturbed = this.lost;
     lives.push(epoch);
     this.#byAddress.set(pool, lives);
     this.epochs.push(epoch);
@@ -107,13 +109,18 @@ function beginsAnew(epoch: PoolEpoch, source: number, { kind, hold, release, pfn
   const view = epoch.viewOf(source);
   if (view.ended) return true;
   if (hold !== null && view.hold !== null && ((hold - view.hold) | 0) < -OUT_OF_ORDER) return true;
-  if (kind === "hold" && hold === 1 && view.hold !== null) return true;
+  if (kind === "hold" && hold === 1 && view.hold !== null && view.hold !== 0) return true;
   // Who was interrupted between counting and printing is late by as much as others freed meanwhile; the page is still in the account.
   return release !== null && view.release !== null && ((release - view.release) | 0) < -OUT_OF_ORDER && !(kind === "release" && pfn !== null && epoch.holdsPage(pfn, source));
 }
 
 function isOfTheSameLife(epoch: PoolEpoch, { timeUs }: TraceEvent): boolean {
   return timeUs === null || epoch.endedAtUs === null || timeUs < epoch.endedAtUs + SAME_LIFE_US;
+}
+
+/** Of several whose counters fit: the one whose page it is, then the one of the same task. */
+function fitOf(epoch: PoolEpoch, { kind, pfn, task }: TraceEvent): number {
+  return (kind === "release" && pfn !== null && epoch.pages.held.has(pfn) ? 2 : 0) + (epoch.lastTask === task ? 1 : 0);
 }
 
 function continues(view: EpochView, { kind, hold, release, pfn }: TraceEvent, epoch: PoolEpoch): boolean {

@@ -1,6 +1,6 @@
 import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
-import { CliError } from "../terminal.ts";
+import { CliError } from "./terminal.ts";
 
 /** A file that is there whole, or not at all. */
 export class OutputFile {
