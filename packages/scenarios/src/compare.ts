@@ -83,7 +83,7 @@ function exactChecks(kernel: KernelRecord, { pools, reports }: ModelRun, truth: 
   return checks;
 }
 
-const STATE: readonly (readonly [string, keyof Sample])[] = [
+const STATE: readonly (readonly [string, "hold" | "release" | "cache" | "ring" | "fragOffset" | "fragUsers" | "ppRef"])[] = [
   ["holds", "hold"], ["releases", "release"], ["cache", "cache"], ["ring", "ring"], ["frag_offset", "fragOffset"], ["frag_users", "fragUsers"], ["pp_ref_count", "ppRef"],
 ];
 
@@ -109,7 +109,9 @@ function stateChecks(name: string, kernel: readonly Sample[], model: readonly Sa
 /** What holds for both, whatever the numbers. */
 function invariantChecks(kernel: KernelRecord, { pools, reports }: ModelRun): Check[] {
   const checks: Check[] = [{ event: "the run", field: "reports", kernel: "none", model: reports.length === 0 ? "none" : reports.join(", ") }];
-  for (const { name, pool: { pool } } of namedPools(kernel)) {
+  const named = namedPools(kernel);
+  if (named.length === 0) checks.push({ event: "the run", field: "pools of its devices", kernel: 0, model: pools.length });
+  for (const { name, pool: { pool } } of named) {
     const other = pools.find((candidate) => candidate.name === name);
     const ended = other?.series.at(-1);
     checks.push(

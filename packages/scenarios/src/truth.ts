@@ -1,3 +1,5 @@
+import { callForeign } from "@netmem/kernel/api";
+
 /** What a capture's script did, and when: `truth.json`. Of its numbers only what was done is used, never what came of it. */
 export interface Truth {
   /** Without a suffix of how long it held. */
@@ -48,42 +50,38 @@ export interface LiveRun {
   readonly payloadBytes: number;
 }
 
-/** What is wrong with a `truth.json`, in a line. */
-export class TruthError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = "TruthError";
-  }
-}
-
 type Json = Readonly<Record<string, unknown>>;
 
 /** The scripts send to this port unless they say otherwise. */
 const DEFAULT_PORT = 7700;
 const SECOND_PORT = 7702;
-const LIVE_VERDICTS: readonly LiveRun["verdict"][] = ["drop", "pass", "redirect", "tx"];
+const LIVE_VERDICTS: readonly ("drop" | "pass" | "tx" | "redirect")[] = ["drop", "pass", "redirect", "tx"];
 
-export function parseTruth(text: string): Truth {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(text);
-  } catch (error) {
-    throw new TruthError(`no JSON: ${(error as Error).message}`);
-  }
-  if (!isObject(parsed)) throw new TruthError("no JSON object");
+/** What is wrong with it, in words, otherwise. */
+export function parseTruth(text: string): Truth | string {
+  let why = "no JSON object";
+  const parsed = callForeign((): unknown => JSON.parse(text), (reason) => void (why = `no JSON: ${reason}`));
+  if (!isObject(parsed)) return why;
   const { scenario, kernel } = parsed;
-  if (typeof scenario !== "string" || typeof kernel !== "string") throw new TruthError("it does not say scenario and kernel");
+  if (typeof scenario !== "string" || typeof kernel !== "string") return "it does not say scenario and kernel";
+  const bad: string[] = [];
+  const truth = read(parsed, scenario, kernel, bad);
+  return bad[0] ?? truth;
+}
+
+/** Numbers that are none are 0, and told to `bad`. */
+function read(parsed: Json, scenario: string, kernel: string, bad: string[]): Truth {
   const sends = [["send", DEFAULT_PORT], ["send2", SECOND_PORT]] as const;
   return {
     scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: numberOr(parsed["cpus"], 2), t0: numberOr(parsed["t0"], 0), lostEvents: numberOr(parsed["lost_events"], 0),
-    pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings"), payloadBytes: numberOr(parsed["payload"], 56) } : null,
-    sends: sends.flatMap(([name, port]) => (isObject(parsed[name]) && "n" in parsed[name] ? [{ port, count: count(parsed[name], "n") - numberOr(parsed[name]["errors"], 0), bytes: count(parsed[name], "size") }] : [])),
-    tcpBytes: isObject(parsed["send"]) && "bytes" in parsed["send"] ? count(parsed["send"], "bytes") : null,
+    pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings", bad), payloadBytes: numberOr(parsed["payload"], 56) } : null,
+    sends: sends.flatMap(([name, port]) => (isObject(parsed[name]) && "n" in parsed[name] ? [{ port, count: count(parsed[name], "n", bad) - numberOr(parsed[name]["errors"], 0), bytes: count(parsed[name], "size", bad) }] : [])),
+    tcpBytes: isObject(parsed["send"]) && "bytes" in parsed["send"] ? count(parsed["send"], "bytes", bad) : null,
     receivers: Object.entries(parsed).flatMap(([name, steps]) => {
       const match = /^receiver(\d*)$/.exec(name);
-      return match === null || !Array.isArray(steps) ? [] : [receiverOf(match[1] === "" ? DEFAULT_PORT : Number(match[1]), steps as unknown[])];
+      return match === null || !Array.isArray(steps) ? [] : [receiverOf(match[1] === "" ? DEFAULT_PORT : Number(match[1]), steps as unknown[], bad)];
     }),
-    live: Object.entries(parsed).flatMap(([verdict, run]) => (isVerdict(verdict) && isObject(run) && run["step"] === "live" ? [liveOf(verdict, run)] : [])),
+    live: Object.entries(parsed).flatMap(([verdict, run]) => (isVerdict(verdict) && isObject(run) && run["step"] === "live" ? [liveOf(verdict, run, bad)] : [])),
     linkDeleted: numberOrNull(parsed["link_deleted"]), xdpOff: numberOrNull(parsed["xdp_off"]), flushSoftirq: numberOrNull(parsed["flush_softirq"]),
   };
 }
@@ -92,29 +90,30 @@ function isVerdict(name: string): name is LiveRun["verdict"] {
   return (LIVE_VERDICTS as readonly string[]).includes(name);
 }
 
-function receiverOf(port: number, steps: readonly unknown[]): Receiver {
+function receiverOf(port: number, steps: readonly unknown[], bad: string[]): Receiver {
   const read = steps.filter(isObject);
   return {
     port, rcvbufBytes: read.map(({ rcvbuf }) => rcvbuf).find((bytes) => typeof bytes === "number") ?? null,
     steps: read.flatMap((step): Step[] => {
       const at = numberOrNull(step["mono"]);
-      if (step["step"] === "read") return [{ kind: "read", count: count(step, "k"), at }];
+      if (step["step"] === "read") return [{ kind: "read", count: count(step, "k", bad), at }];
       return step["step"] === "closed" ? [{ kind: "closed", count: 0, at }] : [];
     }),
   };
 }
 
-function liveOf(verdict: LiveRun["verdict"], run: Json): LiveRun {
-  return { verdict, repeat: count(run, "repeat"), batch: count(run, "batch"), payloadBytes: count(run, "payload") };
+function liveOf(verdict: LiveRun["verdict"], run: Json, bad: string[]): LiveRun {
+  return { verdict, repeat: count(run, "repeat", bad), batch: count(run, "batch", bad), payloadBytes: count(run, "payload", bad) };
 }
 
 /** More than any capture's script does; the model would not end. */
 const MOST = 10_000_000;
 
-function count(from: Json, name: string): number {
+function count(from: Json, name: string, bad: string[]): number {
   const value = from[name];
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > MOST) throw new TruthError(`${name} is ${JSON.stringify(value)}: a whole number up to ${MOST} was expected`);
-  return value;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MOST) return value;
+  bad.push(`${name} is ${JSON.stringify(value)}: a whole number up to ${MOST} was expected`);
+  return 0;
 }
 
 function numberOr(value: unknown, otherwise: number): number {

@@ -1,21 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { callForeign } from "@netmem/kernel/api";
 import { PRESET_NAMES, pageHolders, type Machine, type PresetName } from "@netmem/machine";
 import { compareRun, type Comparison, type ModelPool, type ModelRun } from "./compare.ts";
 import { readKernelRecord, type KernelRecord } from "./kernel-record.ts";
-import { AFXDP } from "./recipes/xsk.ts";
-import { LIVE } from "./recipes/live.ts";
 import type { KernelTimes, Recipe, Variant } from "./recipes/recipe.ts";
-import { SPLICE, TCP, TCP_FRAGS } from "./recipes/tcp.ts";
-import { CPUMAP, DEFER, DEVMAP, DROP, FORWARD, GENERIC, PING, TAP, TX, UDP } from "./recipes/udp.ts";
-import { parseTruth, TruthError, type Truth } from "./truth.ts";
+import { recipeFor } from "./recipes/index.ts";
+import { parseTruth, type Truth } from "./truth.ts";
 import { VethWorld } from "./world.ts";
-
-/** By what `truth.json` calls the scenario. */
-const RECIPES: Readonly<Record<string, Recipe>> = {
-  "a-ping-pass": PING, "b-udp-late": UDP, "c-tcp-bulk": TCP, "c-tcp-bulk-frags": TCP_FRAGS, "d-xdp-drop": DROP, "e-xdp-tx": TX, "f-xdp-redirect-cpumap": CPUMAP, "f-xdp-redirect-devmap": DEVMAP,
-  "g-leak-socket-holds": UDP, "h-test-run-live": LIVE, "i-afxdp-copy": AFXDP, "j-tcp-splice": SPLICE, "k-packet-tap-clones": TAP, "l-xdp-generic": GENERIC, "m-forward": FORWARD, "n-skb-defer-list": DEFER,
-};
 
 /** What a kernel says, too, of a pool that waits for a minute: no fault of the model's. */
 const STALLED = "pp-stalled-shutdown";
@@ -61,22 +53,18 @@ export async function validateFolder(folder: string, only: PresetName | null = n
 }
 
 async function validateCapture(folder: string, name: string, only: PresetName | null): Promise<ValidatedCapture | string> {
-  let truth: Truth;
-  try {
-    truth = parseTruth(readFileSync(join(folder, name + TRUTH), "utf8"));
-  } catch (error) {
-    if (error instanceof TruthError) return `${name}${TRUTH}: ${error.message}`;
-    throw error;
-  }
+  const truth = parseTruth(readFileSync(join(folder, name + TRUTH), "utf8"));
+  if (typeof truth === "string") return `${name}${TRUTH}: ${truth}`;
   const { scenario } = truth;
-  const recipe = Object.hasOwn(RECIPES, scenario) ? RECIPES[scenario]! : null;
+  const recipe = recipeFor(scenario);
   if (recipe === null) return `no recipe for scenario ${JSON.stringify(scenario)}`;
   const preset = only ?? presetOf(truth.kernel);
   if (preset === null) return `no design for kernel ${truth.kernel}`;
   if (recipe.presets !== null && !recipe.presets.includes(preset)) return `under ${preset} there is no such pool`;
   const kernel = await readKernelRecord(join(folder, name), truth);
   if (kernel === null) return `no ${name}.trace or ${name}.trace.gz`;
-  const best = closest(recipe, truth, kernel, preset);
+  const best = callForeign((): Comparison | string => closest(recipe, truth, kernel, preset), (reason) => `the model cannot do it: ${reason}`);
+  if (typeof best === "string") return best;
   const hasState = kernel.pools.some(({ samples }) => samples.length > 1);
   const level = recipe.level === "exact" && hasState ? "state" : recipe.level;
   return { name, scenario, preset, level, checks: best.checks, agreed: best.agreed, firstDifference: best.firstDifference, variant: best.variant };

@@ -1,5 +1,5 @@
 import { veth, veth414, veth518, type VethDriver, type VethEnd } from "@netmem/driver-veth";
-import { NSEC_PER_SEC, TASK_SLEEP } from "@netmem/kernel/api";
+import { NSEC_PER_SEC, TASK_SLEEP, UsageError } from "@netmem/kernel/api";
 import { createMachine, type Machine, type PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type PacketHandler, type SkBuff, type UdpSocket } from "@netmem/net-core/api";
@@ -43,7 +43,7 @@ export class VethWorld {
     [this.kca0, this.kcb0] = ab.ends;
     [this.kcb1, this.kcc0] = bc.ends;
     this.#dellink = ab.dellink;
-    for (const end of [...ab.ends, ...bc.ends]) if (end.open() !== 0) throw new Error(`${end.dev.name} cannot be opened`);
+    for (const end of [...ab.ends, ...bc.ends]) if (end.open() !== 0) throw new UsageError("scenarios", "device", end.dev.name, "it cannot be opened");
     this.#user = machine.mm.payload.addRegion("user", 1 << 16, true);
     this.setProtocol(machine.net.inet);
   }
@@ -62,14 +62,14 @@ export class VethWorld {
 
   program(run: XdpProgram, hasFrags: boolean = false): XdpProg {
     const prog = this.machine.xdp.programs.bpfProgLoad("kt", run, hasFrags);
-    if (typeof prog === "number") throw new Error(`the program is refused: ${prog}`);
+    if (typeof prog === "number") throw new UsageError("scenarios", "program", prog, "it was refused with this errno");
     return prog;
   }
 
   attach(end: VethEnd, prog: XdpProg | null, flags: number = 0): void {
     const known = new Set(this.machine.pagePools.pools().map(({ id }) => id));
     const errno = this.machine.net.xdpAttachment.devXdpAttach(end.dev, prog, flags, null);
-    if (errno !== 0) throw new Error(`${end.dev.name} refuses the program: ${errno}`);
+    if (errno !== 0) throw new UsageError("scenarios", `program of ${end.dev.name}`, errno, "it was refused with this errno");
     for (const { id } of this.machine.pagePools.pools()) if (!known.has(id)) this.devicePools.set(id, end.dev.name);
     if (prog !== null) this.#attached.set(end, flags);
     else this.#attached.delete(end);
@@ -117,7 +117,7 @@ export class VethWorld {
     const { lifetime, edit } = this.machine.net;
     const dataBytes = frame.length - HEADER_BYTES;
     const skb = lifetime.allocSkbWithFrags(LL_RESERVED + HEADER_BYTES, dataBytes, 0, GFP_ATOMIC);
-    if (typeof skb === "number") throw new Error(`a packet of ${frame.length} bytes cannot be built: ${skb}`);
+    if (typeof skb === "number") throw new UsageError("scenarios", `packet of ${frame.length} bytes`, skb, "it cannot be built, with this errno");
     edit.skbReserve(skb, LL_RESERVED);
     edit.skbPut(skb, HEADER_BYTES);
     skb.len = frame.length;
@@ -132,7 +132,7 @@ export class VethWorld {
 
   bind(port: number, rcvbufBytes: number | null): void {
     const socket = this.machine.net.inet.udpBind({ name: String(port), port, ...(rcvbufBytes === null ? {} : { rcvbufBytes }) });
-    if (typeof socket === "number") throw new Error(`port ${port} is refused: ${socket}`);
+    if (typeof socket === "number") throw new UsageError("scenarios", `port ${port}`, socket, "it was refused with this errno");
     this.#sockets.set(port, socket);
   }
 
@@ -174,7 +174,7 @@ export class VethWorld {
 
   #socket(port: number): UdpSocket {
     const socket = this.#sockets.get(port);
-    if (socket === undefined) throw new Error(`no socket has port ${port}`);
+    if (socket === undefined) throw new UsageError("scenarios", "port", port, "no socket has it");
     return socket;
   }
 

@@ -18,7 +18,6 @@ const MAX_DOCUMENT_CHARS: number = 16 << 20;
 const FUNCTION_GRAPH = /^ *\d+\) .*(?:\|| us ).*[;{}]/;
 /** Of a document of JSON or Python: a name, a bracket, or a number of its own. */
 const DOCUMENT_LINE = /^\s*(?:["'{}[\]]|-?\d+,?$)/;
-const CONTROL: RegExp = /[\u0000-\u0008\u000e-\u001a\u001c-\u001f\ufffd]/;
 
 /**
  * Reads a trace of whatever format, piece by piece, in bounded memory. Each line is looked at for what it is, so a file may hold several formats. Lines that no format knows
@@ -258,6 +257,15 @@ export class TraceReader {
 
   #unknown(line: string): void {
     this.#unknownLines++;
-    if (CONTROL.test(line)) this.#binaryLines++;
+    if (isBinary(line)) this.#binaryLines++;
   }
+}
+
+/** Control characters other than white space and escape, or what was no character at all. */
+function isBinary(line: string): boolean {
+  for (let i = 0; i < line.length; i++) {
+    const code = line.charCodeAt(i);
+    if (code === 0xfffd || (code < 32 && (code < 9 || code > 13) && code !== 27)) return true;
+  }
+  return false;
 }

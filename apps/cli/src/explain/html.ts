@@ -7,7 +7,7 @@ const CHART_HEIGHT = 160;
 const LEFT = 56;
 const RIGHT = 12;
 const BAR_HEIGHT = 3;
-const MOST_BARS = 160;
+const MOST_BARS = 96;
 const TICKS = 5;
 
 const STYLE = `
@@ -73,7 +73,7 @@ function flightChart({ inflightOverTime, destroyedAt, firstRetryAt, endedAt }: E
   const area = `${path}V${y(0)}H${x(first[0]).toFixed(1)}Z`;
   const marks = ([["destroyed", destroyedAt], ["tried again", firstRetryAt], ["freed", endedAt]] as const)
     .filter((mark): mark is readonly [(typeof mark)[0], number] => mark[1] !== null)
-    .map(([name, time], i) => `<line x1="${x(time).toFixed(1)}" x2="${x(time).toFixed(1)}" y1="14" y2="${CHART_HEIGHT - 22}" stroke="var(--soft)" stroke-dasharray="3 3"/><text x="${Math.min(x(time) + 3, WIDTH - 70).toFixed(1)}" y="${12 + 12 * i}">${name}</text>`);
+    .map(([name, time], i) => `<line x1="${x(time).toFixed(1)}" x2="${x(time).toFixed(1)}" y1="14" y2="${CHART_HEIGHT - 22}" stroke="var(--soft)" stroke-dasharray="3 3"/><text x="${(x(time) + (x(time) > WIDTH / 2 ? -3 : 3)).toFixed(1)}" y="${12 + 12 * i}" text-anchor="${x(time) > WIDTH / 2 ? "end" : "start"}">${name}</text>`);
   return `<figure><svg viewBox="0 0 ${WIDTH} ${CHART_HEIGHT}" role="img" aria-label="pages in flight over time"><path d="${area}" fill="var(--flight)" opacity=".18"/><path d="${path}" fill="none" stroke="var(--flight)" stroke-width="1.5"/>
 <line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y(0)}" y2="${y(0)}" stroke="var(--line)"/><text x="${LEFT - 6}" y="${y(most) + 4}" text-anchor="end">${most}</text><text x="${LEFT - 6}" y="${y(0) + 4}" text-anchor="end">0</text>${marks.join("")}${timeAxis(first[0], last[0], x, CHART_HEIGHT - 6)}</svg><figcaption>Pages in flight</figcaption></figure>`;
 }
@@ -93,7 +93,7 @@ function livesChart({ lives: { sampled, count, held }, inflightOverTime }: Expla
   return `<figure><svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="lives of pages">${drawn.join("")}${timeAxis(begin / 1e6, end / 1e6, x, height - 6, 1e6)}</svg><figcaption>A line a page, from when it came into the pool's account to when it left: ${bars.length} of ${count + held}, ${held} of which are out.</figcaption></figure>`;
 }
 
-/** Those that are out, and the longest of the others, in the order in which they came. */
+/** Those that are out, and of the others the longest, in the order in which they came. */
 function pick(sampled: readonly PageLife[]): PageLife[] {
   const length = ({ fromUs, toUs }: PageLife): number => (toUs === null ? Infinity : toUs - fromUs);
   return sampled.toSorted((a, b) => (length(b) === length(a) ? 0 : length(b) - length(a))).slice(0, MOST_BARS).toSorted((a, b) => a.fromUs - b.fromUs);

@@ -46,7 +46,6 @@ export class ParquetEvents {
   readonly #writer: ParquetWriter;
   #events: TraceEvent[] = [];
   #from: number[] = [];
-  #written = 0;
 
   /** `sources` are the names of the files that the events are of. */
   constructor(file: OutputFile, sources: readonly string[]) {
@@ -81,9 +80,7 @@ export class ParquetEvents {
   }
 
   #flush(): void {
-    const bytes = new Uint8Array(this.#bytes.buffer, 0, this.#bytes.index);
-    this.#file.write(bytes);
-    this.#written += bytes.length;
+    this.#file.write(this.#bytes.getBytes());
     // Positions in the file go on counting.
     this.#bytes.index = 0;
   }

@@ -79,16 +79,16 @@ async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
 async function* unpacked(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Uint8Array> {
   const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const out: Buffer[] = [];
-  let failure: Error | null = null;
+  const failure: Error[] = [];
   const ended = new Promise<void>((resolve) => {
     gunzip.on("data", (piece: Buffer) => void out.push(piece));
     gunzip.on("end", resolve);
     gunzip.on("error", (error) => {
-      failure = error;
+      failure.push(error);
       resolve();
     });
   });
-  for (let piece: IteratorResult<Buffer> = { done: false, value: first }; piece.done !== true && failure === null; piece = await rest.next()) {
+  for (let piece: IteratorResult<Buffer> = { done: false, value: first }; piece.done !== true && failure.length === 0; piece = await rest.next()) {
     const { value } = piece;
     await Promise.race([ended, new Promise<void>((written) => void gunzip.write(value, () => written()))]);
     yield* out.splice(0);
@@ -96,5 +96,5 @@ async function* unpacked(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGener
   gunzip.end();
   await ended;
   yield* out.splice(0);
-  if (failure !== null) throw failure;
+  if (failure.length > 0) throw failure[0]!;
 }

@@ -3,9 +3,12 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import pc from "picocolors";
-import { CannotRecord, recordHere, renderScoreboard, validateFolder, type Scoreboard } from "@netmem/scenarios";
+import { validateFolder, type Scoreboard } from "@netmem/scenarios";
 import { readError } from "../captures.ts";
 import { designsOf, once } from "../options.ts";
+import { CannotRecord } from "./live/commands.ts";
+import { recordHere } from "./live/record.ts";
+import { renderScoreboard } from "./text.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext } from "../terminal.ts";
 
 /** What test harnesses take for a skip. */

@@ -61,6 +61,14 @@ function tcpReaders(): readonly Variant[] {
   return [{ ...ONE, name: "read where it was received" }, { ...ONE, name: "read on another CPU", readerIsElsewhere: true, wokenLater: true }];
 }
 
-export const TCP: Recipe = tcpRecipe(MSS, false, false);
-export const TCP_FRAGS: Recipe = tcpRecipe(LARGE_SEGMENT, true, false);
-export const SPLICE: Recipe = tcpRecipe(MSS, false, true);
+export function tcp(): Recipe {
+  return tcpRecipe(MSS, false, false);
+}
+
+export function tcpFrags(): Recipe {
+  return tcpRecipe(LARGE_SEGMENT, true, false);
+}
+
+export function splice(): Recipe {
+  return tcpRecipe(MSS, false, true);
+}

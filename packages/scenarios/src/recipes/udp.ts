@@ -1,5 +1,5 @@
 import { ipFragments, udpFrame } from "@netmem/testkit";
-import { NET_RX_SOFTIRQ } from "@netmem/kernel/api";
+import { NET_RX_SOFTIRQ, UsageError } from "@netmem/kernel/api";
 import { XDP_DROP, XDP_PASS, XDP_TX, type CpuMap, type DevMap, type XdpProgram } from "@netmem/xdp/api";
 import { XDP_FLAGS_SKB_MODE, type PacketHandler } from "@netmem/net-core/api";
 import type { FlushPoint } from "../deferred-flushes.ts";
@@ -115,65 +115,85 @@ function consumeAll(world: VethWorld): PacketHandler {
   return { packetRcv: (skb) => world.machine.net.lifetime.consumeSkb(skb) };
 }
 
-export const PING: Recipe = {
-  level: "exact", variants: only, presets: ["6.8", "6.18"],
-  run: (world, truth, variant, times) => {
-    world.attach(world.kcb0, world.program(pass));
-    world.setProtocol(consumeAll(world));
-    const { count, payloadBytes } = truth.pings ?? { count: 0, payloadBytes: 0 };
-    // An ICMP header is as long as UDP's.
-    const frame = udpFrame(new Uint8Array(payloadBytes));
-    for (let i = 0; i < count; i++) {
-      world.runTo(world.seconds + 0.05);
-      world.send(world.kca0, frame);
-    }
-    tearDown(world, truth, variant, times);
-    return [];
-  },
-};
+export function ping(): Recipe {
+  return {
+    level: "exact", variants: only, presets: ["6.8", "6.18"],
+    run: (world, truth, variant, times) => {
+      world.attach(world.kcb0, world.program(pass));
+      world.setProtocol(consumeAll(world));
+      const { count, payloadBytes } = truth.pings ?? { count: 0, payloadBytes: 0 };
+      // An ICMP header is as long as UDP's.
+      const frame = udpFrame(new Uint8Array(payloadBytes));
+      for (let i = 0; i < count; i++) {
+        world.runTo(world.seconds + 0.05);
+        world.send(world.kca0, frame);
+      }
+      tearDown(world, truth, variant, times);
+      return [];
+    },
+  };
+}
 
-export const UDP: Recipe = udpRecipe("exact", readers, (world) => world.attach(world.kcb0, world.program(pass)));
+export function udp(): Recipe {
+  return udpRecipe("exact", readers, (world) => world.attach(world.kcb0, world.program(pass)));
+}
 /** The script pins the receiver to another CPU. */
-export const DEFER: Recipe = udpRecipe("exact", elsewhere, (world) => world.attach(world.kcb0, world.program(pass)));
-export const DROP: Recipe = udpRecipe("exact", only, (world) => world.attach(world.kcb0, world.program(() => XDP_DROP)));
+export function deferList(): Recipe {
+  return udpRecipe("exact", elsewhere, (world) => world.attach(world.kcb0, world.program(pass)));
+}
+export function drop(): Recipe {
+  return udpRecipe("exact", only, (world) => world.attach(world.kcb0, world.program(() => XDP_DROP)));
+}
 
 /** kca0 gets its frames back, for an address that is not its own. */
-export const TX: Recipe = udpRecipe("exact", only, (world) => {
-  world.attach(world.kcb0, world.program(() => XDP_TX));
-  world.attach(world.kca0, world.program(pass));
-});
+export function tx(): Recipe {
+  return udpRecipe("exact", only, (world) => {
+    world.attach(world.kcb0, world.program(() => XDP_TX));
+    world.attach(world.kca0, world.program(pass));
+  });
+}
 
-export const DEVMAP: Recipe = udpRecipe("exact", only, (world) => {
-  world.attach(world.kcc0, world.program(pass));
-  world.attach(world.kcb1, world.program(pass));
-  const map = world.machine.xdp.maps.createDevMap(8) as DevMap;
-  if (map.mapUpdateElem(0, world.kcb1.dev.ifindex, null, 0) !== 0) throw new Error("the devmap refuses kcb1");
-  world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 0, XDP_PASS)));
-});
+export function devMap(): Recipe {
+  return udpRecipe("exact", only, (world) => {
+    world.attach(world.kcc0, world.program(pass));
+    world.attach(world.kcb1, world.program(pass));
+    const map = world.machine.xdp.maps.createDevMap(8) as DevMap;
+    if (map.mapUpdateElem(0, world.kcb1.dev.ifindex, null, 0) !== 0) throw new UsageError("scenarios", "devmap entry", world.kcb1.dev.name, "the map refuses it");
+    world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 0, XDP_PASS)));
+  });
+}
 
-export const CPUMAP: Recipe = udpRecipe("invariant", only, (world) => {
-  const map = world.machine.xdp.maps.createCpuMap(2) as CpuMap;
-  if (map.mapUpdateElem(1, 192, null, 0) !== 0) throw new Error("the cpumap refuses CPU 1");
-  world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 1, XDP_PASS)));
-});
+export function cpuMap(): Recipe {
+  return udpRecipe("invariant", only, (world) => {
+    const map = world.machine.xdp.maps.createCpuMap(2) as CpuMap;
+    if (map.mapUpdateElem(1, 192, null, 0) !== 0) throw new UsageError("scenarios", "cpumap entry", 1, "the map refuses it");
+    world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 1, XDP_PASS)));
+  });
+}
 
-export const GENERIC: Recipe = udpRecipe("invariant", readers, (world) => world.attach(world.kcb0, world.program(pass, true), XDP_FLAGS_SKB_MODE));
+export function genericXdp(): Recipe {
+  return udpRecipe("invariant", readers, (world) => world.attach(world.kcb0, world.program(pass, true), XDP_FLAGS_SKB_MODE));
+}
 
 /** A tap that nobody reads, for as long as the script's does. */
-export const TAP: Recipe = udpRecipe("invariant", readers, (world) => {
-  world.attach(world.kcb0, world.program(pass));
-  const { sockets, receive } = world.machine.net;
-  const tap = sockets.openTap({ name: "AF_PACKET" });
-  receive.addTap(tap, world.kcb0.dev);
-  const { timers } = world.machine.kernel;
-  timers.modTimer(timers.timerSetup(() => {
-    receive.removeTap(tap);
-    tap.close();
-  }, NAPI_CPU), 500_000_000);
-});
+export function tap(): Recipe {
+  return udpRecipe("invariant", readers, (world) => {
+    world.attach(world.kcb0, world.program(pass));
+    const { sockets, receive } = world.machine.net;
+    const tap = sockets.openTap({ name: "AF_PACKET" });
+    receive.addTap(tap, world.kcb0.dev);
+    const { timers } = world.machine.kernel;
+    timers.modTimer(timers.timerSetup(() => {
+      receive.removeTap(tap);
+      tap.close();
+    }, NAPI_CPU), 500_000_000);
+  });
+}
 
-export const FORWARD: Recipe = udpRecipe("invariant", only, (world) => {
-  world.attach(world.kcb0, world.program(pass));
-  const errno = world.machine.net.inet.routeAdd({ destination: 0x0a00_0000, prefixLength: 8, dev: world.kcb1.dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 3]) });
-  if (errno !== 0) throw new Error(`the route is refused: ${errno}`);
-});
+export function forward(): Recipe {
+  return udpRecipe("invariant", only, (world) => {
+    world.attach(world.kcb0, world.program(pass));
+    const errno = world.machine.net.inet.routeAdd({ destination: 0x0a00_0000, prefixLength: 8, dev: world.kcb1.dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 3]) });
+    if (errno !== 0) throw new UsageError("scenarios", "route", errno, "it was refused with this errno");
+  });
+}

@@ -35,7 +35,7 @@ export interface PageLives {
   /** Pages that did not come home, and how long the oldest of them has been out. */
   readonly held: number;
   readonly oldestHeldUs: number | null;
-  /** Some of them, for a picture: the first to come, and those that are out. */
+  /** Some of them, for a picture: spread over all the time, and those that are out. */
   readonly sampled: readonly PageLife[];
 }
 

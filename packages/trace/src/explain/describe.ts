@@ -1,6 +1,6 @@
 import type { ExplainedPool, PageCount, PoolStall } from "../api/index.ts";
 import type { PoolEpoch } from "./epoch.ts";
-import { judge, PACKETS_OF_A_PAGE, secondsBefore, type JudgeContext } from "./judge.ts";
+import { BEFORE_FIRST_PAGE_US, judge, PACKETS_OF_A_PAGE, secondsBefore, type JudgeContext } from "./judge.ts";
 import { Tally } from "./tally.ts";
 
 const NAMES_SHOWN = 5;
@@ -9,7 +9,7 @@ const STALL_SECONDS = 0.5;
 
 export function describePool(epoch: PoolEpoch, context: JudgeContext): ExplainedPool {
   const device = epoch.likelyDevice();
-  const packets = device === null ? 0 : context.packets.countOf(device);
+  const packets = device === null || !context.devicesOfOnePool.has(device) ? 0 : context.packets.countOf(device);
   const recycled = epoch.recycled || (packets > epoch.holds * PACKETS_OF_A_PAGE && epoch.holds > 0);
   const { verdict, confidence, evidence } = judge(epoch, context);
   const stalledSeconds = stalledFor(epoch);
@@ -35,7 +35,7 @@ function stallOf(epoch: PoolEpoch, { packets }: JudgeContext, stalledSeconds: nu
   if (stalledSeconds < STALL_SECONDS || epoch.inflightSeries[0] === 0) return null;
   const { freedInStall, deferredInStall, stalled, destroyedAtUs } = epoch;
   const pages = epoch.inflightSeries[0] ?? 0;
-  const waiting = stalled && destroyedAtUs !== null ? packets.waiting(epoch.likelyDevice(), destroyedAtUs) : null;
+  const waiting = stalled && destroyedAtUs !== null ? packets.waiting(epoch.likelyDevice(), (epoch.startedAtUs ?? 0) - BEFORE_FIRST_PAGE_US, destroyedAtUs) : null;
   const held = freedInStall + (waiting?.queued.length ?? 0);
   const deferred = deferredInStall + (waiting?.read.length ?? 0);
   return { seconds: stalledSeconds, pages, cause: held + deferred === 0 ? "unknown" : held >= deferred ? "held-by-socket" : "deferred-free" };

@@ -84,7 +84,9 @@ export class Explainer {
     const lost = files.reduce((sum, file) => sum + file.lost, 0);
     const unknownLines = files.reduce((sum, file) => sum + file.unknownLines, 0);
     const cutOff = files.some((file) => file.cutOff !== null);
-    const pools = this.#pools.epochs.map((epoch) => describePool(epoch, { packets: this.#packets, lost, cutOff, lastUs: this.#lastUs, alone: this.#pools.epochs.length === 1 }));
+    const devices = this.#pools.epochs.map((epoch) => epoch.likelyDevice());
+    const devicesOfOnePool = new Set(devices.filter((device) => device !== null && devices.indexOf(device) === devices.lastIndexOf(device)).map(String));
+    const pools = this.#pools.epochs.map((epoch) => describePool(epoch, { packets: this.#packets, lost, cutOff, lastUs: this.#lastUs, devicesOfOnePool }));
     return { files, lost, unknownLines, pools, poolsLeftOut: this.#pools.leftOut, notes: notesOn(files, this.#pools.leftOut) };
   }
 

@@ -9,8 +9,8 @@ export interface JudgeContext {
   readonly lost: number;
   readonly cutOff: boolean;
   readonly lastUs: number | null;
-  /** There is no other pool that a packet could be of. */
-  readonly alone: boolean;
+  /** Devices of which there is one pool only, so that every packet is of that. */
+  readonly devicesOfOnePool: ReadonlySet<string>;
 }
 
 export interface Judgement {
@@ -25,6 +25,8 @@ const STILL_MOVING_US = 2.2e6;
 export const PACKETS_OF_A_PAGE = 6;
 /** Between two attempts, in seconds, as they are seen: a tick or two more than it is meant to be. */
 const ATTEMPT_SECONDS = 1.024;
+/** A page may be taken for a packet that is already told of. */
+export const BEFORE_FIRST_PAGE_US = 1000;
 /** Sure as far as a trace can make one. */
 const CERTAIN = 0.98;
 
@@ -76,12 +78,14 @@ function detached(epoch: PoolEpoch): Judgement {
 function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
   const { inflightReported, inflightSeries, destroyedAtUs, lastAttemptUs, progressAtUs, holdLines, freedInStall, deferredInStall } = epoch;
   const inflight = inflightReported ?? inflightSeries.at(-1) ?? 0;
-  const lastUs = Math.max(lastAttemptUs ?? 0, context.lastUs ?? 0);
+  // Where its attempts are told no more, the trace is of something else.
+  const traceEndUs = context.lastUs ?? 0;
+  const lastUs = lastAttemptUs === null ? traceEndUs : traceEndUs - lastAttemptUs < STILL_MOVING_US ? Math.max(traceEndUs, lastAttemptUs) : lastAttemptUs;
   const waited = destroyedAtUs === null ? 0 : (lastUs - destroyedAtUs) / 1e6 + secondsBefore(epoch);
   const pages = `${inflight} ${inflight === 1 ? "page is" : "pages are"} in flight ${Math.max(waited, epoch.complainedSeconds).toFixed(1)} s after it was destroyed`;
   const series = withoutRepeats(inflightSeries);
   const stillMoving = progressAtUs !== null && lastUs - progressAtUs < STILL_MOVING_US;
-  const { queued, read } = destroyedAtUs === null ? NOTHING : context.packets.waiting(epoch.likelyDevice(), destroyedAtUs);
+  const { queued, read } = destroyedAtUs === null ? { queued: [], read: [] } : context.packets.waiting(epoch.likelyDevice(), (epoch.startedAtUs ?? 0) - BEFORE_FIRST_PAGE_US, destroyedAtUs);
   const moved = series.length > 1 ? [`so far ${series.join(" → ")}`] : [];
   if (holdLines === 0 && epoch.startsBefore) {
     return { verdict: "starts-before-trace", confidence: 0.7, evidence: [pages, "they were taken before the trace began: who holds them is not to be seen here", ...(epoch.sawDestruction ? [] : [`by its attempts it was destroyed about ${Math.round(secondsBefore(epoch))} s before the trace`]), ...moved] };
@@ -115,8 +119,6 @@ function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
 export function secondsBefore({ attemptsBefore }: PoolEpoch): number {
   return Math.max(0, attemptsBefore ?? 0) * ATTEMPT_SECONDS;
 }
-
-const NOTHING: ReturnType<Packets["waiting"]> = { queued: [], read: [] };
 
 interface Doubt {
   readonly factor: number;

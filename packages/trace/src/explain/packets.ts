@@ -102,12 +102,12 @@ export class Packets {
     return Math.max(this.#receivedBy.get(device) ?? 0, this.#polledBy.get(device) ?? 0);
   }
 
-  /** Of one device, or of all, those received before `beforeUs`. */
-  waiting(device: string | null, beforeUs: number): Waiting {
+  /** Of one device, or of all, those received between the two times. */
+  waiting(device: string | null, afterUs: number, beforeUs: number): Waiting {
     const queued: OutPacket[] = [];
     const read: OutPacket[] = [];
     for (const packet of this.#out.values()) {
-      if ((device !== null && packet.device !== device) || packet.timeUs > beforeUs) continue;
+      if ((device !== null && packet.device !== device) || packet.timeUs > beforeUs || packet.timeUs < afterUs) continue;
       if (packet.order < this.#group(packet).newestFreed) read.push(packet);
       else queued.push(packet);
     }

@@ -20,6 +20,7 @@ export class Pages {
   #ended: PageLife[] | null = null;
   #lengths: number[] = [];
   #count = 0;
+  #every = 1;
   #longestUs = 0;
 
   /** False: the page is in the account already. */
@@ -37,12 +38,21 @@ export class Pages {
     const length = timeUs - page.fromUs;
     this.#count++;
     if (length > this.#longestUs) this.#longestUs = length;
-    this.#ended ??= [];
-    if (this.#ended.length < MOST_SAMPLED) this.#ended.push({ pfn, fromUs: page.fromUs, toUs: timeUs });
+    if (this.#count % this.#every === 0) this.#sample({ pfn, fromUs: page.fromUs, toUs: timeUs });
     if (this.#lengths.length < MOST_MEASURED) this.#lengths.push(length);
     // Later ones count as much as early ones, in an order that is the same each time.
     else this.#lengths[(this.#count * 2_654_435_761) % MOST_MEASURED] = length;
     return page;
+  }
+
+  /** Spread over all of the time, thinned out as it grows. */
+  #sample(life: PageLife): void {
+    this.#ended ??= [];
+    if (this.#ended.length === MOST_SAMPLED) {
+      this.#ended = this.#ended.filter((_life, i) => i % 2 === 0);
+      this.#every *= 2;
+    }
+    this.#ended.push(life);
   }
 
   lives(nowUs: number): PageLives {

@@ -1,6 +1,7 @@
 import type { TraceEventKind } from "../api/index.ts";
 import { ReadEvent } from "../event.ts";
 import { parseAddress, parseHex, type Interned } from "../fields.ts";
+import { parseJson } from "../json.ts";
 
 const KINDS: Readonly<Record<string, TraceEventKind>> = { hold: "hold", release: "release", shutdown: "shutdown", gro: "packet", rx: "packet", consume: "packet-freed", kfree: "packet-freed" };
 /** Bytes of a struct page. */
@@ -8,15 +9,10 @@ const STRUCT_PAGE_BYTES = 64;
 
 /** A line of the monitor's: an object with `t`, `ev` and `pool`. Null: it is none. */
 export function readMonitorLine(line: string, names: Interned): ReadEvent | null {
-  let read: Readonly<Record<string, unknown>>;
-  try {
-    // Beyond 2^53 a number would lose what tells one fragment from two.
-    const parsed: unknown = JSON.parse(line.replace(/"pp_ref":(-?\d+)/, '"pp_ref":"$1"'));
-    if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) return null;
-    read = parsed as Readonly<Record<string, unknown>>;
-  } catch {
-    return null;
-  }
+  // Beyond 2^53 a number would lose what tells one fragment from two.
+  const parsed = parseJson(line.replace(/"pp_ref":(-?\d+)/, '"pp_ref":"$1"'));
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) return null;
+  const read = parsed as Readonly<Record<string, unknown>>;
   const { t, ev, pool } = read;
   if (typeof t !== "number" || typeof ev !== "string" || typeof pool !== "string") return null;
   const address = parseAddress(pool);

@@ -1,30 +1,20 @@
 import type { PoolStatistics } from "../api/index.ts";
 import { ReadEvent } from "../event.ts";
+import { parseJson } from "../json.ts";
 
 /**
  * Replies of `page-pool-get` and `page-pool-stats-get`, as `ynl` prints them: JSON, or Python's own notation. Null: the text is neither.
  * @kernel Documentation/netlink/specs/netdev.yaml
  */
 export function readNetlink(text: string): ReadEvent[] | null {
-  const parsed = parse(text);
-  if (parsed === null) return null;
+  const parsed = parseJson(text) ?? parseJson(fromPython(text));
+  if (parsed === undefined || parsed === null) return null;
   const events: ReadEvent[] = [];
   for (const entry of Array.isArray(parsed) ? (parsed as unknown[]) : [parsed]) {
     const event = readReply(entry);
     if (event !== null) events.push(event);
   }
   return events.length === 0 && !(Array.isArray(parsed) && parsed.length === 0) ? null : events;
-}
-
-function parse(text: string): unknown {
-  for (const candidate of [text, fromPython(text)]) {
-    try {
-      return JSON.parse(candidate) as unknown;
-    } catch {
-      continue;
-    }
-  }
-  return null;
 }
 
 function fromPython(text: string): string {

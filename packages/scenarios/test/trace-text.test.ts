@@ -2,8 +2,21 @@ import { describe, expect, test } from "vitest";
 import { mvneta } from "@netmem/driver-mvneta";
 import { createMachine, PRESET_NAMES, Wire, wireBytes, type Machine, type PresetName } from "@netmem/machine";
 import { testFrame } from "@netmem/testkit";
-import { writeTracefs } from "@netmem/trace";
-import { explain, read } from "./captures.ts";
+import { Explainer, TraceReader, writeTracefs } from "@netmem/trace";
+import type { Explanation, TraceEvent, TraceFileSummary } from "@netmem/trace/api";
+
+function read(text: string): { readonly events: TraceEvent[]; readonly summary: TraceFileSummary } {
+  const reader = new TraceReader("model");
+  const events = [...reader.push(Buffer.from(text)), ...reader.end()];
+  return { events, summary: reader.summary() };
+}
+
+function explain(text: string): Explanation {
+  const explainer = new Explainer();
+  const { events, summary } = read(text);
+  for (const event of events) explainer.take(event);
+  return explainer.explain([summary]);
+}
 
 /** A NIC, a hundred frames, a socket that is read at the end. */
 function run(preset: PresetName, traceEntries: number): Machine {

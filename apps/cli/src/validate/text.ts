@@ -1,4 +1,4 @@
-import type { Scoreboard, ValidatedCapture } from "./validate.ts";
+import type { Scoreboard, ValidatedCapture } from "@netmem/scenarios";
 
 /** Paints, or not. */
 export interface Paint {
