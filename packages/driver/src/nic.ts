@@ -4,8 +4,11 @@ import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { FrameSink, FrameSource, NicHardware, NicProbe, NicStats, NicWire, RxDescFormat, TxDescFormat } from "./api/index.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { FrameHeaders } from "./frame-headers.ts";
-import { RxQueue, type RxFaults } from "./rx-queue.ts";
+import type { FrameReceiver } from "./receiver.ts";
+import { RxLine, type RxFaults } from "./rx-line.ts";
+import { RxQueue } from "./rx-queue.ts";
 import { Steering } from "./steering.ts";
+import { StridingRxQueue } from "./striding-rx-queue.ts";
 import { TxQueue } from "./tx-queue.ts";
 
 const NEVER: FaultGate = { armed: false, shouldFail: () => false };
@@ -31,7 +34,7 @@ export interface NicOptions {
 export class ModelledNic implements NicHardware, NicWire {
   readonly name: string;
   readonly stats: NicStats = { frames: 0, bytes: 0, overruns: 0, faults: 0, sentFrames: 0, sentBytes: 0 };
-  readonly rxQueues: readonly RxQueue[];
+  readonly rxQueues: readonly FrameReceiver[];
   readonly bufferPools: readonly BufferPool[];
   readonly txQueues: readonly TxQueue[];
   readonly steering: Steering;
@@ -55,9 +58,11 @@ export class ModelledNic implements NicHardware, NicWire {
     const doorbell = (): void => this.frameArrived();
     this.bufferPools = Array.from({ length: options.rxDescFormat.bufferManager?.pools ?? 0 }, () => new BufferPool(bus, doorbell));
     const faults: RxFaults = { interrupt: options.faults?.failFunction("nicInterrupt") ?? NEVER, frameError: options.faults?.failFunction("nicFrameError") ?? NEVER };
-    const queues: RxQueue[] = [];
-    for (let i = 0; i < rxQueueCount; i++) queues.push(new RxQueue(kernel, bus, options.rxDescFormat, this.stats, this.bufferPools, faults, doorbell));
-    this.rxQueues = queues;
+    const { rxDescFormat } = options;
+    this.rxQueues = Array.from({ length: rxQueueCount }, (): FrameReceiver => {
+      const line = new RxLine(kernel, faults);
+      return rxDescFormat.striding === undefined ? new RxQueue(kernel, bus, rxDescFormat, this.stats, this.bufferPools, line, doorbell) : new StridingRxQueue(kernel, bus, rxDescFormat, rxDescFormat.striding, this.stats, line, doorbell);
+    });
     this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, doorbell)];
     this.steering = new Steering(options.name, rxQueueCount);
     this.#payload = options.payload ?? null;
@@ -69,13 +74,13 @@ export class ModelledNic implements NicHardware, NicWire {
   }
 
   requestIrq(queue: number, cpu: number, handler: () => void): void {
-    this.rxQueues[queue]!.irq = this.#kernel.irqs.requestIrq(`${this.name}-rx-${queue}`, cpu, handler);
+    this.rxQueues[queue]!.line.irq = this.#kernel.irqs.requestIrq(`${this.name}-rx-${queue}`, cpu, handler);
   }
 
   freeIrq(queue: number): void {
-    const rxq = this.rxQueues[queue]!;
-    if (rxq.irq !== null) this.#kernel.irqs.freeIrq(rxq.irq);
-    rxq.irq = null;
+    const { line } = this.rxQueues[queue]!;
+    if (line.irq !== null) this.#kernel.irqs.freeIrq(line.irq);
+    line.irq = null;
   }
 
   connect(source: FrameSource): void {
@@ -93,7 +98,7 @@ export class ModelledNic implements NicHardware, NicWire {
 
   #run(): number {
     const tx = this.txQueues[0]!;
-    if (tx.send(BURST) > 0) this.rxQueues[0]!.interruptIfEnabled();
+    if (tx.send(BURST) > 0) this.rxQueues[0]!.line.raise();
     const receiving = this.#receive();
     return tx.waiting() ? TASK_AGAIN : receiving;
   }

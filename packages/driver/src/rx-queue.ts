@@ -1,27 +1,20 @@
-import { UsageError, type IrqLine, type Kernel } from "@netmem/kernel/api";
-import type { DeviceBus, FaultGate, PayloadRegion } from "@netmem/mm/api";
+import { UsageError, type Kernel } from "@netmem/kernel/api";
+import type { DeviceBus, PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_TCP } from "@netmem/net-core/api";
-import type { FrameSource, HeaderSplitFormat, NicRxQueue, NicStats, RxDescFormat } from "./api/index.ts";
+import type { FrameSource, HeaderSplitFormat, NicStats, RxDescFormat } from "./api/index.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { FrameHeaders } from "./frame-headers.ts";
-
-/** What goes wrong on demand. */
-export interface RxFaults {
-  /** The line is not raised. */
-  readonly interrupt: FaultGate;
-  /** A frame completes with the error bit, and without its bytes. */
-  readonly frameError: FaultGate;
-}
+import type { RxLine } from "./rx-line.ts";
+import type { FrameReceiver } from "./receiver.ts";
 
 /** One receive queue: frames into posted buffers, in order. */
-export class RxQueue implements NicRxQueue {
-  irq: IrqLine | null = null;
+export class RxQueue implements FrameReceiver {
+  readonly line: RxLine;
   readonly #kernel: Kernel;
   readonly #bus: DeviceBus;
   readonly #format: RxDescFormat;
   readonly #stats: NicStats;
   readonly #pools: readonly BufferPool[];
-  readonly #faults: RxFaults;
   readonly #doorbell: () => void;
   #smallPool = 0;
   #largePool = 0;
@@ -34,16 +27,15 @@ export class RxQueue implements NicRxQueue {
   #next = 0;
   #nonOccupied = 0;
   #occupied = 0;
-  #irqEnabled = false;
   #running = false;
 
-  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, pools: readonly BufferPool[], faults: RxFaults, doorbell: () => void) {
+  constructor(kernel: Kernel, bus: DeviceBus, format: RxDescFormat, stats: NicStats, pools: readonly BufferPool[], line: RxLine, doorbell: () => void) {
     this.#kernel = kernel;
     this.#bus = bus;
     this.#format = format;
     this.#stats = stats;
     this.#pools = pools;
-    this.#faults = faults;
+    this.line = line;
     this.#doorbell = doorbell;
   }
 
@@ -75,17 +67,12 @@ export class RxQueue implements NicRxQueue {
   }
 
   enableIrq(): void {
-    this.#irqEnabled = true;
-    if (this.#occupied > 0) this.#interrupt();
-  }
-
-  /** Something else than a frame received wants the driver's attention. */
-  interruptIfEnabled(): void {
-    if (this.#irqEnabled) this.#interrupt();
+    this.line.enabled = true;
+    if (this.#occupied > 0) this.line.raise();
   }
 
   disableIrq(): void {
-    this.#irqEnabled = false;
+    this.line.enabled = false;
   }
 
   start(): void {
@@ -95,7 +82,7 @@ export class RxQueue implements NicRxQueue {
 
   stop(): void {
     this.#running = false;
-    this.#irqEnabled = false;
+    this.line.enabled = false;
   }
 
   setBufferPools(small: number, large: number): void {
@@ -121,6 +108,10 @@ export class RxQueue implements NicRxQueue {
 
   #poolFor(bytes: number): number {
     return this.#format.prefixBytes + bytes <= this.#pools[this.#smallPool]!.bufferBytes ? this.#smallPool : this.#largePool;
+  }
+
+  setStrides(): void {
+    throw new UsageError("driver", "strides", "set", "this NIC's descriptors bring a buffer each, and no strides");
   }
 
   setHeaderSplit(headerBufferBytes: number): void {
@@ -151,7 +142,7 @@ export class RxQueue implements NicRxQueue {
       return;
     }
     let done = 0;
-    let failed = this.#arrivesBad(bytes);
+    let failed = this.line.frameArrivesBad(bytes);
     if (headerPart > 0) {
       done = format.prefixBytes + headerPart;
       if (!this.#writeHeader(format.headerSplit!, region, start, done)) failed = true;
@@ -186,7 +177,7 @@ export class RxQueue implements NicRxQueue {
     const descriptor = this.#ring + this.#next * format.sizeBytes;
     const { cookieWord, poolShift } = format.bufferManager!;
     const buffer = pool.address();
-    const failed = this.#arrivesBad(bytes) || !this.#bus.write(buffer, region, start, total);
+    const failed = this.line.frameArrivesBad(bytes) || !this.#bus.write(buffer, region, start, total);
     this.#bus.write32(descriptor + format.addressWord * 4, buffer);
     this.#bus.write32(descriptor + cookieWord * 4, pool.cookie());
     pool.advance();
@@ -204,7 +195,7 @@ export class RxQueue implements NicRxQueue {
       this.#stats.frames++;
       this.#stats.bytes += bytes;
     }
-    if (this.#irqEnabled) this.#interrupt();
+    this.line.raise();
   }
 
   /** False: the IOMMU refused it. */
@@ -212,16 +203,5 @@ export class RxQueue implements NicRxQueue {
     const descriptor = this.#ring + this.#next * this.#format.sizeBytes;
     const written = this.#bus.write(this.#bus.read32(descriptor + format.headerAddressWord * 4), region, start, bytes);
     return this.#bus.write32(descriptor + format.headerSizeWord * 4, bytes << format.headerSizeShift) && written;
-  }
-
-  #arrivesBad(bytes: number): boolean {
-    const { frameError } = this.#faults;
-    return frameError.armed && frameError.shouldFail(0, bytes);
-  }
-
-  #interrupt(): void {
-    const { interrupt } = this.#faults;
-    if (interrupt.armed && interrupt.shouldFail(0, 0)) return;
-    if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
   }
 }

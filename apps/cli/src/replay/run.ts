@@ -101,6 +101,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   // A model's memory is behind the second queue, where all of TCP goes.
   const device = machine.attach(driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null ? 1 : 2, cpu: 0, ...reach });
   device.netif.dev.gro = options.gro;
+  device.netif.dev.mtu = mtuFor(frames);
   const frameEnd = options.sockets === undefined && !options.forward ? frameReader(machine, user, options) : null;
   const withProgram = program === null ? null : attach(machine, design, device, program, options, frames, user, watcher);
   const forwarding = frameEnd === null && options.sockets === undefined ? forwardOn(machine, design, user, frames, options, driver, watcher) : null;
@@ -207,8 +208,7 @@ function attach(machine: Machine, design: PresetName, device: Device, program: P
   const { device: reach } = dmaKind(options.dma);
   // It receives nothing.
   const second = machine.attach(mvneta, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
-  const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
-  const attached = new AttachedProgram(machine, program, device, second, { design, designs: options.designs, mode: options.xdpMode, mtu: Math.max(ETH_DATA_LEN, largest - ETH_HLEN) });
+  const attached = new AttachedProgram(machine, program, device, second, { design, designs: options.designs, mode: options.xdpMode, mtu: mtuFor(frames) });
   if (watcher.sent !== undefined) {
     for (const sender of [device, second]) tapSent(machine, sender, watcher).connectSink({ region: out, offset: () => 0, roomBytes: () => USER_BUFFER_BYTES, frameSent: () => undefined });
   }
@@ -218,12 +218,16 @@ function attach(machine: Machine, design: PresetName, device: Device, program: P
   return { attached, sending: () => ({ maps: stats.maps - before.maps, unmaps: stats.unmaps - before.unmaps, syncs: stats.syncs - before.syncs }) };
 }
 
+/** What the longest of them needs, and Ethernet's at least. */
+function mtuFor(frames: readonly WireFrame[]): number {
+  return frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes - ETH_HLEN), ETH_DATA_LEN);
+}
+
 /** A second device for what is sent on. */
 function forwardOn(machine: Machine, design: PresetName, out: PayloadRegion, frames: readonly WireFrame[], options: ReplayOptions, driver: NetDriver, watcher: RunWatcher): TrafficEnd {
   const { device: reach } = dmaKind(options.dma);
   const second = machine.attach(driver, { name: "eth1", rxRingSize: RING_OF_SENDER, cpu: 0, ...reach });
-  const largest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
-  second.netif.dev.mtu = Math.max(ETH_DATA_LEN, largest - ETH_HLEN);
+  second.netif.dev.mtu = mtuFor(frames);
   bringUp(second, design, options);
   return forwarder(machine, out, second.netif.dev, tapSent(machine, second, watcher));
 }

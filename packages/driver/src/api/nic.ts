@@ -21,6 +21,22 @@ export interface BufferManagerFormat {
   readonly poolShift: number;
 }
 
+/** What a receive descriptor is where it brings the memory of many frames, which take strides of it and complete in a queue of their own. @kernel struct mlx5e_rx_wqe_ll, mlx5_cqe64 (drivers/net/ethernet/mellanox/mlx5) */
+export interface StridingFormat {
+  /** Pages that a descriptor brings: their device addresses stand in as many words from `addressWord` on, and to the NIC they are one buffer. */
+  readonly pages: number;
+  /** An entry of the completion queue. */
+  readonly completionBytes: number;
+  /** Its word with the descriptor, and in the upper half the frame's first stride. */
+  readonly strideWord: number;
+  /** Its word with the frame's bytes, and in the upper half the strides that it took. */
+  readonly bytesWord: number;
+  /** Its word with the bits that a descriptor's status word has otherwise. */
+  readonly completionStatusWord: number;
+  /** No frame: the rest of a descriptor's strides, which a frame did not fit into. */
+  readonly fillerBit: number;
+}
+
 /**
  * Where a receive descriptor keeps what, in 32-bit words from its start: a NIC is built for one such layout, and its
  * driver knows it.
@@ -48,6 +64,8 @@ export interface RxDescFormat {
   readonly headerSplit?: HeaderSplitFormat;
   /** Absent: each descriptor brings its buffer. Present: a frame is one descriptor, and one buffer. */
   readonly bufferManager?: BufferManagerFormat;
+  /** Absent: a descriptor completes with its frame. Present: with nothing; frames complete elsewhere. */
+  readonly striding?: StridingFormat;
 }
 
 /** Where a transmit descriptor keeps what; the driver writes all of it. */
@@ -93,15 +111,17 @@ export interface NicBufferPool {
 
 /** The registers of one receive queue, as the driver programs it. */
 export interface NicRxQueue {
-  /** Ring base, entries, and the bytes a buffer takes. Only while stopped. */
+  /** Ring base, entries, and the bytes a buffer takes; with strides those of the longest frame. Only while stopped. */
   readonly configure: (ringDmaAddr: number, entries: number, bufferBytes: number) => void;
   /** Header buffers take so many bytes; 0: there are none, and whole frames go into the others. Only while stopped. */
   readonly setHeaderSplit: (headerBufferBytes: number) => void;
   /** Pools that its buffers come from, by number: the first for frames that fit into its buffers, the second for others. Only while stopped. */
   readonly setBufferPools: (small: number, large: number) => void;
+  /** Where frames complete, how many may wait there, and how the memory of a descriptor is cut; each frame begins `headroomBytes` into its strides. Throws for strides that are no part of that memory, and where there are none. Only while stopped. */
+  readonly setStrides: (completionDmaAddr: number, completions: number, strideBytes: number, headroomBytes: number) => void;
   /** `n` more descriptors, behind those posted before, may be filled. The doorbell. */
   readonly addNonOccupied: (n: number) => void;
-  /** Descriptors filled and not handed back yet. */
+  /** Descriptors filled, or frames completed, and not handed back yet. */
   readonly occupied: () => number;
   /** The driver is done with the oldest `n`. */
   readonly decOccupied: (n: number) => void;

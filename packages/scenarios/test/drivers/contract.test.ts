@@ -3,6 +3,7 @@ import { headerSplit } from "@netmem/driver-header-split";
 import { mvneta } from "@netmem/driver-mvneta";
 import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
+import { striding } from "@netmem/driver-striding";
 import type { NetDriver } from "@netmem/driver/api";
 import { EINVAL, ENOMEM } from "@netmem/kernel/api";
 import { PRESET_NAMES, Wire, wireBytes } from "@netmem/machine";
@@ -13,7 +14,7 @@ import { capture } from "../captured.ts";
 import { NOTHING_LEFT, bytesOf, driverRig, wire } from "./driver-rig.ts";
 
 /** Whoever writes a driver adds it here. */
-const DRIVERS: readonly NetDriver[] = [mvneta, mvpp2, headerSplit, splitPage];
+const DRIVERS: readonly NetDriver[] = [mvneta, mvpp2, headerSplit, splitPage, striding];
 
 describe.each(DRIVERS)("$name", (driver) => {
   test.each(PRESET_NAMES)("under %s a real capture comes up byte for byte, and its pages go home whoever frees when", (preset) => {
@@ -148,7 +149,7 @@ describe.each(DRIVERS)("$name", (driver) => {
   });
 
   test("with every interrupt lost the ring fills and the wire stands; taken down and up it goes on, and what was in the ring is home", () => {
-    const rig = driverRig(driver, { ring: 64 });
+    const rig = driverRig(driver, { ring: 64, mtu: 1500 });
     const { machine, device } = rig;
     let packets = 0;
     machine.net.receive.setProtocol({ packetRcv: (skb) => {

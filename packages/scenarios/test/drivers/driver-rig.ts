@@ -6,6 +6,8 @@ export interface DriverRigOptions {
   readonly preset?: PresetName;
   readonly queues?: number;
   readonly ring?: number;
+  /** Default 65536: any frame. */
+  readonly mtu?: number;
   readonly seed?: number;
   /** Of the wire. */
   readonly bytes?: number;
@@ -26,12 +28,21 @@ export function wire(frames: readonly Uint8Array[]): WireFrame[] {
   return frames.map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 }));
 }
 
+/** Each CPU keeps a page that small heads are cut from, once it needed one, until that is used up. */
+function warmHeads(machine: Machine): void {
+  const { kernel, net } = machine;
+  for (let cpu = 0; cpu < kernel.nrCpus; cpu++) kernel.timers.modTimer(kernel.timers.timerSetup(() => net.lifetime.consumeSkb(net.lifetime.napiAllocSkb(net.loopback, 64)!), cpu), 0);
+  kernel.scheduler.runFor(0);
+  machine.mm.slab.shrink();
+}
+
 /** A device of the driver, up, in a machine of its own. */
 export function driverRig(driver: NetDriver, options: DriverRigOptions = {}): DriverRig {
   const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: 16_384, extraBytes: options.bytes ?? 1 << 23 });
+  warmHeads(machine);
   const freePages = machine.mm.pages.freePages();
   const device = machine.attach(driver, { rxRingSize: options.ring ?? 64, rxQueueCount: options.queues ?? 1 });
-  device.netif.dev.mtu = 65_536;
+  device.netif.dev.mtu = options.mtu ?? 65_536;
   if (device.netif.open() !== 0) throw new Error("open failed");
   return {
     machine, device,
@@ -41,7 +52,7 @@ export function driverRig(driver: NetDriver, options: DriverRigOptions = {}): Dr
     },
     end: () => {
       machine.shutdown();
-      machine.mm.slab.shrink();
+      warmHeads(machine);
       return {
         live: machine.net.lifetime.stats.live, inflight: machine.pagePools.pools().filter(({ system }) => !system).reduce((sum, pool) => sum + pool.inflight(), 0),
         reports: machine.kernel.reports.counts(), maps: machine.devices.reduce((sum, { dma }) => sum + dma.stats.maps - dma.stats.unmaps, 0),

@@ -1,0 +1,1 @@
+export { striding } from "./striding.ts";

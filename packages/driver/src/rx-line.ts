@@ -1,0 +1,36 @@
+import type { IrqLine, Kernel } from "@netmem/kernel/api";
+import type { FaultGate } from "@netmem/mm/api";
+
+/** What goes wrong on demand. */
+export interface RxFaults {
+  /** The line is not raised. */
+  readonly interrupt: FaultGate;
+  /** A frame completes with the error bit, and without its bytes. */
+  readonly frameError: FaultGate;
+}
+
+/** The interrupt of a receive queue, and what goes wrong with that. */
+export class RxLine {
+  irq: IrqLine | null = null;
+  enabled = false;
+  readonly #kernel: Kernel;
+  readonly #faults: RxFaults;
+
+  constructor(kernel: Kernel, faults: RxFaults) {
+    this.#kernel = kernel;
+    this.#faults = faults;
+  }
+
+  /** If the driver wants to be told. */
+  raise(): void {
+    if (!this.enabled) return;
+    const { interrupt } = this.#faults;
+    if (interrupt.armed && interrupt.shouldFail(0, 0)) return;
+    if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
+  }
+
+  frameArrivesBad(bytes: number): boolean {
+    const { frameError } = this.#faults;
+    return frameError.armed && frameError.shouldFail(0, bytes);
+  }
+}
