@@ -43,7 +43,7 @@ export function addExplainCommand(program: Command, context: CommandContext): vo
 }
 
 async function explain(paths: readonly string[], raw: RawOptions, { terminal, cwd }: CommandContext): Promise<number> {
-  const traces = openTraces(paths, cwd, raw.follow === true);
+  const traces = openTraces(paths, cwd, raw.follow === true ? interruption() : null);
   const outputs: OutputFile[] = [];
   const open = (path: string): OutputFile => {
     const file = new OutputFile(path, cwd);
@@ -55,11 +55,9 @@ async function explain(paths: readonly string[], raw: RawOptions, { terminal, cw
     const perfetto = raw.perfetto === undefined ? null : new PerfettoTrace(open(raw.perfetto));
     const parquet = raw.parquet === undefined ? null : new ParquetEvents(open(raw.parquet), paths);
     const sinks: EventSink[] = [explainer, perfetto, parquet].filter((sink) => sink !== null);
-    const end = raw.follow === true ? interruption() : null;
-    const merged = mergeTraces(traces.map(({ events }) => events), (event, source) => {
+    await mergeTraces(traces.map(({ events }) => events), (event, source) => {
       for (const sink of sinks) sink.take(event, source);
     });
-    await (end === null ? merged : Promise.race([merged, end]));
     const explanation = explainer.explain(traces.map(({ summary }) => summary()));
     perfetto?.end(explanation);
     parquet?.end();
@@ -89,8 +87,11 @@ function follow({ epoch: { pool, epoch }, what, inflight, timeUs }: Noticed, ter
   terminal.out(`${time}${pool}${epoch > 1 ? `#${epoch}` : ""}: ${words}\n`);
 }
 
-function interruption(): Promise<void> {
-  return new Promise((resolve) => void process.once("SIGINT", () => resolve()));
+/** Ctrl-C, or that nobody wants to know any more; another one is the end of the process. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => controller.abort());
+  return controller.signal;
 }
 
 function documentOf(explanation: Explanation): ExplainDocument {

@@ -1,5 +1,6 @@
-import { createReadStream, fstatSync, openSync } from "node:fs";
+import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from "node:fs";
 import { resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { TraceReader, type TraceSource } from "@netmem/trace";
 import type { TraceEvent, TraceFileSummary } from "@netmem/trace/api";
@@ -7,6 +8,8 @@ import { readError } from "../captures.ts";
 import { CliError } from "../terminal.ts";
 
 const CHUNK_BYTES: number = 1 << 16;
+/** Between looks at a live source that had nothing. */
+const POLL_MS = 50;
 
 /** A trace that is read as it is asked for. */
 export interface OpenTrace {
@@ -15,23 +18,25 @@ export interface OpenTrace {
   readonly summary: () => TraceFileSummary;
 }
 
-/** Opens every file before any is read; gzip is unpacked, `-` is standard input. `live`: each event is handed over as soon as its line is read. */
-export function openTraces(paths: readonly string[], cwd: string, live: boolean): readonly OpenTrace[] {
+/** Opens every file before any is read; gzip is unpacked, `-` is standard input. `live`: each event is handed over as soon as its line is read, and that ends them. */
+export function openTraces(paths: readonly string[], cwd: string, live: AbortSignal | null): readonly OpenTrace[] {
   if (paths.filter((path) => path === "-").length > 1) throw new CliError("-: standard input is named twice");
   return paths.map((path) => {
     const reader = new TraceReader(path);
-    const fd = openToRead(path, cwd);
+    const fd = openToRead(path, cwd, live !== null);
     let cutOff: string | null = null;
-    const events = eventsOf(reader, chunksOf(fd), live, (why) => void (cutOff = why));
+    const bytes = live === null ? createReadStream("", { fd, highWaterMark: CHUNK_BYTES, autoClose: fd !== 0 }) : liveBytes(fd, live);
+    const events = eventsOf(reader, chunksOf(bytes), live !== null, (why) => void (cutOff = why));
     return { path, events, summary: () => reader.summary(cutOff) };
   });
 }
 
-function openToRead(path: string, cwd: string): number {
+function openToRead(path: string, cwd: string, live: boolean): number {
   if (path === "-") return 0;
   let fd: number;
   try {
-    fd = openSync(resolve(cwd, path), "r");
+    // A read of a trace_pipe that nothing comes from could not be ended.
+    fd = openSync(resolve(cwd, path), live ? constants.O_RDONLY | constants.O_NONBLOCK : constants.O_RDONLY);
   } catch (error) {
     throw new CliError(`${path}: ${readError(error as NodeJS.ErrnoException)}`);
   }
@@ -59,10 +64,46 @@ function readFailure(error: NodeJS.ErrnoException): string {
   }
 }
 
+/** What comes until the end, or until `ended`. */
+async function* liveBytes(fd: number, ended: AbortSignal): AsyncGenerator<Buffer> {
+  if (fd === 0) {
+    ended.addEventListener("abort", () => void process.stdin.destroy());
+    try {
+      yield* process.stdin as AsyncIterable<Buffer>;
+    } catch (error) {
+      if (!ended.aborted) throw error;
+    }
+    return;
+  }
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  // A FIFO has no end before somebody has begun to write.
+  let awaitsWriter = fstatSync(fd).isFIFO();
+  try {
+    while (!ended.aborted) {
+      const bytes = readAvailable(fd, chunk);
+      if (bytes === 0 && !awaitsWriter) return;
+      if (bytes !== 0) awaitsWriter = false;
+      if (bytes > 0) yield Buffer.from(chunk.subarray(0, bytes));
+      else await setTimeout(POLL_MS, undefined, { signal: ended }).catch(() => undefined);
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Bytes read; 0 at the end; −1: none now. */
+function readAvailable(fd: number, chunk: Buffer): number {
+  try {
+    return readSync(fd, chunk);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return -1;
+    throw error;
+  }
+}
+
 /** Unpacked, if it begins as gzip does. */
-async function* chunksOf(fd: number): AsyncGenerator<Uint8Array> {
-  const raw = createReadStream("", { fd, highWaterMark: CHUNK_BYTES, autoClose: fd !== 0 });
-  const iterator = raw[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+async function* chunksOf(raw: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
+  const iterator = raw[Symbol.asyncIterator]();
   const first = await iterator.next();
   if (first.done === true) return;
   const rest = { [Symbol.asyncIterator]: () => iterator };
