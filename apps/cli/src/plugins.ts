@@ -9,6 +9,7 @@ import { mvneta } from "@netmem/driver-mvneta";
 import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
 import { striding } from "@netmem/driver-striding";
+import { xsk } from "@netmem/driver-xsk";
 import * as kernelApi from "@netmem/kernel/api";
 import { reasonOf } from "@netmem/kernel/api";
 import { checkDriver, checkMemoryModel } from "@netmem/machine";
@@ -24,7 +25,7 @@ import * as xdpApi from "@netmem/xdp/api";
 import { CliError } from "./terminal.ts";
 import { bundle, checkFile, oneLine } from "./user-module.ts";
 
-const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, mvpp2, "header-split": headerSplit, "split-page": splitPage, striding };
+const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, mvpp2, "header-split": headerSplit, "split-page": splitPage, striding, xsk };
 const MODELS: Readonly<Record<string, MemoryModel>> = { netgpu, devmem, zcrx };
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);

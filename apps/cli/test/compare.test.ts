@@ -20,22 +20,22 @@ test("every driver with every model under every design, and what cannot be by na
   const expected = [
     ...["mvneta", "mvpp2", "header-split"].flatMap((driver) => PRESET_NAMES.map((design) => `${driver} pages ${design}`)),
     ...splitting.flatMap((model) => PRESET_NAMES.filter((design) => design !== "stock").map((design) => `header-split ${model} ${design}`)),
-    ...["split-page", "striding"].flatMap((driver) => PRESET_NAMES.map((design) => `${driver} pages ${design}`)),
+    ...["split-page", "striding", "xsk"].flatMap((driver) => PRESET_NAMES.map((design) => `${driver} pages ${design}`)),
   ];
   expect(runs.map(({ driver, model, design }) => `${driver} ${model} ${design}`)).toEqual(expected);
-  expect(leftOut.map(({ driver, model, design }) => `${driver} ${model} ${design ?? "all"}`)).toEqual([...["mvneta", "mvpp2"].flatMap((driver) => splitting.map((model) => `${driver} ${model} all`)), ...splitting.map((model) => `header-split ${model} stock`), ...["split-page", "striding"].flatMap((driver) => splitting.map((model) => `${driver} ${model} all`))]);
+  expect(leftOut.map(({ driver, model, design }) => `${driver} ${model} ${design ?? "all"}`)).toEqual([...["mvneta", "mvpp2"].flatMap((driver) => splitting.map((model) => `${driver} ${model} all`)), ...splitting.map((model) => `header-split ${model} stock`), ...["split-page", "striding", "xsk"].flatMap((driver) => splitting.map((model) => `${driver} ${model} all`))]);
   expect(new Set(runs.map(({ delivered, inflightAtEnd, reports }) => `${delivered.sha256} ${inflightAtEnd} ${reports}`)).size).toBe(1);
 });
 
 test("the table has a line a run, and says what was left out", async () => {
   const { code, out } = await cli(["compare", JUMBO, "--design", "6.18", "--models", "pages,zcrx", "--gro"], ROOT);
   const lines = out.split("\n");
-  expect([code, lines[0], lines[2]!.split(/ {2,}/), lines.slice(4, 9).map((line) => line.split(/ {2,}/).slice(0, 4)), lines.slice(10)]).toEqual([
+  expect([code, lines[0], lines[2]!.split(/ {2,}/), lines.slice(4, 10).map((line) => line.split(/ {2,}/).slice(0, 4)), lines.slice(11)]).toEqual([
     0, "examples/captures/jumbo.pcap: 293 packets, 1 724 109 bytes",
     ["driver", "model", "design", "bytes read", "dropped", "pages", "buffers", "maps", "syncs", "look-ups", "recycled", "in flight", "reports", "packets/s"],
-    [["mvneta", "pages", "6.18", "1 704 739"], ["header-split", "pages", "6.18", "1 704 739"], ["header-split", "zcrx", "6.18", "1 704 739"], ["split-page", "pages", "6.18", "1 704 739"], ["striding", "pages", "6.18", "1 704 739"]],
+    [["mvneta", "pages", "6.18", "1 704 739"], ["header-split", "pages", "6.18", "1 704 739"], ["header-split", "zcrx", "6.18", "1 704 739"], ["split-page", "pages", "6.18", "1 704 739"], ["striding", "pages", "6.18", "1 704 739"], ["xsk", "pages", "6.18", "1 704 739"]],
     [
-      "left out: mvneta with zcrx, split-page with zcrx, striding with zcrx: it does not split headers into buffers of their own, on a queue of their own",
+      "left out: mvneta with zcrx, split-page with zcrx, striding with zcrx, xsk with zcrx: it does not split headers into buffers of their own, on a queue of their own",
       "left out: mvpp2 with pages, mvpp2 with zcrx: it takes frames of up to 1 662 bytes, and the longest here has 9 014", "",
     ],
   ]);

@@ -158,7 +158,7 @@ describe("a plugin that fails as it runs is one line, by name, and exit 2", () =
 
 describe("what cannot be loaded is one line, and exit 2", () => {
   test.each<[readonly string[], string | RegExp]>([
-    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, striding, or give the path of one, ./e1000"],
+    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, striding, xsk, or give the path of one, ./e1000"],
     [["--driver", "./none.js"], "--driver ./none.js: no such file"],
     [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
     [["--model", "netgpu"], "--model delivers the bytes of TCP connections: give --sockets too"],

@@ -1,7 +1,7 @@
 import { ENOMEM } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type DmaDevice, type Netmem, type Page } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type SkBuff, type SkbLifetime } from "@netmem/net-core/api";
-import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk, type XdpReturn, type XdpStructs } from "@netmem/xdp/api";
+import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk, type XdpReturn, type XdpStructs, type XskBuffPool } from "@netmem/xdp/api";
 import type { InRings, NicTxQueue, TxDescFormat, TxRing, TxRings } from "./api/index.ts";
 
 export interface TxRingParts {
@@ -18,14 +18,21 @@ const TYPE_SKB = 0;
 /** A packet of our own pool, mapped for as long as that has it; or another device's, mapped for this transmit. */
 const TYPE_XDP_TX = 1;
 const TYPE_XDP_NDO = 2;
+/** Memory of an AF_XDP user, mapped for as long as its pool is the queue's. @kernel STMMAC_TXBUF_T_XSK_TX (drivers/net/ethernet/stmicro/stmmac/stmmac.h) */
+const TYPE_XSK = 3;
 
 /** @kernel struct mvneta_tx_buf */
 class TxBuf {
   type = TYPE_SKB;
   frame: XdpFrame | null = null;
   skb: SkBuff | null = null;
+  xsk: XskBuffPool | null = null;
   dmaAddr = 0;
   bytes = 0;
+}
+
+function isMappedForTransmit({ type }: TxBuf): boolean {
+  return type === TYPE_SKB || type === TYPE_XDP_NDO;
 }
 
 /** A transmit ring, and who waits in it. @kernel struct mvneta_tx_queue */
@@ -54,7 +61,7 @@ class DescriptorRing implements TxRing {
   /** @kernel mvneta_xdp_submit_frame */
   submitFrame(frame: XdpFrame, ours: boolean): boolean {
     const frags = (frame.flags & XDP_FLAGS_HAS_FRAGS) === 0 ? 0 : frame.nrFrags;
-    if (this.#count + 1 + frags >= this.#entries) return false;
+    if (frags >= this.room()) return false;
     const type = ours ? TYPE_XDP_TX : TYPE_XDP_NDO;
     for (let i = 0; i <= frags; i++) {
       const frag = i === 0 ? null : frame.frags[i - 1]!;
@@ -69,10 +76,22 @@ class DescriptorRing implements TxRing {
     return true;
   }
 
+  submitXsk(pool: XskBuffPool, dmaAddr: number, bytes: number): boolean {
+    if (this.room() < 1) return false;
+    this.#fill(TYPE_XSK, dmaAddr, bytes, true, true);
+    this.#first(1).xsk = pool;
+    return true;
+  }
+
+  /** One stays empty, so that a full ring is not an empty one. */
+  room(): number {
+    return this.#entries - this.#count - 1;
+  }
+
   /** @kernel mvneta_tx */
   startXmit(skb: SkBuff): number {
     const info = skb.shinfo!;
-    if (this.#count + 1 + info.nrFrags >= this.#entries) return NETDEV_TX_BUSY;
+    if (info.nrFrags >= this.room()) return NETDEV_TX_BUSY;
     const { dma } = this.#parts;
     for (let i = 0; i <= info.nrFrags; i++) {
       const frag = i === 0 ? null : info.frags[i - 1]!;
@@ -118,10 +137,21 @@ class DescriptorRing implements TxRing {
 
   #free(n: number, inPoll: boolean): void {
     const { dma, xdpReturn, lifetime } = this.#parts;
+    // A pool is told once of all that were sent one behind the other.
+    let xskPool: XskBuffPool | null = null;
+    let xskFrames = 0;
     for (let i = 0; i < n; i++) {
       const buf = this.#bufs[this.#get]!;
       this.#get = this.#get + 1 === this.#entries ? 0 : this.#get + 1;
-      if (buf.type !== TYPE_XDP_TX) dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
+      if (isMappedForTransmit(buf)) dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
+      if (buf.xsk !== null) {
+        if (buf.xsk !== xskPool) {
+          if (xskPool !== null) xskPool.xskTxCompleted(xskFrames);
+          xskPool = buf.xsk;
+          xskFrames = 0;
+        }
+        xskFrames++;
+      }
       if (buf.skb !== null) lifetime.consumeSkb(buf.skb);
       if (buf.frame !== null) {
         if (inPoll && buf.type === TYPE_XDP_TX) xdpReturn.xdpReturnFrameRxNapi(buf.frame);
@@ -129,7 +159,9 @@ class DescriptorRing implements TxRing {
       }
       buf.skb = null;
       buf.frame = null;
+      buf.xsk = null;
     }
+    if (xskPool !== null) xskPool.xskTxCompleted(xskFrames);
     xdpReturn.xdpFlushFrameBulk(this.#bulk);
     this.#count -= n;
   }
@@ -166,7 +198,7 @@ class DescriptorRing implements TxRing {
     for (let i = 0; i < n; i++) {
       this.#put = this.#put === 0 ? this.#entries - 1 : this.#put - 1;
       const buf = this.#bufs[this.#put]!;
-      if (buf.type !== TYPE_XDP_TX) this.#parts.dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
+      if (isMappedForTransmit(buf)) this.#parts.dma.unmapPage(buf.dmaAddr, buf.bytes, DMA_TO_DEVICE, 0);
       this.#count--;
       this.#pending--;
     }

@@ -1,5 +1,5 @@
 import { UsageError } from "@netmem/kernel/api";
-import { MemInfo, NapiStruct, NetDevice, NetdevRxQueue, XdpBuff, XdpFrameBulk, XdpRxqInfo, type NapiPoller, type XdpStructs } from "./api/index.ts";
+import { MemInfo, NapiStruct, NetDevice, NetdevRxQueue, XdpBuff, XdpDesc, XdpFrameBulk, XdpRxqInfo, type NapiPoller, type XdpStructs } from "./api/index.ts";
 
 export const structs: XdpStructs = {
   createNetDevice: (name: string, ifindex: number, rxQueueCount: number): NetDevice => {
@@ -13,4 +13,5 @@ export const structs: XdpStructs = {
   createMemInfo: (): MemInfo => new MemInfo(),
   createXdpRxqInfo: (): XdpRxqInfo => new XdpRxqInfo(),
   createFrameBulk: (): XdpFrameBulk => new XdpFrameBulk(),
+  createXdpDesc: (): XdpDesc => new XdpDesc(),
 };

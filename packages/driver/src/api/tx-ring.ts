@@ -1,5 +1,5 @@
 import type { SkBuff } from "@netmem/net-core/api";
-import type { XdpFrame } from "@netmem/xdp/api";
+import type { XdpFrame, XskBuffPool } from "@netmem/xdp/api";
 import type { InRings } from "./driver.ts";
 
 /** A ring of what is to be sent: maps, fills descriptors, and takes back what was sent. Softirq unless said otherwise. */
@@ -8,6 +8,10 @@ export interface TxRing {
   readonly startXmit: (skb: SkBuff) => number;
   /** `ours`: of this device's own pool, which has it mapped. True: keeps the frame, to be sent at the next `ring`. False: the ring is full, or nothing could be mapped, and it stays the caller's. */
   readonly submitFrame: (frame: XdpFrame, ours: boolean) => boolean;
+  /** Bytes of an AF_XDP user, whose memory `pool` has mapped: to be sent at the next `ring`, and told to `pool` when they were. False: the ring is full. */
+  readonly submitXsk: (pool: XskBuffPool, dmaAddr: number, bytes: number) => boolean;
+  /** Descriptors that may be filled. @kernel stmmac_tx_avail and the like */
+  readonly room: () => number;
   /** The doorbell, for all that was filled since the last. */
   readonly ring: () => void;
   /** Takes back what was sent; frames of our own direct, this being their pool's poll. In the device's poll. */

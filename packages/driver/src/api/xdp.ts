@@ -1,7 +1,7 @@
 import type { DriverDeps } from "./driver.ts";
 import type { TxRing } from "./tx-ring.ts";
 import { EINVAL, ENETDOWN } from "@netmem/kernel/api";
-import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, XDP_XMIT_FLUSH, type NetDevice, type XdpBuff, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
+import { MEM_TYPE_XSK_BUFF_POOL, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, XDP_XMIT_FLUSH, type NetDevice, type XdpBuff, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
 
 /** What became of a packet that a program saw; of several, the bits. @kernel MVNETA_XDP_PASS, MVPP2_XDP_PASS, IXGBE_XDP_PASS and the like */
 export const RAN_XDP_PASS = 0;
@@ -16,12 +16,13 @@ export interface XdpPort {
 }
 
 /**
- * Runs the program on the packet in `xdp`, and does what it says. PASS and DROPPED: its memory is the caller's still. TX: the ring's, which the caller rings once its poll is over. REDIR: another's; the caller flushes then.
+ * Runs the program on the packet in `xdp`, and does what it says. PASS and DROPPED: its memory is the caller's still (a chunk of an AF_XDP pool may be that pool's already, which frees it once). TX: the ring's, which the caller rings once its poll is over. REDIR: another's; the caller flushes then.
  * `tracesFailures`: a packet that could not be sent or redirected is an exception, as ixgbe has it and mvneta not.
  * `ours`: its pages are of a pool that has them mapped for this device, in both directions. Whatever a program that took its own interface down says, the packet is DROPPED. Softirq.
  * @kernel mvneta_run_xdp, mvneta_xdp_xmit_back (drivers/net/ethernet/marvell/mvneta.c), mvpp2_run_xdp, ixgbe_run_xdp
  */
-export function runXdp({ xdpBuffs, xdpPrograms, xdpRedirect }: Pick<DriverDeps, "xdpBuffs" | "xdpPrograms" | "xdpRedirect">, port: XdpPort, xdp: XdpBuff, prog: XdpProg, ours: boolean, tracesFailures: boolean): number {
+export function runXdp(deps: Pick<DriverDeps, "xdpBuffs" | "xdpPrograms" | "xdpRedirect" | "xdpReturn">, port: XdpPort, xdp: XdpBuff, prog: XdpProg, ours: boolean, tracesFailures: boolean): number {
+  const { xdpPrograms, xdpRedirect } = deps;
   const act = xdpPrograms.bpfProgRunXdp(prog, xdp);
   const { dev, tx } = port;
   if (tx === null) return RAN_XDP_DROPPED;
@@ -32,7 +33,7 @@ export function runXdp({ xdpBuffs, xdpPrograms, xdpRedirect }: Pick<DriverDeps, 
       if (xdpRedirect.xdpDoRedirect(dev, xdp, prog) === 0) return RAN_XDP_REDIR;
       break;
     case XDP_TX:
-      if (xmitBack(xdpBuffs, tx, xdp, ours)) return RAN_XDP_TX;
+      if (xmitBack(deps, tx, xdp, ours)) return RAN_XDP_TX;
       break;
     default:
       if (act !== XDP_ABORTED) xdpPrograms.bpfWarnInvalidXdpAction(dev, prog, act);
@@ -41,11 +42,16 @@ export function runXdp({ xdpBuffs, xdpPrograms, xdpRedirect }: Pick<DriverDeps, 
   return RAN_XDP_DROPPED;
 }
 
-/** False: no room, and the packet stays in `xdp`. */
-function xmitBack(xdpBuffs: DriverDeps["xdpBuffs"], tx: TxRing, xdp: XdpBuff, ours: boolean): boolean {
+/** False: no room, and the packet stays in `xdp`, or, if that is memory of an AF_XDP user, which a copy has left, is dropped. */
+function xmitBack({ xdpBuffs, xdpReturn }: Pick<DriverDeps, "xdpBuffs" | "xdpReturn">, tx: TxRing, xdp: XdpBuff, ours: boolean): boolean {
+  const isUserMemory = xdp.rxq.mem.type === MEM_TYPE_XSK_BUFF_POOL;
   const frame = xdpBuffs.xdpConvertBuffToFrame(xdp);
   if (frame === null) return false;
   if (tx.submitFrame(frame, ours)) return true;
+  if (isUserMemory) {
+    xdpReturn.xdpReturnFrameRxNapi(frame);
+    return false;
+  }
   xdpBuffs.xdpConvertFrameToBuff(frame, xdp);
   xdpBuffs.xdpScrubFrame(frame);
   return false;

@@ -4,6 +4,7 @@ import { mvneta } from "@netmem/driver-mvneta";
 import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
 import { striding } from "@netmem/driver-striding";
+import { xsk } from "@netmem/driver-xsk";
 import type { NetDriver } from "@netmem/driver/api";
 import { EINVAL, ENOMEM } from "@netmem/kernel/api";
 import { PRESET_NAMES, Wire, wireBytes } from "@netmem/machine";
@@ -14,7 +15,7 @@ import { capture } from "../captured.ts";
 import { NOTHING_LEFT, bytesOf, driverRig, wire } from "./driver-rig.ts";
 
 /** Whoever writes a driver adds it here. */
-const DRIVERS: readonly NetDriver[] = [mvneta, mvpp2, headerSplit, splitPage, striding];
+const DRIVERS: readonly NetDriver[] = [mvneta, mvpp2, headerSplit, splitPage, striding, xsk];
 
 describe.each(DRIVERS)("$name", (driver) => {
   test.each(PRESET_NAMES)("under %s a real capture comes up byte for byte, and its pages go home whoever frees when", (preset) => {

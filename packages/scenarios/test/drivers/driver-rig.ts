@@ -28,10 +28,12 @@ export function wire(frames: readonly Uint8Array[]): WireFrame[] {
   return frames.map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 }));
 }
 
-/** Each CPU keeps a page that small heads are cut from, once it needed one, until that is used up. */
+/** Each CPU keeps pages that heads are cut from, small ones and others, once it needed them, until they are used up. */
 function warmHeads(machine: Machine): void {
   const { kernel, net } = machine;
-  for (let cpu = 0; cpu < kernel.nrCpus; cpu++) kernel.timers.modTimer(kernel.timers.timerSetup(() => net.lifetime.consumeSkb(net.lifetime.napiAllocSkb(net.loopback, 64)!), cpu), 0);
+  for (let cpu = 0; cpu < kernel.nrCpus; cpu++) kernel.timers.modTimer(kernel.timers.timerSetup(() => {
+    for (const bytes of [64, 1500]) net.lifetime.consumeSkb(net.lifetime.napiAllocSkb(net.loopback, bytes)!);
+  }, cpu), 0);
   kernel.scheduler.runFor(0);
   machine.mm.slab.shrink();
 }

@@ -228,7 +228,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     bench.bindSocket({ entries: 2, flags: XDP_ZEROCOPY });
     const pool = poolOf(bench);
     const { tx, completion } = bench.socket as { tx: XskRing; completion: XskRing };
-    const desc = bench.machine.xdp.afXdp.createDesc();
+    const desc = bench.machine.xdp.structs.createXdpDesc();
     produce(tx, { addr: 0, len: 60 }, { addr: CHUNK, len: 60 });
     expect([pool.xskTxPeekDesc(desc), pool.xskTxPeekDesc(desc)]).toEqual([true, true]);
     pool.xskTxRelease();
@@ -515,7 +515,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     expect(second.bind(bench.dev, 0, XDP_SHARED_UMEM, bench.socket)).toBe(0);
     produce(bench.socket.tx!, ...Array.from({ length: 40 }, () => ({ addr: 0, len: 60 })));
     produce(second.tx!, ...Array.from({ length: 3 }, () => ({ addr: CHUNK, len: 60 })));
-    const descs = Array.from({ length: 64 }, () => bench.machine.xdp.afXdp.createDesc());
+    const descs = Array.from({ length: 64 }, () => bench.machine.xdp.structs.createXdpDesc());
     const got = poolOf(bench).xskTxPeekReleaseDescBatch(descs, 64);
     expect(descs.slice(0, got).map(({ addr }) => (addr === 0 ? "a" : "b")).join("")).toBe(`${"a".repeat(32)}bbb${"a".repeat(8)}`);
     expect([bench.socket.tx!.consumer, second.tx!.consumer]).toEqual([40, 3]);
@@ -524,7 +524,7 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
   test("a batch is what tx and completion ring have; it ends at an invalid descriptor, which is used up", () => {
     const bench = new XskBench(preset);
     bench.bindSocket({ entries: 8, flags: XDP_ZEROCOPY });
-    const descs = Array.from({ length: 16 }, () => bench.machine.xdp.afXdp.createDesc());
+    const descs = Array.from({ length: 16 }, () => bench.machine.xdp.structs.createXdpDesc());
     const pool = poolOf(bench);
     produce(bench.socket.tx!, { addr: 0, len: 60 }, { addr: CHUNK, len: 60 }, { addr: 0, len: 0 }, { addr: 3 * CHUNK, len: 60 });
     expect([pool.xskTxPeekReleaseDescBatch(descs, 16), bench.socket.tx!.consumer, bench.socket.statistics().txInvalidDescs]).toEqual([2, 3, 1]);

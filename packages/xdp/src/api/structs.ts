@@ -3,6 +3,7 @@ import type { MemInfo } from "./mem-info.ts";
 import type { NapiPoller, NapiStruct, NetDevice } from "./net-device.ts";
 import type { XdpFrameBulk } from "./return.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
+import type { XdpDesc } from "./xsk.ts";
 
 /** Makes this layer's structs; nobody else says `new`. Process context. */
 export interface XdpStructs {
@@ -17,4 +18,6 @@ export interface XdpStructs {
   readonly createXdpRxqInfo: () => XdpRxqInfo;
   /** @kernel xdp_frame_bulk_init */
   readonly createFrameBulk: () => XdpFrameBulk;
+  /** For drivers that peek at what is to be sent, once each. */
+  readonly createXdpDesc: () => XdpDesc;
 }

@@ -187,6 +187,8 @@ export interface XskBuffPool {
   readonly xskTxCompleted: (n: number) => void;
   /** Device address of a byte of the umem. @kernel xsk_buff_raw_get_dma */
   readonly xskBuffRawGetDma: (addr: number) => number;
+  /** The device may read `bytes` from there on, which the user wrote. @kernel xsk_buff_raw_dma_sync_for_device */
+  readonly xskBuffRawDmaSyncForDevice: (dmaAddr: number, bytes: number) => void;
   readonly xskSetRxNeedWakeup: () => void;
   readonly xskClearRxNeedWakeup: () => void;
   readonly xskSetTxNeedWakeup: () => void;
@@ -270,8 +272,6 @@ export interface XskTransmitter {
 export interface AfXdp {
   /** @kernel xsk_create */
   readonly createSocket: () => XdpSocket;
-  /** For drivers that peek, once each. */
-  readonly createDesc: () => XdpDesc;
   /** Kernels before 6.6 know no XDP_USE_SG. */
   readonly hasMultiBuffer: boolean;
 }

@@ -206,6 +206,10 @@ export class BuffPool implements XskBuffPool {
     return this.dmaPages[addr >>> PAGE_SHIFT]! + (addr & (PAGE_SIZE - 1));
   }
 
+  xskBuffRawDmaSyncForDevice(dmaAddr: number, bytes: number): void {
+    if (this.dma !== null && this.dma.needSync) this.dma.syncForDevice(dmaAddr, 0, bytes, DMA_BIDIRECTIONAL);
+  }
+
   xskSetRxNeedWakeup(): void {
     if ((this.cachedNeedWakeup & XDP_WAKEUP_RX) !== 0) return;
     this.fq.ring.flags |= XDP_RING_NEED_WAKEUP;

@@ -1,4 +1,4 @@
-import { XdpDesc, type AfXdp, type XdpSocket } from "../api/index.ts";
+import type { AfXdp, XdpSocket } from "../api/index.ts";
 import { XskSocket, type SocketParts } from "./socket.ts";
 
 /** @kernel xsk_create (net/xdp/xsk.c) */
@@ -15,9 +15,5 @@ export class XskSockets implements AfXdp {
     const socket = new XskSocket(this.#parts);
     this.#parts.binding.sockets.add(socket);
     return socket;
-  }
-
-  createDesc(): XdpDesc {
-    return new XdpDesc();
   }
 }

@@ -1,0 +1,1 @@
+export { xsk } from "./xsk.ts";
