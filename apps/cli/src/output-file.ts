@@ -1,21 +1,26 @@
-import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { closeSync, openSync, realpathSync, renameSync, rmSync, statSync, writeSync, type Stats } from "node:fs";
 import { resolve } from "node:path";
 import { CliError } from "./terminal.ts";
 
-/** A file that is there whole, or not at all. */
+/** A file that is there whole, or not at all; what is no file, a pipe or a device, is written as it comes. */
 export class OutputFile {
   readonly path: string;
   readonly #target: string;
-  readonly #partial: string;
+  /** Null: written as it comes. */
+  readonly #partial: string | null;
   #fd: number | null;
 
-  constructor(path: string, cwd: string) {
+  /** `taken`: files that are read, or written otherwise: none of them is written over. */
+  constructor(path: string, cwd: string, taken: readonly string[]) {
     this.path = path;
-    this.#target = resolve(cwd, path);
-    this.#partial = `${this.#target}.part-${process.pid}`;
-    if (statSync(this.#target, { throwIfNoEntry: false })?.isDirectory() === true) throw new CliError(`${path}: a folder; name a file`);
+    const named = resolve(cwd, path);
+    const there = statSync(named, { throwIfNoEntry: false });
+    if (there?.isDirectory() === true) throw new CliError(`${path}: a folder; name a file`);
+    for (const other of taken) if (isSame(named, there, resolve(cwd, other))) throw new CliError(`${path}: is ${other}, which is read, or written already; name another file`);
+    this.#target = there === undefined ? named : realpathSync(named);
+    this.#partial = there === undefined || there.isFile() ? `${this.#target}.part-${process.pid}` : null;
     try {
-      this.#fd = openSync(this.#partial, "w");
+      this.#fd = openSync(this.#partial ?? this.#target, "w");
     } catch (error) {
       throw new CliError(`${path}: ${writeError(error as NodeJS.ErrnoException)}`);
     }
@@ -35,7 +40,7 @@ export class OutputFile {
     if (this.#fd === null) return;
     closeSync(this.#fd);
     this.#fd = null;
-    renameSync(this.#partial, this.#target);
+    if (this.#partial !== null) renameSync(this.#partial, this.#target);
   }
 
   /** What was not committed is nowhere. */
@@ -43,8 +48,15 @@ export class OutputFile {
     if (this.#fd === null) return;
     closeSync(this.#fd);
     this.#fd = null;
-    rmSync(this.#partial, { force: true });
+    if (this.#partial !== null) rmSync(this.#partial, { force: true });
   }
+}
+
+/** By whatever name. */
+function isSame(named: string, there: Stats | undefined, other: string): boolean {
+  if (there === undefined || !there.isFile()) return named === other && there === undefined;
+  const otherThere = statSync(other, { throwIfNoEntry: false });
+  return otherThere !== undefined && otherThere.ino === there.ino && otherThere.dev === there.dev;
 }
 
 function writeError(error: NodeJS.ErrnoException): string {

@@ -89,6 +89,25 @@ describe("a difference is found, and named by event, field and both values", () 
   });
 });
 
+describe("what a record lacks is said beside what was compared", () => {
+  const notesOf = async (name: string, file: string, edit: (text: string) => string): Promise<readonly string[]> => {
+    const folder = folderOf(name);
+    change(folder, `${name}.${file}`, edit);
+    return (await json(folder)).captures[0]!.notes;
+  };
+
+  test("nothing", async () => {
+    expect((await json(folderOf("d-xdp-drop", "l-xdp-generic"))).captures.map(({ notes }) => notes)).toEqual([[], []]);
+  });
+
+  test("lost events, a line that is missing, a monitor that ends early, or is of others", async () => {
+    expect(await notesOf("hashed-a-ping-pass", "trace.gz", (text) => text.replace("\n ", "\nCPU:0 [LOST 500 EVENTS]\n "))).toEqual(["500 events were lost as it was recorded"]);
+    expect(await notesOf("hashed-a-ping-pass", "trace.gz", (text) => text.replace(/.*hold=33\n/, ""))).toEqual(["64 page_pool_state_hold were recorded, and 63 are in the trace"]);
+    expect(await notesOf("d-xdp-drop", "mon.jsonl.gz", (text) => text.split("\n").slice(0, 30).join("\n"))).toEqual([expect.stringMatching(/^pool [0-9a-f]+: the monitor ends at page 30 of 64$/)]);
+    expect(await notesOf("d-xdp-drop", "mon.jsonl.gz", () => "")).toEqual(["the monitor saw none of its pools"]);
+  });
+});
+
 test("the scenario and its numbers come from truth.json, whatever the files are called", async () => {
   const folder = mkdtempSync(join(WORK, "renamed-"));
   for (const ending of ["trace.gz", "truth.json", "mon.jsonl.gz"]) cpSync(join(FOLDER, `n77-b-udp-late.${ending}`), join(folder, `c-tcp-bulk.${ending}`));
@@ -101,7 +120,7 @@ describe("what cannot be compared", () => {
     ["truth.json that is none", "{", /a\.truth\.json: no JSON/], ["without a scenario", "{}", /it does not say scenario and kernel/],
     ["a scenario that there is not", '{"scenario":"z","kernel":"6.18.1"}', /no recipe for scenario "z"/], ["a kernel older than any design", '{"scenario":"d-xdp-drop","kernel":"4.19.0"}', /no design for kernel 4\.19\.0/],
     ["a design in which a veth has no pool", '{"scenario":"d-xdp-drop","kernel":"6.1.0"}', /under 6\.1 there is no such pool/],
-    ["no trace", '{"scenario":"d-xdp-drop","kernel":"6.18.0"}', /no a\.trace or a\.trace\.gz/], ["a number that is none", '{"scenario":"d-xdp-drop","kernel":"6.18.0","send":{"n":-1,"size":5}}', /n is -1: a whole number up to 10000000 was expected/],
+    ["no trace", '{"scenario":"d-xdp-drop","kernel":"6.18.0"}', /no a\.trace or a\.trace\.gz/], ["a number that is none", '{"scenario":"d-xdp-drop","kernel":"6.18.0","send":{"n":-1,"size":5}}', /n is -1: a whole number up to 200000 was expected/],
   ])("%s: said, and no more", async (_what, truth, expected) => {
     const folder = mkdtempSync(join(WORK, "bad-"));
     writeFileSync(join(folder, "a.truth.json"), truth);
@@ -117,6 +136,31 @@ describe("what cannot be compared", () => {
     const { code, err } = await validate(...args);
     expect([code, err.split("\n").length]).toEqual([2, 2]);
     expect(err).toMatch(expected);
+  });
+
+  test.each([
+    ["times of another day", (text: string) => text.replace(/("step": ?"read".*?"mono": ?)[\d.]+/s, "$1700000000"), /a time|no time of its run/],
+    ["more packets than a script sends", (text: string) => text.replace(/"n": ?\d+/, '"n":9999999'), /n is 9999999: a whole number up to 200000/],
+    ["a begin 47 s off, as another recording of the scenario has", (text: string) => text.replace(/"t0": ?[\d.]+/, (t0) => `"t0":${Number(t0.split(":")[1]) - 47}`), /the trace is of another run: its first page is 47\.\d s after the script began/],
+  ])("%s: refused at once", async (_what, edit, expected) => {
+    const folder = folderOf("hashed-g-leak-socket-holds");
+    change(folder, "hashed-g-leak-socket-holds.truth.json", edit);
+    const { code, err } = await validate(folder);
+    expect([code, err.split("\n").length]).toEqual([2, 2]);
+    expect(err).toMatch(expected);
+  });
+
+  test("a trace without any page_pool", async () => {
+    const folder = folderOf("m-forward");
+    change(folder, "m-forward.trace.gz", (text) => text.split("\n").filter((line) => !line.includes("page_pool")).join("\n"));
+    rmSync(join(folder, "m-forward.mon.jsonl.gz"), { force: true });
+    expect((await validate(folder)).err).toContain("the trace has no page_pool in it");
+  });
+
+  test("a folder that is called as if it were a truth", async () => {
+    const folder = folderOf("d-xdp-drop");
+    mkdirSync(join(folder, "odd.truth.json"));
+    expect((await json(folder)).left).toEqual([{ name: "odd", why: "odd.truth.json: no file" }]);
   });
 
   test("others in the folder are compared all the same", async () => {

@@ -70,10 +70,10 @@ function exactChecks(kernel: KernelRecord, { pools, reports }: ModelRun, truth: 
     const other = pools.find((candidate) => candidate.name === name);
     const { holds, releases, inflightSeries, inflight } = pool.pool;
     checks.push(
-      { event: name, field: "holds", kernel: holds, model: other?.holds ?? "no such pool" },
-      { event: name, field: "releases", kernel: releases, model: other?.releases ?? "no such pool" },
+      { event: name, field: "holds", kernel: holds ?? "unknown", model: other?.holds ?? "no such pool" },
+      { event: name, field: "releases", kernel: releases ?? "unknown", model: other?.releases ?? "no such pool" },
       { event: name, field: "in flight as it is freed", kernel: withoutRepeats(inflightSeries), model: other === undefined ? "no such pool" : withoutRepeats(other.series) },
-      { event: name, field: "in flight at the end", kernel: inflight, model: other?.series.at(-1) ?? "not destroyed" },
+      { event: name, field: "in flight at the end", kernel: inflight ?? "unknown", model: other?.series.at(-1) ?? "not destroyed" },
     );
     if (other !== undefined && pool.samples.length > 0) checks.push(...stateChecks(name, pool.samples, other.samples));
   }
@@ -116,7 +116,7 @@ function invariantChecks(kernel: KernelRecord, { pools, reports }: ModelRun): Ch
     const ended = other?.series.at(-1);
     checks.push(
       { event: name, field: "counts kept", kernel: pool.verdict === "accounting-error" ? pool.evidence[0]! : "yes", model: other === undefined ? "no such pool" : conserved(other) ? "yes" : `${other.holds} held, ${other.releases} released, ${ended} in flight` },
-      { event: name, field: "pages came in", kernel: pool.holds > 0 ? "yes" : "no", model: (other?.holds ?? 0) > 0 ? "yes" : "no" },
+      { event: name, field: "pages came in", kernel: (pool.holds ?? 0) > 0 ? "yes" : "no", model: (other?.holds ?? 0) > 0 ? "yes" : "no" },
       { event: name, field: "drained, or somebody named", kernel: pool.inflight === 0 || NAMED.includes(pool.verdict) ? "yes" : pool.verdict, model: ended === 0 || other?.heldBySomebody === true ? "yes" : `${ended} in flight` },
     );
   }

@@ -12,6 +12,10 @@ export interface KernelRecord {
   /** Pools of the capture's own: of its devices, and of its test runs; in the order of their first line. Others are somebody else's on the machine. */
   readonly pools: readonly KernelPool[];
   readonly flushes: readonly FlushPoint[];
+  /** Lines of the trace, by tracepoint. */
+  readonly events: ReadonlyMap<string, number>;
+  /** There is a file of the monitor's. */
+  readonly hasMonitor: boolean;
 }
 
 export interface KernelPool {
@@ -35,21 +39,24 @@ export async function readKernelRecord(base: string, truth: Truth): Promise<Kern
   const samples = new Map<string, Sample[]>();
   const explainer = new Explainer();
   const flushes = new DeferredFlushes(truth);
+  const events = new Map<string, number>();
   await mergeTraces(paths.map((path, i) => eventsOf(path, readers[i]!)), (event, source) => {
     explainer.take(event, source);
-    if (source === 0) flushes.take(event);
-    else keepSample(samples, event);
+    if (source === 0) {
+      flushes.take(event);
+      events.set(event.name, (events.get(event.name) ?? 0) + 1);
+    } else keepSample(samples, event);
   });
   const explanation = explainer.explain(readers.map((reader) => reader.summary()));
-  return { explanation, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
+  return { explanation, events, hasMonitor: monitor !== null, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
 }
 
 function isOurs({ device, firstTask, startedAt, holds, inflightSeries, allocatedBy }: ExplainedPool, { live, t0 }: Truth): boolean {
   // Of an earlier script, which still waits for its pages.
-  if (holds > 0 && allocatedBy.length === 0) return false;
+  if ((holds ?? 0) > 0 && allocatedBy.length === 0) return false;
   if (device !== null) return OUR_DEVICE.test(device);
   if (firstTask === null || (startedAt ?? 0) < t0) return false;
-  return live.length > 0 ? LIVE_TASK.test(firstTask) : OUR_TASK.test(firstTask) && holds > 0 && inflightSeries.length > 0;
+  return live.length > 0 ? LIVE_TASK.test(firstTask) : OUR_TASK.test(firstTask) && (holds ?? 0) > 0 && inflightSeries.length > 0;
 }
 
 function keepSample(samples: Map<string, Sample[]>, event: TraceEvent): void {

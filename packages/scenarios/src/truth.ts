@@ -10,6 +10,8 @@ export interface Truth {
   /** Seconds on the trace's clock at which tracing began. */
   readonly t0: number;
   readonly lostEvents: number;
+  /** Events that were recorded, by tracepoint: to see whether the trace is whole. */
+  readonly events: ReadonlyMap<string, number>;
   readonly pings: { readonly count: number; readonly payloadBytes: number } | null;
   readonly sends: readonly Send[];
   readonly tcpBytes: number | null;
@@ -66,6 +68,7 @@ export function parseTruth(text: string): Truth | string {
   if (typeof scenario !== "string" || typeof kernel !== "string") return "it does not say scenario and kernel";
   const bad: string[] = [];
   const truth = read(parsed, scenario, kernel, bad);
+  checkTimes(truth, bad);
   return bad[0] ?? truth;
 }
 
@@ -74,6 +77,7 @@ function read(parsed: Json, scenario: string, kernel: string, bad: string[]): Tr
   const sends = [["send", DEFAULT_PORT], ["send2", SECOND_PORT]] as const;
   return {
     scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: numberOr(parsed["cpus"], 2), t0: numberOr(parsed["t0"], 0), lostEvents: numberOr(parsed["lost_events"], 0),
+    events: new Map(isObject(parsed["events"]) ? Object.entries(parsed["events"]).filter((entry): entry is [string, number] => typeof entry[1] === "number") : []),
     pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings", bad), payloadBytes: numberOr(parsed["payload"], 56) } : null,
     sends: sends.flatMap(([name, port]) => (isObject(parsed[name]) && "n" in parsed[name] ? [{ port, count: count(parsed[name], "n", bad) - numberOr(parsed[name]["errors"], 0), bytes: count(parsed[name], "size", bad) }] : [])),
     tcpBytes: isObject(parsed["send"]) && "bytes" in parsed["send"] ? count(parsed["send"], "bytes", bad) : null,
@@ -106,14 +110,24 @@ function liveOf(verdict: LiveRun["verdict"], run: Json, bad: string[]): LiveRun 
   return { verdict, repeat: count(run, "repeat", bad), batch: count(run, "batch", bad), payloadBytes: count(run, "payload", bad) };
 }
 
-/** More than any capture's script does; the model would not end. */
-const MOST = 10_000_000;
+/** More packets than any capture's script sends or reads, and more bytes; the model would not end. */
+const MOST_PACKETS = 200_000;
+const MOST_BYTES = 100_000_000;
+/** Longer than any capture's script runs, in seconds. */
+const LONGEST = 4 * 3600;
 
 function count(from: Json, name: string, bad: string[]): number {
   const value = from[name];
-  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= MOST) return value;
-  bad.push(`${name} is ${JSON.stringify(value)}: a whole number up to ${MOST} was expected`);
+  const most = name === "bytes" || name === "size" || name === "payload" ? MOST_BYTES : MOST_PACKETS;
+  if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= most) return value;
+  bad.push(`${name} is ${JSON.stringify(value)}: a whole number up to ${most} was expected`);
   return 0;
+}
+
+/** Times are on the trace's clock, from the script's begin on. */
+function checkTimes({ t0, receivers, linkDeleted, xdpOff, flushSoftirq }: Truth, bad: string[]): void {
+  const times = [["link_deleted", linkDeleted], ["xdp_off", xdpOff], ["flush_softirq", flushSoftirq], ...receivers.flatMap(({ port, steps }) => steps.map(({ at }) => [`mono of receiver ${port}`, at] as const))] as const;
+  for (const [name, at] of times) if (at !== null && (at < t0 - 1 || at > t0 + LONGEST)) bad.push(`${name} is ${at}, and the script began at ${t0}: no time of its run`);
 }
 
 function numberOr(value: unknown, otherwise: number): number {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { callForeign } from "@netmem/kernel/api";
 import { PRESET_NAMES, pageHolders, type Machine, type PresetName } from "@netmem/machine";
@@ -26,6 +26,8 @@ export interface ValidatedCapture {
   readonly firstDifference: { readonly event: string; readonly field: string; readonly kernel: string | number; readonly model: string | number } | null;
   /** Which of what a script leaves open comes closest to what the kernel did; empty: it leaves nothing open. */
   readonly variant: string;
+  /** What the record itself lacks, so that less could be compared, in words. */
+  readonly notes: readonly string[];
 }
 
 export interface Scoreboard {
@@ -53,6 +55,7 @@ export async function validateFolder(folder: string, only: PresetName | null = n
 }
 
 async function validateCapture(folder: string, name: string, only: PresetName | null): Promise<ValidatedCapture | string> {
+  if (!statSync(join(folder, name + TRUTH)).isFile()) return `${name}${TRUTH}: no file`;
   const truth = parseTruth(readFileSync(join(folder, name + TRUTH), "utf8"));
   if (typeof truth === "string") return `${name}${TRUTH}: ${truth}`;
   const { scenario } = truth;
@@ -63,11 +66,42 @@ async function validateCapture(folder: string, name: string, only: PresetName | 
   if (recipe.presets !== null && !recipe.presets.includes(preset)) return `under ${preset} there is no such pool`;
   const kernel = await readKernelRecord(join(folder, name), truth);
   if (kernel === null) return `no ${name}.trace or ${name}.trace.gz`;
+  const foreign = notOfThisRun(kernel, truth);
+  if (foreign !== null) return foreign;
   const best = callForeign((): Comparison | string => closest(recipe, truth, kernel, preset), (reason) => `the model cannot do it: ${reason}`);
   if (typeof best === "string") return best;
   const hasState = kernel.pools.some(({ samples }) => samples.length > 1);
   const level = recipe.level === "exact" && hasState ? "state" : recipe.level;
-  return { name, scenario, preset, level, checks: best.checks, agreed: best.agreed, firstDifference: best.firstDifference, variant: best.variant };
+  return { name, scenario, preset, level, checks: best.checks, agreed: best.agreed, firstDifference: best.firstDifference, variant: best.variant, notes: notesOn(kernel, truth) };
+}
+
+/** A script takes so long, in seconds, until its first packet: what is later, or earlier, is of another run. */
+const FIRST_PAGE_WITHIN = 30;
+
+/** Tracepoints that nothing is concluded from. */
+const NOT_LOOKED_AT = /^xdp_/;
+
+/** Why the trace cannot be of what `truth` tells; null: it can. */
+function notOfThisRun({ pools, explanation }: KernelRecord, { t0 }: Truth): string | null {
+  const starts = (pools.length > 0 ? pools.map(({ pool }) => pool) : explanation.pools).flatMap(({ startedAt }) => (startedAt === null ? [] : [startedAt]));
+  const first = starts.reduce((least, at) => Math.min(least, at), Infinity);
+  if (first === Infinity) return "the trace has no page_pool in it";
+  return first < t0 - 1 || first > t0 + FIRST_PAGE_WITHIN ? `the trace is of another run: its first page is ${(first - t0).toFixed(1)} s after the script began` : null;
+}
+
+function notesOn({ pools, explanation, events, hasMonitor }: KernelRecord, { lostEvents, events: recorded }: Truth): string[] {
+  const notes: string[] = [];
+  const lost = Math.max(explanation.lost, lostEvents);
+  if (lost > 0) notes.push(`${lost} events were lost as it was recorded`);
+  for (const [name, count] of recorded) {
+    const here = events.get(name) ?? 0;
+    if (here !== count && !NOT_LOOKED_AT.test(name)) notes.push(`${count} ${name} were recorded, and ${here} are in the trace`);
+  }
+  for (const { pool: { pool, holds }, samples } of pools) {
+    if (hasMonitor && samples.length > 0 && holds !== null && samples.at(-1)!.hold < holds) notes.push(`pool ${pool}: the monitor ends at page ${samples.at(-1)!.hold} of ${holds}`);
+  }
+  if (hasMonitor && pools.length > 0 && pools.every(({ samples }) => samples.length === 0)) notes.push("the monitor saw none of its pools");
+  return notes;
 }
 
 /** Of what the script leaves open, the run that agrees in most. */

@@ -13,9 +13,9 @@ export class LossCount {
 
   /** Events lost here; null: the line is no mark. One without a number stands for one at least. */
   mark(line: string): number | null {
-    const match = /^CPU:\d+ \[LOST (?:(\d+) )?EVENTS\]$/.exec(line);
+    const match = /^CPU:\d+ \[(?:LOST (?:(\d+) )?EVENTS|(\d+) EVENTS DROPPED)\]$/.exec(line) ?? /\bPERF_RECORD_LOST lost (\d+)$/.exec(line);
     if (match === null) return null;
-    const lost = match[1] === undefined ? 1 : Number(match[1]);
+    const lost = Number(match[1] ?? match[2] ?? 1);
     this.#marked += lost;
     return lost;
   }

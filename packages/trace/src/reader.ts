@@ -14,6 +14,9 @@ const MOST_BACKWARDS_US = 1e6;
 const DEEPEST_STACK = 64;
 /** A netlink reply is a document of many lines; more than this is none. */
 const MAX_DOCUMENT_CHARS: number = 16 << 20;
+/** Of what is no netlink reply the end is soon known; a document is looked at again when it has grown by half. */
+const DOCUMENT_GROWTH = 1.5;
+const MOST_LOOKED_AT_ALWAYS = 4096;
 /** A call, a return or both, of the function_graph tracer. @kernel print_graph_entry (kernel/trace/trace_functions_graph.c) */
 const FUNCTION_GRAPH = /^ *\d+\) .*(?:\|| us ).*[;{}]/;
 /** Of a document of JSON or Python: a name, a bracket, or a number of its own. */
@@ -34,7 +37,13 @@ export class TraceReader {
   #stackFollows = false;
   #document: string[] | null = null;
   #documentChars = 0;
+  /** Brackets that are open, outside of strings as far as lines tell. */
+  #documentDepth = 0;
+  /** Not looked at before it has so many. */
+  #documentNextLook = 0;
+  /** The latest times of the trace, and of lines of the kernel log in it, which a file may have before or behind. */
   #clockUs: number | null = null;
+  #logClockUs: number | null = null;
   #format: TraceFormat | null = null;
   #lines = 0;
   #events = 0;
@@ -163,15 +172,18 @@ export class TraceReader {
     if (event === null) return;
     this.#last = null;
     const { timeUs } = event;
-    if (timeUs !== null) {
-      const beganAgain = this.#clockUs !== null && timeUs < this.#clockUs - MOST_BACKWARDS_US;
-      if (beganAgain) {
-        this.#boots++;
-        this.#out.push(new ReadEvent("boot", "boot", timeUs, null, null));
-      }
-      if (beganAgain || this.#clockUs === null || timeUs > this.#clockUs) this.#clockUs = timeUs;
-    }
+    if (timeUs !== null && event.kind === "stall") this.#logClockUs = this.#follow(this.#logClockUs, timeUs);
+    else if (timeUs !== null) this.#clockUs = this.#follow(this.#clockUs, timeUs);
     if (event.kind !== "other") this.#out.push(event);
+  }
+
+  /** The clock after this time. One that begins again is another boot's. */
+  #follow(clockUs: number | null, timeUs: number): number {
+    if (clockUs === null || timeUs > clockUs) return timeUs;
+    if (timeUs >= clockUs - MOST_BACKWARDS_US) return clockUs;
+    this.#boots++;
+    this.#out.push(new ReadEvent("boot", "boot", timeUs, null, null));
+    return timeUs;
   }
 
   /** A function of a stack: ` => name` of tracefs, a tab and an address of perf, blanks and an offset of bpftrace. */
@@ -226,6 +238,8 @@ export class TraceReader {
     }
     this.#document = [];
     this.#documentChars = 0;
+    this.#documentDepth = 0;
+    this.#documentNextLook = 0;
     this.#documentLine(line);
   }
 
@@ -239,7 +253,12 @@ export class TraceReader {
     }
     this.#document!.push(line);
     this.#documentChars += line.length + 1;
-    if (/[\]}]\s*$/.test(line)) this.#readDocument();
+    this.#documentDepth += depthOf(line);
+    if (!/[\]}]\s*$/.test(line)) return;
+    // A bracket within a string hides the end: then it is looked at now and then, and at the file's end.
+    if (this.#documentDepth !== 0 && this.#documentChars < this.#documentNextLook) return;
+    this.#documentNextLook = Math.max(MOST_LOOKED_AT_ALWAYS, this.#documentChars * DOCUMENT_GROWTH);
+    this.#readDocument();
   }
 
   #readDocument(): void {
@@ -251,6 +270,8 @@ export class TraceReader {
   }
 
   #endDocument(): void {
+    this.#readDocument();
+    if (this.#document === null) return;
     for (const line of this.#document!) if (line !== "") this.#unknown(line);
     this.#document = null;
   }
@@ -259,6 +280,17 @@ export class TraceReader {
     this.#unknownLines++;
     if (isBinary(line)) this.#binaryLines++;
   }
+}
+
+/** Brackets that a line opens, less those that it closes. */
+function depthOf(line: string): number {
+  let depth = 0;
+  for (let i = 0; i < line.length; i++) {
+    const code = line.charCodeAt(i);
+    if (code === 91 || code === 123) depth++;
+    else if (code === 93 || code === 125) depth--;
+  }
+  return depth;
 }
 
 /** Control characters other than white space and escape, or what was no character at all. */

@@ -46,7 +46,7 @@ async function explain(paths: readonly string[], raw: RawOptions, { terminal, cw
   const traces = openTraces(paths, cwd, raw.follow === true ? interruption() : null);
   const outputs: OutputFile[] = [];
   const open = (path: string): OutputFile => {
-    const file = new OutputFile(path, cwd);
+    const file = new OutputFile(path, cwd, [...paths.filter((input) => input !== "-"), ...outputs.map((output) => output.path)]);
     outputs.push(file);
     return file;
   };
@@ -54,6 +54,7 @@ async function explain(paths: readonly string[], raw: RawOptions, { terminal, cw
     const explainer = new Explainer(raw.follow === true && raw.json !== true ? (noticed) => follow(noticed, terminal) : null);
     const perfetto = raw.perfetto === undefined ? null : new PerfettoTrace(open(raw.perfetto));
     const parquet = raw.parquet === undefined ? null : new ParquetEvents(open(raw.parquet), paths);
+    const html = raw.html === undefined ? null : open(raw.html);
     const sinks: EventSink[] = [explainer, perfetto, parquet].filter((sink) => sink !== null);
     await mergeTraces(traces.map(({ events }) => events), (event, source) => {
       for (const sink of sinks) sink.take(event, source);
@@ -61,7 +62,7 @@ async function explain(paths: readonly string[], raw: RawOptions, { terminal, cw
     const explanation = explainer.explain(traces.map(({ summary }) => summary()));
     perfetto?.end(explanation);
     parquet?.end();
-    if (raw.html !== undefined) open(raw.html).write(renderPage(explanation));
+    html?.write(renderPage(explanation));
     for (const file of outputs) file.commit();
     terminal.out(raw.json === true ? `${JSON.stringify(documentOf(explanation))}\n` : renderExplanation(explanation, terminal.color));
     return exitCodeOf(explanation, terminal);
@@ -81,9 +82,9 @@ function exitCodeOf({ files, pools }: Explanation, terminal: Terminal): number {
   return unread.length > 0 ? EXIT_USAGE : EXIT_OK;
 }
 
-function follow({ epoch: { pool, epoch }, what, inflight, timeUs }: Noticed, terminal: Terminal): void {
+function follow({ epoch: { pool, epoch, startsBefore }, what, inflight, timeUs }: Noticed, terminal: Terminal): void {
   const time = timeUs === null ? "" : `${(timeUs / 1e6).toFixed(6)} `;
-  const words = { began: "its first page", destroyed: `destroyed, ${inflight} in flight`, retried: `tried again, ${inflight} in flight`, freed: "freed", complained: `the kernel log complains, ${inflight} in flight` }[what];
+  const words = { began: startsBefore ? `seen first, ${inflight} in flight` : "its first page", destroyed: `destroyed, ${inflight} in flight`, retried: `tried again, ${inflight} in flight`, freed: "freed", complained: `the kernel log complains, ${inflight} in flight` }[what];
   terminal.out(`${time}${pool}${epoch > 1 ? `#${epoch}` : ""}: ${words}\n`);
 }
 

@@ -23,7 +23,7 @@ figure { margin: .8rem 0; } svg { width: 100%; height: auto; display: block; } s
 /** One page that needs nothing else: the pages in flight of each pool over time, and the lives of its pages. */
 export function renderPage({ files, notes, pools, lost }: Explanation): string {
   const shown = pools.slice(0, MOST_POOLS);
-  const rows = shown.map((pool, i) => `<tr><td><a href="#p${i}"><code>${escape(nameOf(pool))}</code></a></td><td class="n">${pool.holds}</td><td class="n">${pool.releases}</td><td class="n">${pool.inflight}</td><td class="n">${durationOf(pool.stalledSeconds)}</td><td>${verdictOf(pool)}</td><td class="n">${Math.round(pool.confidence * 100)} %</td></tr>`);
+  const rows = shown.map((pool, i) => `<tr><td><a href="#p${i}"><code>${escape(nameOf(pool))}</code></a></td><td class="n">${pool.holds ?? "–"}</td><td class="n">${pool.releases ?? "–"}</td><td class="n">${pool.inflight ?? "–"}</td><td class="n">${durationOf(pool.stalledSeconds)}</td><td>${verdictOf(pool)}</td><td class="n">${Math.round(pool.confidence * 100)} %</td></tr>`);
   const sources = files.map(({ path, format, lines, events }) => `${escape(path)}: ${format ?? "unknown format"}, ${lines} lines, ${events} events`);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>page_pool: what became of ${counted(pools.length)}</title><style>${STYLE}</style></head><body>
@@ -43,7 +43,7 @@ function section(pool: ExplainedPool, i: number): string {
     ["first task", firstTask ?? "unknown"],
     ["as it was freed", inflightSeries.length === 0 ? "not tried" : seriesOf(inflightSeries)],
     ["pages were out for", lives.count === 0 ? "not seen" : `${microsecondsOf(lives.medianUs)} (median), ${microsecondsOf(lives.longestUs)} (longest)`],
-    ...([["allocated by", allocatedBy], ["freed by", freedBy], ["held by", inflight > 0 ? holders : []]] as const).filter(([, counts]) => counts.length > 0).map(([title, counts]) => [title, counts.map(({ who, pages }) => `${who} (${pages})`).join(", ")] as const),
+    ...([["allocated by", allocatedBy], ["freed by", freedBy], ["held by", (inflight ?? 0) > 0 ? holders : []]] as const).filter(([, counts]) => counts.length > 0).map(([title, counts]) => [title, counts.map(({ who, pages }) => `${who} (${pages})`).join(", ")] as const),
   ];
   return `<section id="p${i}"><h2>${escape(nameOf(pool))}</h2><p>${verdictOf(pool)} <span class="soft">${Math.round(pool.confidence * 100)} % sure</span></p>
 <ul>${evidence.map((text) => `<li>${escape(text)}</li>`).join("")}</ul>

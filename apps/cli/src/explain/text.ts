@@ -9,15 +9,19 @@ const MOST_ROWS = 200;
 const COLUMNS: readonly { readonly title: string; readonly cell: (pool: ExplainedPool) => string; readonly right?: true }[] = [
   { title: "pool", cell: nameOf },
   { title: "first task", cell: ({ firstTask }) => firstTask ?? "–" },
-  { title: "held", cell: ({ holds }) => grouped(holds), right: true },
-  { title: "released", cell: ({ releases }) => grouped(releases), right: true },
-  { title: "in flight", cell: ({ inflight }) => grouped(inflight), right: true },
+  { title: "held", cell: ({ holds }) => groupedOr(holds), right: true },
+  { title: "released", cell: ({ releases }) => groupedOr(releases), right: true },
+  { title: "in flight", cell: ({ inflight }) => groupedOr(inflight), right: true },
   { title: "as it was freed", cell: ({ inflightSeries }) => (inflightSeries.length === 0 ? "–" : seriesOf(inflightSeries)) },
   { title: "stalled", cell: ({ stalledSeconds }) => durationOf(stalledSeconds), right: true },
   { title: "verdict", cell: ({ verdict }) => verdict },
   { title: "sure", cell: ({ confidence }) => `${Math.round(confidence * 100)} %`, right: true },
 ];
 const VERDICT_COLUMN = 7;
+
+function groupedOr(value: number | null): string {
+  return value === null ? "–" : grouped(value);
+}
 
 /** A table with a line a pool, and what speaks for the verdict of each that is not simply drained. */
 export function renderExplanation({ files, pools, notes, poolsLeftOut }: Explanation, color: boolean): string {
@@ -43,8 +47,8 @@ function story(pool: ExplainedPool): string[] {
   const lines = [`${nameOf(pool)}: ${verdict}`, ...evidence.map((text) => `  · ${text}`)];
   if (firstRetryAt !== null) lines.push(`  first tried again at ${firstRetryAt.toFixed(6)}`);
   if (lives.count > 0) lines.push(`  pages that came home had been out for ${microsecondsOf(lives.medianUs)} (median), ${microsecondsOf(lives.longestUs)} (longest)`);
-  if (lives.held > 0 && inflight > 0) lines.push(`  pages that are out: ${grouped(lives.held)}, the oldest for ${microsecondsOf(lives.oldestHeldUs)}`);
-  for (const [title, counts] of [["allocated by", allocatedBy], ["freed by", freedBy], ["held by", inflight > 0 ? holders : []]] as const) {
+  if (lives.held > 0 && (inflight ?? 0) > 0) lines.push(`  pages that are out: ${grouped(lives.held)}, the oldest for ${microsecondsOf(lives.oldestHeldUs)}`);
+  for (const [title, counts] of [["allocated by", allocatedBy], ["freed by", freedBy], ["held by", (inflight ?? 0) > 0 ? holders : []]] as const) {
     if (counts.length > 0) lines.push(`  ${title}: ${counts.map(({ who, pages }) => `${who} (${grouped(pages)})`).join(", ")}`);
   }
   return lines;

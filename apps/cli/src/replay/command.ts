@@ -62,7 +62,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
-  const traced = options.trace === undefined ? null : new TracedRun(options.trace, cwd);
+  const traced = options.trace === undefined ? null : new TracedRun(options.trace, cwd, [...paths.filter((path) => path !== "-"), ...(options.write === undefined ? [] : [options.write])]);
   try {
     for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins, watcherOf(sent, traced)));
     sent?.write();

@@ -11,8 +11,9 @@ export class TracedRun {
   readonly #file: OutputFile;
   #text = "";
 
-  constructor(path: string, cwd: string) {
-    this.#file = new OutputFile(path, cwd);
+  /** `taken`: files that must not be written over. */
+  constructor(path: string, cwd: string, taken: readonly string[]) {
+    this.#file = new OutputFile(path, cwd, taken);
   }
 
   watcher(): Pick<RunWatcher, "traceEntries" | "ended"> {

@@ -33,6 +33,8 @@ export function renderScoreboard({ captures, left }: Scoreboard, { green, red }:
     const { event, field, kernel, model } = firstDifference;
     lines.push("", `${name}: ${event}: ${field}: the kernel has ${kernel}, the model ${model}`);
   }
+  const noted = captures.flatMap(({ name, notes }) => notes.map((note) => `note: ${name}: ${note}`));
+  if (noted.length > 0) lines.push("", ...noted);
   if (left.length > 0) lines.push("");
   for (const { name, why } of left) lines.push(`not compared: ${name}: ${why}`);
   const agreeing = captures.filter(({ firstDifference }) => firstDifference === null).length;

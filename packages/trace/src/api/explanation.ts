@@ -58,10 +58,10 @@ export interface ExplainedPool {
   /** Null: unknown, or it has none. */
   readonly device: string | null;
   readonly firstTask: string | null;
-  /** The kernel's own counters as they were last seen: pages that came, and left, whether or not the trace has a line for each. */
-  readonly holds: number;
-  readonly releases: number;
-  readonly inflight: number;
+  /** The kernel's own counters as they were last seen: pages that came, and left, whether or not the trace has a line for each. Null: never seen. */
+  readonly holds: number | null;
+  readonly releases: number | null;
+  readonly inflight: number | null;
   /** As reported by each attempt to free it. */
   readonly inflightSeries: readonly number[];
   /** Seconds on the trace's clock. */

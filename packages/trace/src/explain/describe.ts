@@ -13,9 +13,10 @@ export function describePool(epoch: PoolEpoch, context: JudgeContext): Explained
   const recycled = epoch.recycled || (packets > epoch.holds * PACKETS_OF_A_PAGE && epoch.holds > 0);
   const { verdict, confidence, evidence } = judge(epoch, context);
   const stalledSeconds = stalledFor(epoch);
-  const inflight = epoch.inflightReported ?? epoch.inflightShown ?? epoch.inflight;
+  const isKnown = epoch.holdsTold !== null && epoch.releasesTold !== null;
+  const inflight = isKnown ? epoch.inflight : (epoch.inflightReported ?? epoch.inflightShown);
   return {
-    pool: epoch.pool, epoch: epoch.epoch, id: epoch.id, device, firstTask: epoch.firstTask, holds: epoch.holds, releases: epoch.releases, inflight, inflightSeries: epoch.inflightSeries,
+    pool: epoch.pool, epoch: epoch.epoch, id: epoch.id, device, firstTask: epoch.firstTask, holds: epoch.holdsTold, releases: epoch.releasesTold, inflight, inflightSeries: epoch.inflightSeries,
     startedAt: seconds(epoch.startedAtUs), destroyedAt: epoch.sawDestruction ? seconds(epoch.destroyedAtUs) : null, firstRetryAt: seconds(epoch.firstRetryAtUs), endedAt: seconds(epoch.endedAtUs), retries: epoch.retries,
     stalledSeconds, stall: stallOf(epoch, context, stalledSeconds), recycling: recycled ? "seen" : "not-visible", lives: epoch.pages.lives(context.lastUs ?? 0), allocatedBy: epoch.allocatedBy.top(NAMES_SHOWN),
     freedBy: epoch.freedBy.top(NAMES_SHOWN), holders: holdersOf(epoch, context), missing: epoch.missing(), inflightOverTime: epoch.inflightOverTime.points(), verdict, confidence,

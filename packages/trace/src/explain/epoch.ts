@@ -28,6 +28,11 @@ export class EpochView {
   ended = false;
 }
 
+/** Events that were lost up to now, of whatever pool. */
+export interface Losses {
+  lost: number;
+}
+
 /** The life of a pool, as it is told. */
 export class PoolEpoch {
   readonly pool: string;
@@ -40,6 +45,12 @@ export class PoolEpoch {
   readonly inflightSeries: number[] = [];
   readonly errors: string[] = [];
   readonly #deviceVotes = new Tally();
+  #genericXdpVotes = 0;
+  readonly #losses: Losses;
+  /** What was lost when it ended. */
+  #lostAtEnd: number | null = null;
+  /** Of the last attempt that told it. */
+  #releasesAtAttempt: number | null = null;
   id: number | null = null;
   /** By who knows it, the monitor or netlink. */
   device: string | null = null;
@@ -73,23 +84,56 @@ export class PoolEpoch {
   /** A script printed only some of the lines. */
   thinned = false;
   recycled = false;
-  genericXdp = false;
   testRun = false;
-  /** Lines were lost, or another boot began, while it lived. */
-  disturbed = 0;
   cutByBoot = false;
+  /** Its address was given to another pool, so that it was freed, though nothing here says so. */
+  replaced = false;
   /** Packets of its device that were freed while it waited for its pages. */
   freedInStall = 0;
   deferredInStall = 0;
+  lastFreedInStallUs: number | null = null;
   /** What netlink says. */
   detachTime: number | null = null;
   inflightShown: number | null = null;
   statistics: Readonly<Record<string, number>> | null = null;
   #lastSample: { readonly cache: number; readonly ring: number; readonly holds: number } | null = null;
 
-  constructor(pool: string, epoch: number) {
+  constructor(pool: string, epoch: number, losses: Losses) {
     this.pool = pool;
     this.epoch = epoch;
+    this.#losses = losses;
+  }
+
+  /** Lines that were lost before it ended. */
+  get disturbed(): number {
+    return this.#lostAtEnd ?? this.#losses.lost;
+  }
+
+  /** Its counters were told: by lines of it, or by attempts to free it. */
+  get isCounted(): boolean {
+    return this.#counts.hold !== null && this.#counts.release !== null;
+  }
+
+  /** As it was last told; of a pool that is seen from its first page on it begins with 0. Null: it was never told. */
+  get holdsTold(): number | null {
+    return this.#counts.hold ?? this.#first;
+  }
+
+  get releasesTold(): number | null {
+    return this.#counts.release ?? this.#first;
+  }
+
+  get #first(): number | null {
+    return this.holdLines + this.releaseLines > 0 && !this.startsBefore ? 0 : null;
+  }
+
+  /** The stack's own, by where its pages came from; those of a device, whose program copies packets too, have more polls that speak for it. */
+  get genericXdp(): boolean {
+    return this.#genericXdpVotes > 0 && this.device === null && this.#genericXdpVotes >= (this.#deviceVotes.top(1)[0]?.pages ?? 0);
+  }
+
+  voteForGenericXdp(): void {
+    this.#genericXdpVotes++;
   }
 
   get inflight(): number {
@@ -145,7 +189,7 @@ export class PoolEpoch {
     this.id ??= event.id;
     this.device ??= event.sample === null ? null : event.device;
     if (event.stack !== null) {
-      this.genericXdp ||= isGenericXdp(event.stack);
+      if (isGenericXdp(event.stack)) this.voteForGenericXdp();
       this.testRun ||= isTestRun(event.stack);
     }
     switch (event.kind) {
@@ -181,6 +225,8 @@ export class PoolEpoch {
       view.firstHold = this.startsBefore ? hold : 1;
       view.firstPfn = hold === view.firstHold ? event.pfn : null;
     }
+    if (event.sample === null && hold === view.hold && event.pfn !== null && this.complete) this.error(`hold ${hold} is told of two pages`);
+    if (view.ended && event.sample === null) this.error(`a page came into the pool (hold ${hold}) after it was freed`);
     view.hold = latest(view.hold, hold);
     this.#counted(hold, event.sample === null ? null : event.release);
     if (event.pfn === null || event.timeUs === null || !this.#followsPagesOf(source, event, view)) return;
@@ -197,8 +243,10 @@ export class PoolEpoch {
       if (view.hold === null && event.sample === null && this.views.size === 1) this.startsBefore = true;
       view.firstRelease = this.startsBefore ? release : 1;
     }
+    if (view.ended && event.sample === null && view.release !== null && ((release - view.release) | 0) > 0) this.error(`a page left the pool (release ${release}) after it was freed`);
     view.release = latest(view.release, release);
     this.#counted(event.sample === null ? null : event.hold, release);
+    if (this.destroyedAtUs !== null && event.timeUs !== null) this.progressAtUs = event.timeUs;
     if (event.pfn === null || event.timeUs === null || !this.#followsPagesOf(source, event, view)) return;
     this.freedBy.add(event.stack === null ? (event.task ?? "unknown") : callerOf(event.stack));
     if (this.pages.release(event.pfn, event.timeUs) === null && !event.isNetIov && this.complete) this.error(`page pfn 0x${event.pfn.toString(16)} left the pool (release ${release}) and was not in it`);
@@ -215,12 +263,18 @@ export class PoolEpoch {
       view.release = latest(view.release, release);
       this.#counted(hold, release);
     }
+    if (release !== null) {
+      if (this.#releasesAtAttempt !== null && ((release - this.#releasesAtAttempt) | 0) < 0) this.error(`${release} released, where the attempt before had ${this.#releasesAtAttempt}: a counter that goes back`);
+      this.#releasesAtAttempt = latest(this.#releasesAtAttempt, release);
+    }
+    if (this.inflightReported !== null && inflight > this.inflightReported) this.error(`reported ${inflight} pages in flight after ${this.inflightReported}: pages came into the pool after it was destroyed`);
     if (inflight < 0) this.error(`reported ${inflight} pages in flight: more left the pool than came`);
     // Two sources tell of the same attempt.
     const repeated = this.views.size > 1 && this.inflightReported === inflight && timeUs !== null && this.lastAttemptUs !== null && timeUs - this.lastAttemptUs < SAME_ATTEMPT_US;
     if (inflight === 0) {
       view.ended = true;
       this.endedAtUs ??= timeUs;
+      this.#lostAtEnd ??= this.#losses.lost;
     }
     if (repeated) return;
     if (this.destroyedAtUs === null) this.destroyedAtUs = timeUs;

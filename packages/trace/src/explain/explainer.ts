@@ -6,8 +6,12 @@ import { Pools } from "./pools.ts";
 
 /** A poll is that of the pages that came before it only within this time. */
 const SAME_POLL_US = 20_000;
+/** Pools that one softirq fills, as far as they are followed. */
+const MOST_IN_POLL = 64;
 /** @kernel NO_DEV (include/trace/events/napi.h) */
 const NO_DEVICE = "(no_device)";
+/** Of a counter that is below zero, or was wrong. */
+const MOST_INFLIGHT: number = 2 ** 31 - 1;
 /** Copies a packet for a program; a driver does so before it hands the packet up, generic XDP after it was. @kernel skb_pp_cow_data (net/core/skbuff.c) */
 const COPIED = "skb_pp_cow_data";
 
@@ -19,7 +23,7 @@ interface PollOf {
 
 /** What an event changed, for who reads along. */
 export interface Noticed {
-  readonly epoch: { readonly pool: string; readonly epoch: number };
+  readonly epoch: { readonly pool: string; readonly epoch: number; readonly startsBefore: boolean };
   readonly what: "began" | "destroyed" | "retried" | "freed" | "complained";
   readonly inflight: number;
   readonly timeUs: number | null;
@@ -34,6 +38,8 @@ export class Explainer {
   readonly #packets = new Packets();
   /** By CPU: pools whose pages came in a softirq that is not over. */
   readonly #inPoll = new Map<number, PollOf[]>();
+  /** By CPU: the packet that was received last. */
+  readonly #newestPacket = new Map<number, number>();
   readonly #notice: ((noticed: Noticed) => void) | null;
   #lastUs: number | null = null;
 
@@ -52,6 +58,7 @@ export class Explainer {
         break;
       case "packet":
         this.#packets.received(event);
+        if (event.cpu !== null && event.skb !== null) this.#newestPacket.set(event.cpu, event.skb);
         if (event.pool !== null) this.#poolEvent(event, source);
         break;
       case "packet-freed":
@@ -68,8 +75,7 @@ export class Explainer {
         this.#snapshot(event, source);
         break;
       case "lost":
-        this.#pools.lost += event.amount ?? 1;
-        for (const epoch of this.#pools.epochs) if (epoch.endedAtUs === null) epoch.disturbed += event.amount ?? 1;
+        this.#pools.lose(event.amount ?? 1);
         break;
       case "boot":
         this.#pools.cut(source);
@@ -81,6 +87,7 @@ export class Explainer {
 
   /** `files` are the readers' own summaries. */
   explain(files: readonly TraceFileSummary[]): Explanation {
+    this.#pools.joinComplaints();
     const lost = files.reduce((sum, file) => sum + file.lost, 0);
     const unknownLines = files.reduce((sum, file) => sum + file.unknownLines, 0);
     const cutOff = files.some((file) => file.cutOff !== null);
@@ -106,6 +113,7 @@ export class Explainer {
     let pending = this.#inPoll.get(cpu!);
     if (pending === undefined) this.#inPoll.set(cpu!, (pending = []));
     if (pending.at(-1)?.epoch === epoch) pending.pop();
+    else if (pending.length === MOST_IN_POLL) pending.shift();
     pending.push({ epoch, task, timeUs: timeUs ?? 0 });
   }
 
@@ -113,7 +121,7 @@ export class Explainer {
     const pending = cpu === null ? undefined : this.#inPoll.get(cpu);
     if (pending === undefined || pending.length === 0) return;
     for (const poll of pending) if (poll.task === task && (timeUs ?? 0) - poll.timeUs < SAME_POLL_US && device !== null) {
-      if (device === NO_DEVICE) poll.epoch.genericXdp = true;
+      if (device === NO_DEVICE) poll.epoch.voteForGenericXdp();
       else poll.epoch.voteForDevice(device);
     }
     pending.length = 0;
@@ -122,12 +130,14 @@ export class Explainer {
   #packetFreed(event: TraceEvent): void {
     const freed = this.#packets.freed(event);
     if (freed === null) return;
-    if (event.location === COPIED && event.cpu !== null) for (const { epoch } of this.#inPoll.get(event.cpu)?.splice(0) ?? []) epoch.genericXdp = true;
+    // A packet whose end was not seen, and that was sent again, is copied by a driver: only what was just received is generic XDP's.
+    if (event.location === COPIED && event.cpu !== null && this.#newestPacket.get(event.cpu) === event.skb) for (const { epoch } of this.#inPoll.get(event.cpu)?.splice(0) ?? []) epoch.voteForGenericXdp();
     for (const epoch of this.#pools.stalled) {
       const device = epoch.likelyDevice();
       if (freed.packet.timeUs > epoch.destroyedAtUs! || (device !== null && device !== freed.packet.device)) continue;
       if (freed.deferred) epoch.deferredInStall++;
       else epoch.freedInStall++;
+      epoch.lastFreedInStallUs = event.timeUs;
     }
   }
 
@@ -135,6 +145,7 @@ export class Explainer {
     const epoch = this.#pools.byId(event, source);
     if (epoch === null) return;
     const { timeUs, inflight, amount } = event;
+    if (inflight !== null && inflight < 0) epoch.error(`the kernel log has ${inflight} pages in flight: more left the pool than came`);
     epoch.complainedSeconds = Math.max(epoch.complainedSeconds, amount ?? 0);
     if (epoch.lastAttemptUs === null || epoch.inflightReported === null) {
       // Nothing but the log knows of it.
@@ -161,6 +172,7 @@ export class Explainer {
     if ((counts["recycle-cached"] ?? 0) + (counts["recycle-ring"] ?? 0) > 0) epoch.recycled = true;
     epoch.statistics = { ...epoch.statistics, ...counts };
     epoch.detachTime = detachTime ?? epoch.detachTime;
+    if (inflight !== null && inflight > MOST_INFLIGHT) epoch.error(`netlink has ${inflight} pages in flight: more left the pool than came`);
     if (inflight !== null && epoch.holdLines + epoch.releaseLines === 0 && epoch.lastAttemptUs === null) epoch.inflightShown = inflight;
   }
 

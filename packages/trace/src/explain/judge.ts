@@ -23,6 +23,8 @@ export interface Judgement {
 const STILL_MOVING_US = 2.2e6;
 /** Most packets that can share a page, with room for a program in front and the shared info behind. @kernel skb_pp_cow_data */
 export const PACKETS_OF_A_PAGE = 6;
+/** 64 KiB, and a head. */
+const PAGES_OF_LONGEST = 66;
 /** Between two attempts, in seconds, as they are seen: a tick or two more than it is meant to be. */
 const ATTEMPT_SECONDS = 1.024;
 /** A page may be taken for a packet that is already told of. */
@@ -40,7 +42,9 @@ export function judge(epoch: PoolEpoch, context: JudgeContext): Judgement {
 
 function verdictOf(epoch: PoolEpoch, context: JudgeContext): Judgement {
   if (epoch.errors.length > 0) return { verdict: "accounting-error", confidence: CERTAIN, evidence: epoch.errors };
+  if (!epoch.startsBefore && epoch.disturbed === 0 && epoch.isCounted && epoch.inflight < 0) return { verdict: "accounting-error", confidence: CERTAIN, evidence: [`${epoch.holds} held and ${epoch.releases} released: more left the pool than came`] };
   if (epoch.endedAtUs !== null || epoch.inflightReported === 0) return drained(epoch);
+  if (epoch.replaced) return { verdict: "drained", confidence: 0.7, evidence: [`its address was given to another pool: it was freed, though nothing here says when; ${epoch.inflight} pages were in flight as it was last told of`] };
   if (epoch.cutByBoot && epoch.destroyedAtUs === null) return { verdict: "in-use", confidence: 0.5, evidence: ["another boot began while it was in use"] };
   if (epoch.detachTime !== null && epoch.destroyedAtUs === null) return detached(epoch);
   if (epoch.destroyedAtUs === null && epoch.inflightSeries.length === 0) return alive(epoch);
@@ -54,8 +58,8 @@ function drained(epoch: PoolEpoch): Judgement {
   if (series.length > 1) {
     const took = destroyedAtUs === null || endedAtUs === null ? "" : ` after ${((endedAtUs - destroyedAtUs) / 1e6).toFixed(1)} s`;
     evidence.push(`its pages came home${took}: ${series.join(" → ")} in flight`);
-    if (freedInStall > 0) evidence.push(`meanwhile ${freedInStall} of its device's packets were freed by their readers or sockets: they held it up`);
-    if (deferredInStall > 0) evidence.push(`meanwhile ${deferredInStall} of its device's packets that were read on another CPU were freed by a receive softirq: the deferred-free list held it up`);
+    if (freedInStall > 0 && epoch.likelyDevice() !== null) evidence.push(`meanwhile ${freedInStall} of its device's packets were freed by their readers or sockets: they held it up`);
+    if (deferredInStall > 0 && epoch.likelyDevice() !== null) evidence.push(`meanwhile ${deferredInStall} of its device's packets that were read on another CPU were freed by a receive softirq: the deferred-free list held it up`);
   }
   return { verdict: "drained", confidence: CERTAIN, evidence };
 }
@@ -76,21 +80,28 @@ function detached(epoch: PoolEpoch): Judgement {
 
 /** Destroyed, and pages are out. */
 function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
-  const { inflightReported, inflightSeries, destroyedAtUs, lastAttemptUs, progressAtUs, holdLines, freedInStall, deferredInStall } = epoch;
-  const inflight = inflightReported ?? inflightSeries.at(-1) ?? 0;
+  const { inflightReported, inflightSeries, destroyedAtUs, lastAttemptUs, progressAtUs, holdLines, freedInStall, deferredInStall, lastFreedInStallUs } = epoch;
+  const inflight = epoch.isCounted ? epoch.inflight : (inflightReported ?? inflightSeries.at(-1) ?? 0);
   // Where its attempts are told no more, the trace is of something else.
   const traceEndUs = context.lastUs ?? 0;
   const lastUs = lastAttemptUs === null ? traceEndUs : traceEndUs - lastAttemptUs < STILL_MOVING_US ? Math.max(traceEndUs, lastAttemptUs) : lastAttemptUs;
   const waited = destroyedAtUs === null ? 0 : (lastUs - destroyedAtUs) / 1e6 + secondsBefore(epoch);
   const pages = `${inflight} ${inflight === 1 ? "page is" : "pages are"} in flight ${Math.max(waited, epoch.complainedSeconds).toFixed(1)} s after it was destroyed`;
   const series = withoutRepeats(inflightSeries);
+  if (inflight === 0) return { verdict: "draining", confidence: 0.9, evidence: [`all its pages are home, ${epoch.holds} held and ${epoch.releases} released: the next attempt to free it will do so`] };
   const stillMoving = progressAtUs !== null && lastUs - progressAtUs < STILL_MOVING_US;
+  // A page that came back is in the ring until the next attempt, which empties that.
+  const freedSince = lastFreedInStallUs !== null && (lastAttemptUs === null || lastFreedInStallUs > lastAttemptUs);
   const { queued, read } = destroyedAtUs === null ? { queued: [], read: [] } : context.packets.waiting(epoch.likelyDevice(), (epoch.startedAtUs ?? 0) - BEFORE_FIRST_PAGE_US, destroyedAtUs);
   const moved = series.length > 1 ? [`so far ${series.join(" → ")}`] : [];
   if (holdLines === 0 && epoch.startsBefore) {
     return { verdict: "starts-before-trace", confidence: 0.7, evidence: [pages, "they were taken before the trace began: who holds them is not to be seen here", ...(epoch.sawDestruction ? [] : [`by its attempts it was destroyed about ${Math.round(secondsBefore(epoch))} s before the trace`]), ...moved] };
   }
   const whose = epoch.likelyDevice() === null ? "packets" : `packets of ${epoch.likelyDevice()}`;
+  const carried = [...queued, ...read].reduce((sum, { lengthBytes }) => sum + mostPagesOf(lengthBytes), 0);
+  if (carried > 0 && inflight > carried && !stillMoving && !freedSince) {
+    return { verdict: "leak-suspect", confidence: 0.6, evidence: [pages, `${queued.length + read.length} ${whose} are not freed, which can hold ${carried} pages at most: ${inflight - carried} pages are with nobody that the trace knows`, ...moved] };
+  }
   if (queued.length > 0) {
     // Pages that came home in packets whose end is not in the trace: then more of them may have ended unseen.
     const cameHome = (inflightSeries[0] ?? inflight) - inflight;
@@ -98,21 +109,27 @@ function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
     const doubt = unseen ? [`${cameHome} pages came home meanwhile and ${freedInStall + deferredInStall} packets were seen to be freed: the trace does not have every end of a packet, so that some of these may be freed, or read and waiting on a deferred-free list`] : [];
     const also = read.length > 0 ? [`${read.length} more were read, and wait to be freed on the CPU that received them`] : [];
     return {
-      verdict: "held-by-socket", confidence: unseen ? 0.45 : 0.75,
+      verdict: "held-by-socket", confidence: unseen ? 0.45 : 0.65,
       evidence: [pages, `${queued.length} ${whose} were received and are not freed${lengthsOf(queued)}: they are in a socket that is not read, or with a tap or a pipe`, ...also, ...doubt, ...moved, `if nobody has them: a packet received on ${cpusOf(queued)} frees what was read elsewhere`],
     };
   }
   if (read.length > 0) {
     return {
-      verdict: "deferred-free", confidence: 0.75,
-      evidence: [pages, `${read.length} ${whose} are not freed, though others that came after them are: they were read, on another CPU than ${cpusOf(read)}, which frees them in its next receive softirq`, ...moved, "this is no leak: any packet received there ends it"],
+      verdict: "deferred-free", confidence: 0.65,
+      evidence: [pages, `${read.length} ${whose} are not freed, though others that came after them are: they were read, on another CPU than received them (${cpusOf(read)}), which frees them in its next receive softirq`, ...moved, "this is no leak: any packet received there ends it", "or they are another socket's, which is not read: the trace does not say whose a packet is"],
     };
   }
+  if (freedSince) return { verdict: "draining", confidence: 0.8, evidence: [pages, `the last of the ${whose} that were received were freed after the last attempt to free the pool: the next one finds their pages`] };
   if (stillMoving) return { verdict: "draining", confidence: 0.8, evidence: [pages, `pages were coming home until the end: ${series.join(" → ")}`] };
   if (waited < STILL_MOVING_US / 1e6 && epoch.complainedSeconds === 0) return { verdict: "draining", confidence: 0.5, evidence: [pages, "the trace ends before it could be tried again"] };
   const blind = context.packets.seen ? [] : ["there are no skb events here, which could tell a late reader from a leak: record skb:consume_skb, skb:kfree_skb and net:netif_receive_skb as well"];
   const accounted = context.packets.seen ? [`every one of the ${whose} that were received is freed`] : [];
   return { verdict: "leak-suspect", confidence: context.packets.seen ? 0.85 : 0.4, evidence: [pages, ...accounted, ...moved, ...blind] };
+}
+
+/** With a page a kilobyte: packets that were merged lie in many. */
+function mostPagesOf(lengthBytes: number | null): number {
+  return lengthBytes === null ? PAGES_OF_LONGEST : 2 + Math.ceil(lengthBytes / 1024);
 }
 
 /** How long before the first attempt that the trace has it was destroyed, by the attempts that were made. */

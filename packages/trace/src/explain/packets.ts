@@ -22,8 +22,9 @@ export interface OutPacket {
 
 /** Packets like each other, which a socket's queue hands out in the order in which they came. */
 interface Group {
-  /** Place of the last that was freed, other than by the flush of a deferred list. */
+  /** Place of the last that was freed, other than by the flush of a deferred list, and when. */
   newestFreed: number;
+  newestFreedAtUs: number;
 }
 
 export interface FreedPacket {
@@ -45,12 +46,15 @@ export class Packets {
   readonly #receivedBy = new Map<string, number>();
   /** Packets that polls say they had, of devices whose program lets none of them become visible. */
   readonly #polledBy = new Map<string, number>();
+  /** By CPU: its last receive softirq, which frees what other CPUs have read. */
+  readonly #softirqs = new Map<number, number>();
   #received = 0;
   #freed = 0;
 
   received(event: TraceEvent): void {
     const { skb, device, name } = event;
     if (skb === null || device === null) return;
+    this.#softirq(event);
     const known = this.#out.get(skb);
     // One packet, on its way up; the same event again is another in the same struct, whose end was not seen.
     if (known !== undefined && known.seenAs !== name) {
@@ -67,7 +71,7 @@ export class Packets {
   }
 
   /** Null: it was never received here. */
-  freed({ skb, location }: TraceEvent): FreedPacket | null {
+  freed({ skb, location, timeUs }: TraceEvent): FreedPacket | null {
     const packet = skb === null ? undefined : this.#out.get(skb);
     if (packet === undefined) return null;
     this.#out.delete(packet.skb);
@@ -75,12 +79,17 @@ export class Packets {
     const deferred = location === DEFERRED;
     if (!deferred) {
       const group = this.#group(packet);
-      if (packet.order > group.newestFreed) group.newestFreed = packet.order;
+      if (packet.order > group.newestFreed) {
+        group.newestFreed = packet.order;
+        group.newestFreedAtUs = timeUs ?? 0;
+      }
     }
     return { packet, deferred };
   }
 
-  polled({ device, amount }: TraceEvent): void {
+  polled(event: TraceEvent): void {
+    const { device, amount } = event;
+    this.#softirq(event);
     if (device !== null && amount !== null && this.#polledBy.size < MOST_GROUPS) this.#polledBy.set(device, (this.#polledBy.get(device) ?? 0) + amount);
   }
 
@@ -108,10 +117,17 @@ export class Packets {
     const read: OutPacket[] = [];
     for (const packet of this.#out.values()) {
       if ((device !== null && packet.device !== device) || packet.timeUs > beforeUs || packet.timeUs < afterUs) continue;
-      if (packet.order < this.#group(packet).newestFreed) read.push(packet);
+      const { newestFreed, newestFreedAtUs } = this.#group(packet);
+      // Had it been read as those behind it were, the next receive softirq of its CPU would have freed it.
+      const flushed = packet.cpu !== null && (this.#softirqs.get(packet.cpu) ?? 0) > newestFreedAtUs;
+      if (packet.order < newestFreed && !flushed) read.push(packet);
       else queued.push(packet);
     }
     return { queued, read };
+  }
+
+  #softirq({ cpu, timeUs, softirq }: TraceEvent): void {
+    if (cpu !== null && timeUs !== null && softirq) this.#softirqs.set(cpu, timeUs);
   }
 
   #group({ device, lengthBytes }: OutPacket): Group {
@@ -119,7 +135,7 @@ export class Packets {
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
     if (this.#groups.size >= MOST_GROUPS) this.#groups.clear();
-    const group: Group = { newestFreed: -1 };
+    const group: Group = { newestFreed: -1, newestFreedAtUs: 0 };
     this.#groups.set(key, group);
     return group;
   }

@@ -1,6 +1,6 @@
 import type { TraceEvent } from "../api/index.ts";
 import { UNKNOWN_ADDRESS } from "../fields.ts";
-import { PoolEpoch, type EpochView } from "./epoch.ts";
+import { PoolEpoch, type EpochView, type Losses } from "./epoch.ts";
 
 /** Beyond this many lives the rest is only counted. */
 const MOST_EPOCHS = 20_000;
@@ -15,13 +15,17 @@ const SAME_STALL_US = 2.5e6;
 export class Pools {
   readonly epochs: PoolEpoch[] = [];
   leftOut = 0;
-  /** Lines that were lost up to now, of whatever pool. */
-  lost = 0;
+  readonly #losses: Losses = { lost: 0 };
   readonly #byAddress = new Map<string, PoolEpoch[]>();
   /** By source and address: the life that the source speaks of. */
   readonly #current: Map<string, PoolEpoch>[] = [];
   /** Destroyed, and waiting for pages. */
   readonly stalled: Set<PoolEpoch> = new Set();
+
+  /** Lines of whatever pool. */
+  lose(lines: number): void {
+    this.#losses.lost += lines;
+  }
 
   /** Null: there are too many. */
   of(event: TraceEvent, source: number): PoolEpoch | null {
@@ -65,13 +69,31 @@ export class Pools {
     return last ?? this.#begin(name, source);
   }
 
+  /** Lives that only complaints without a time are known of, and that fit one other, are that. */
+  joinComplaints(): void {
+    for (const complained of this.epochs.filter(({ destroyedAtUs, complainedSeconds, isCounted }) => destroyedAtUs === null && complainedSeconds > 0 && !isCounted)) {
+      const [fitting, ...more] = this.epochs.filter((epoch) => epoch !== complained && couldHaveComplained(epoch, complained));
+      if (fitting === undefined || more.length > 0) continue;
+      fitting.id ??= complained.id;
+      fitting.complainedSeconds = Math.max(fitting.complainedSeconds, complained.complainedSeconds);
+      this.epochs.splice(this.epochs.indexOf(complained), 1);
+      this.#byAddress.delete(complained.pool);
+    }
+  }
+
   #byPool(pool: string, event: TraceEvent, source: number): PoolEpoch | null {
     const current = (this.#current[source] ??= new Map());
     const known = current.get(pool);
     if (known !== undefined && !beginsAnew(known, source, event)) return known;
     const newest = this.#byAddress.get(pool)?.at(-1);
     const epoch = newest !== undefined && newest !== known && !newest.views.has(source) && !newest.cutByBoot && isOfTheSameLife(newest, event) ? newest : this.#begin(pool, source);
-    if (epoch !== null) current.set(pool, epoch);
+    if (epoch !== null) {
+      current.set(pool, epoch);
+      if (known !== undefined && epoch !== known && known.endedAtUs === null) {
+        known.replaced = true;
+        this.stalled.delete(known);
+      }
+    }
     return epoch;
   }
 
@@ -94,9 +116,8 @@ export class Pools {
   #begin(pool: string, source: number): PoolEpoch | null {
     if (this.epochs.length >= MOST_EPOCHS) return null;
     const lives = this.#byAddress.get(pool) ?? [];
-    const epoch = new PoolEpoch(pool, lives.length + 1);
+    const epoch = new PoolEpoch(pool, lives.length + 1, this.#losses);
     epoch.viewOf(source);
-    epoch.disturbed = this.lost;
     lives.push(epoch);
     this.#byAddress.set(pool, lives);
     this.epochs.push(epoch);
@@ -105,13 +126,28 @@ export class Pools {
 }
 
 /** The pool was seen to be freed, or a counter starts again. */
-function beginsAnew(epoch: PoolEpoch, source: number, { kind, hold, release, pfn }: TraceEvent): boolean {
+function beginsAnew(epoch: PoolEpoch, source: number, event: TraceEvent): boolean {
+  const { kind, hold, release, pfn, sample, timeUs } = event;
   const view = epoch.viewOf(source);
-  if (view.ended) return true;
+  // What goes on counting where a pool that was freed had stopped is that pool's, and wrong, or was printed late.
+  if (view.ended) return sample !== null || timeUs === null || epoch.endedAtUs === null || timeUs > epoch.endedAtUs + SAME_LIFE_US || !goesOn(view, event);
   if (hold !== null && view.hold !== null && ((hold - view.hold) | 0) < -OUT_OF_ORDER) return true;
-  if (kind === "hold" && hold === 1 && view.hold !== null && view.hold !== 0) return true;
+  // A counter that wraps comes by 1, too.
+  if (kind === "hold" && hold === 1 && view.hold !== null && view.hold !== 0 && (view.hold | 0) > 0) return true;
   // Who was interrupted between counting and printing is late by as much as others freed meanwhile; the page is still in the account.
   return release !== null && view.release !== null && ((release - view.release) | 0) < -OUT_OF_ORDER && !(kind === "release" && pfn !== null && epoch.holdsPage(pfn, source));
+}
+
+/** Numbers that are the next ones, or the last. A pool that begins at the address begins with a page, its first. */
+function goesOn(view: EpochView, { kind, hold, release }: TraceEvent): boolean {
+  if (kind === "hold") return hold !== 1 && view.hold !== null && hold === view.hold + 1;
+  return kind === "release" && view.release !== null && release !== null && view.release > 1 && release - view.release <= 1 && view.release - release < OUT_OF_ORDER;
+}
+
+/** Of lines of the log without a time: the pool waited as long as it says, and had as many pages out. */
+function couldHaveComplained({ destroyedAtUs, endedAtUs, lastAttemptUs, inflightSeries }: PoolEpoch, complained: PoolEpoch): boolean {
+  const until = endedAtUs ?? lastAttemptUs;
+  return destroyedAtUs !== null && until !== null && until - destroyedAtUs > complained.complainedSeconds * 1e6 - SAME_STALL_US && complained.inflightSeries.every((inflight) => inflightSeries.includes(inflight));
 }
 
 function isOfTheSameLife(epoch: PoolEpoch, { timeUs }: TraceEvent): boolean {

@@ -21,13 +21,17 @@ function fromPython(text: string): string {
   return text.replaceAll("'", '"').replaceAll(/\bNone\b/g, "null").replaceAll(/\bTrue\b/g, "true").replaceAll(/\bFalse\b/g, "false");
 }
 
+/** What `page-pool-get` says of a pool, beside what others say. */
+const POOL_MEMBERS: readonly string[] = ["inflight", "inflight-mem", "detach-time"];
+
 function readReply(entry: unknown): ReadEvent | null {
   if (typeof entry !== "object" || entry === null) return null;
   const reply = entry as Readonly<Record<string, unknown>>;
   // Statistics name their pool within.
   const info = typeof reply["info"] === "object" && reply["info"] !== null ? (reply["info"] as Readonly<Record<string, unknown>>) : reply;
   const id = whole(info["id"]);
-  if (id === null) return null;
+  // Replies about NAPI and queues have an id, too.
+  if (id === null || (info === reply && !POOL_MEMBERS.some((name) => name in reply))) return null;
   const counts: Record<string, number> = {};
   for (const [name, value] of Object.entries(reply)) {
     const count = whole(value);
