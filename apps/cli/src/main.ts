@@ -13,4 +13,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 const { runCli } = await import("./program.ts");
 const code = await runCli(process.argv.slice(2));
 // A user's program may have left a timer behind, and what is written must be out first.
-process.stdout.write("", () => process.stderr.write("", () => process.exit(code)));
+process.stdout.write("", (error) => {
+  // What could not be written is told by the listener above.
+  if (error) process.exitCode = 2;
+  else process.stderr.write("", () => process.exit(code));
+});

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcessByStdio } from "node:child_process";
-import { createWriteStream, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
@@ -146,6 +146,22 @@ describe("files that are written", () => {
     const rows = await parquetReadObjects({ file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer });
     const holds = rows.filter(({ kind, file: from }) => kind === "hold" && from === LEAK);
     expect([rows.length, holds.length, holds[63]]).toMatchObject([466 + 269, 64, { pool: "ffff88811ee19000", hold: 64n, task: "python3-1008", event: "page_pool_state_hold", inflight: null }]);
+  });
+
+  test("no file that is read is written over, by whatever name, nor one output by another; links are followed, and devices written to", async () => {
+    const input = join(WORK, "input.trace");
+    writeFileSync(input, LEAKED);
+    symlinkSync(input, join(WORK, "link.trace"));
+    for (const output of [input, join(WORK, "link.trace")]) expect((await explain(input, "--html", output)).err).toMatch(/is .*input\.trace, which is read, or written already; name another file/);
+    expect((await explain(input, "--html", join(WORK, "same"), "--perfetto", join(WORK, "same"))).err).toContain("written already");
+    expect(readFileSync(input, "utf8")).toBe(LEAKED);
+    const page = join(WORK, "page.html");
+    writeFileSync(page, "before");
+    symlinkSync(page, join(WORK, "page-link.html"));
+    await explain(input, "--html", join(WORK, "page-link.html"));
+    expect([lstatSync(join(WORK, "page-link.html")).isSymbolicLink(), readFileSync(page, "utf8").startsWith("<!doctype html>")]).toEqual([true, true]);
+    await explain(input, "--html", "/dev/null");
+    expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
   });
 
   test.each([

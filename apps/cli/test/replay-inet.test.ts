@@ -74,6 +74,7 @@ describe("--sockets", () => {
     const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
     expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { kind: "socket", name: "tcp 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], posted: 512 }, 0]);
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18"], folder);
+    expect(out).not.toContain("no packet to replay");
     expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since 0.000000 s\n  socket tcp 10.0.0.1:7: 1 page of 1 packet, since 0.000000 s\n");
   });
 });

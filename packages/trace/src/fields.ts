@@ -68,12 +68,10 @@ export class Interned {
     // Beyond what any machine has, a file full of nonsense.
     if (this.#known.size >= MOST_INTERNED) this.#known.clear();
     // A task may call itself anything, and names are shown on terminals.
-    const own = Buffer.from(text.replaceAll(CONTROL, "\ufffd"), "utf8").toString("utf8");
+    const own = Buffer.from(text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd"), "utf8").toString("utf8");
     this.#known.set(own, own);
     return own;
   }
 }
 
 const MOST_INTERNED = 65_536;
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g;

@@ -144,7 +144,7 @@ function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[],
   const lines = inputs.map(({ path, capture, bytes }) => `${color.bold(path)}: ${counted(capture.packets.length, "packet")}, ${counted(bytes, "byte")}, ${capture.format}`);
   const settings = settingsOf(options);
   if (settings !== "") lines.push(settings);
-  return `${lines.join("\n")}\n\n${renderTable(runs)}\n${says(runs)}\n`;
+  return `${lines.join("\n")}\n\n${renderTable(runs)}\n${says(runs, inputs.reduce((sum, { frames }) => sum + frames.length, 0))}\n`;
 }
 
 const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: "at once", late: "when the traffic is over", never: "never" };

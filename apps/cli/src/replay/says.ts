@@ -3,9 +3,9 @@ import { redirectsLost } from "./table.ts";
 import type { DesignRun } from "./run.ts";
 
 /** Two sentences on what the table shows; every number in them is the table's. */
-export function says(runs: readonly DesignRun[]): string {
-  const { delivered, dropped, xdp } = runs[0]!;
-  if (delivered.packets + dropped + (xdp === undefined ? 0 : xdp.sent.eth0 + xdp.sent.eth1) === 0) return "There was no packet to replay.";
+export function says(runs: readonly DesignRun[], packets: number): string {
+  const { xdp } = runs[0]!;
+  if (packets === 0) return "There was no packet to replay.";
   const memory = runs.every(({ pageAllocs }) => pageAllocs === 0) ? [withoutPoolSentence(runs)] : [memorySentence(runs), pathSentence(runs)];
   return [...(xdp === undefined ? [] : [programSentence(runs)]), ...memory].join("\n");
 }

@@ -8,6 +8,8 @@ import { Pools } from "./pools.ts";
 const SAME_POLL_US = 20_000;
 /** Pools that one softirq fills, as far as they are followed. */
 const MOST_IN_POLL = 64;
+/** Pools that wait at a time, beyond which packets are not looked at for whose they might be. */
+const MOST_ATTRIBUTED = 512;
 /** @kernel NO_DEV (include/trace/events/napi.h) */
 const NO_DEVICE = "(no_device)";
 /** Of a counter that is below zero, or was wrong. */
@@ -42,6 +44,7 @@ export class Explainer {
   readonly #newestPacket = new Map<number, number>();
   readonly #notice: ((noticed: Noticed) => void) | null;
   #lastUs: number | null = null;
+  #unattributed = 0;
 
   /** `notice` is called at what happens to a pool. */
   constructor(notice: ((noticed: Noticed) => void) | null = null) {
@@ -94,7 +97,7 @@ export class Explainer {
     const devices = this.#pools.epochs.map((epoch) => epoch.likelyDevice());
     const devicesOfOnePool = new Set(devices.filter((device) => device !== null && devices.indexOf(device) === devices.lastIndexOf(device)).map(String));
     const pools = this.#pools.epochs.map((epoch) => describePool(epoch, { packets: this.#packets, lost, cutOff, lastUs: this.#lastUs, devicesOfOnePool }));
-    return { files, lost, unknownLines, pools, poolsLeftOut: this.#pools.leftOut, notes: notesOn(files, this.#pools.leftOut) };
+    return { files, lost, unknownLines, pools, poolsLeftOut: this.#pools.leftOut, notes: notesOn(files, this.#pools.leftOut, this.#unattributed) };
   }
 
   #poolEvent(event: TraceEvent, source: number): void {
@@ -132,6 +135,10 @@ export class Explainer {
     if (freed === null) return;
     // A packet whose end was not seen, and that was sent again, is copied by a driver: only what was just received is generic XDP's.
     if (event.location === COPIED && event.cpu !== null && this.#newestPacket.get(event.cpu) === event.skb) for (const { epoch } of this.#inPoll.get(event.cpu)?.splice(0) ?? []) epoch.voteForGenericXdp();
+    if (this.#pools.stalled.size > MOST_ATTRIBUTED) {
+      this.#unattributed++;
+      return;
+    }
     for (const epoch of this.#pools.stalled) {
       const device = epoch.likelyDevice();
       if (freed.packet.timeUs > epoch.destroyedAtUs! || (device !== null && device !== freed.packet.device)) continue;
@@ -181,7 +188,7 @@ export class Explainer {
   }
 }
 
-function notesOn(files: readonly TraceFileSummary[], poolsLeftOut: number): string[] {
+function notesOn(files: readonly TraceFileSummary[], poolsLeftOut: number, unattributed: number): string[] {
   const notes: string[] = [];
   for (const { path, lost, unknownLines, lines, binaryLines, overlongLines, boots, cutOff, format } of files) {
     if (lines === 0) notes.push(`${path}: empty`);
@@ -194,6 +201,7 @@ function notesOn(files: readonly TraceFileSummary[], poolsLeftOut: number): stri
   }
   const formats = new Set(files.map(({ format }) => format));
   if (formats.has("monitor") && files.length > 1) notes.push("what several files say of one pool is joined by its address: one recorded with hashed addresses cannot be joined with one that has raw ones");
+  if (unattributed > 0) notes.push(`more than ${MOST_ATTRIBUTED} pools waited at a time: ${unattributed} packets that were freed then are counted for none of them`);
   if (poolsLeftOut > 0) notes.push(`too many pools: ${poolsLeftOut} events are of pools that were not followed`);
   return notes;
 }
