@@ -68,7 +68,7 @@ export class Interned {
     // Beyond what any machine has, a file full of nonsense.
     if (this.#known.size >= MOST_INTERNED) this.#known.clear();
     // A task may call itself anything, and names are shown on terminals.
-    const own = Buffer.from(text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, "\ufffd"), "utf8").toString("utf8");
+    const own = Buffer.from(text.replaceAll(/\p{Cc}/gu, "\ufffd"), "utf8").toString("utf8");
     this.#known.set(own, own);
     return own;
   }
