@@ -17,6 +17,7 @@ import * as memoryModelApi from "@netmem/memory-model/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { devmem } from "@netmem/memory-model-devmem";
 import { netgpu } from "@netmem/memory-model-netgpu";
+import { xsk as xskModel } from "@netmem/memory-model-xsk";
 import { zcrx } from "@netmem/memory-model-zcrx";
 import * as mmApi from "@netmem/mm/api";
 import * as netCoreApi from "@netmem/net-core/api";
@@ -26,9 +27,11 @@ import { CliError } from "./terminal.ts";
 import { bundle, checkFile, oneLine } from "./user-module.ts";
 
 const DRIVERS: Readonly<Record<string, NetDriver>> = { mvneta, mvpp2, "header-split": headerSplit, "split-page": splitPage, striding, xsk };
-const MODELS: Readonly<Record<string, MemoryModel>> = { netgpu, devmem, zcrx };
+const MODELS: Readonly<Record<string, MemoryModel>> = { netgpu, devmem, zcrx, xsk: xskModel };
 export const DRIVER_NAMES: readonly string[] = Object.keys(DRIVERS);
 export const MODEL_NAMES: readonly string[] = Object.keys(MODELS);
+/** Those whose users read connections. */
+export const STREAM_MODEL_NAMES: readonly string[] = MODEL_NAMES.filter((name) => MODELS[name]!.delivers !== "frames");
 export const DEFAULT_DRIVER = "mvneta";
 /** What a plugin may import: it meets the layers that this program has, wherever it lies and whatever is installed there. */
 const HEADERS: Readonly<Record<string, object>> = {

@@ -41,6 +41,11 @@ test("the table has a line a run, and says what was left out", async () => {
   ]);
 });
 
+test("a model whose users are given frames is left out, and why", async () => {
+  const { runs, leftOut } = await compare(JUMBO, "--design", "6.18", "--drivers", "xsk", "--models", "pages,xsk");
+  expect([runs.length, leftOut]).toEqual([1, [{ driver: "xsk", model: "xsk", why: "its users are given frames, and here connections are read" }]]);
+});
+
 test("a plugin by path stands beside ours, and counts what ours counts", async () => {
   const { runs } = await compare(CAPTURE, "--design", "6.18", "--drivers", "header-split,packages/driver-header-split", "--models", "pages");
   const [ours, theirs] = runs.map((run) => ({ ...run, driver: "", nsPerPacket: 0 }));
@@ -49,7 +54,7 @@ test("a plugin by path stands beside ours, and counts what ours counts", async (
 
 test.each([
   [[], "missing required argument 'capture' (see netmem compare --help)"],
-  [[JUMBO, "--models", "x"], "--models x: there is no such memory model: choose netgpu, devmem, zcrx, or give the path of one, ./x"],
+  [[JUMBO, "--models", "x"], "--models x: there is no such memory model: choose netgpu, devmem, zcrx, xsk, or give the path of one, ./x"],
   [[JUMBO, "--drivers", "mvneta,mvneta"], "--drivers: mvneta is named twice"],
   [[JUMBO, "--drivers", ","], "--drivers: name one, or several separated by commas"],
   [[JUMBO, "--design", "7.0"], "--design 7.0: no such design; choose from stock, v3-2021, 5.14, 6.1, 6.8, 6.18"],

@@ -59,7 +59,20 @@ describe("--driver split-page", () => {
     const [ours, theirs] = [await replay(...CAPTURES), await replay(...CAPTURES, "--driver", "split-page")];
     for (const run of theirs.runs) expect([run.delivered, run.pageAllocs, run.reports, run.dmaMaps - run.dmaUnmaps]).toEqual([ours.runs[0]!.delivered, 0, [], 0]);
     const { code, out } = await cli(["replay", CAPTURES[0]!, "--driver", "split-page", "--forward", "--reader-lag", "0"], ROOT);
-    expect([code, out.trim().split("\n").at(-1)]).toEqual([0, expect.stringMatching(/^No page was a pool's: the driver has pages of its own, which it mapped [\d ]+ times, and no design has a part in how they come back\.$/)]);
+    expect([code, out.trim().split("\n").at(-1)]).toEqual([0, expect.stringMatching(/^No page was a pool's: they were the driver's own, or a user's, mapped [\d ]+ times, and no design has a part in how they come back\.$/)]);
+  });
+});
+
+/** No frame is longer than Ethernet's. */
+const DOWNLOAD = "examples/captures/tcp-download.pcap";
+
+describe("--model xsk", () => {
+  test.each([[[]], [["--buffers", "16"]], [["--cpu-cache"]], [["--dma", "bounce", "--buffers", "64"]]])("with %j the user is given every frame as a reader of the stack's is, and no pool a page", async (args) => {
+    const plain = await replay(DOWNLOAD, "--design", "6.18");
+    for (const model of ["xsk", "packages/memory-model-xsk"]) {
+      const document = await replay(DOWNLOAD, "--driver", "xsk", "--model", model, "--design", "stock,6.1,6.18", ...args);
+      for (const run of document.runs) expect([run.design, run.delivered, run.dropped, run.pageAllocs, run.inflightAtEnd, run.reports, run.dmaMaps - run.dmaUnmaps]).toEqual([run.design, plain.runs[0]!.delivered, 0, 0, 0, [], 0]);
+    }
   });
 });
 
@@ -161,11 +174,15 @@ describe("what cannot be loaded is one line, and exit 2", () => {
     [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, striding, xsk, or give the path of one, ./e1000"],
     [["--driver", "./none.js"], "--driver ./none.js: no such file"],
     [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
-    [["--model", "netgpu"], "--model delivers the bytes of TCP connections: give --sockets too"],
+    [["--model", "netgpu"], "--model netgpu delivers the bytes of TCP connections: give --sockets too"],
     [["--buffers", "5"], "--buffers are a memory model's: give --model too"],
     [["--model", "netgpu", "--sockets", "1"], "--model netgpu: mvneta does not split headers into buffers of their own, on a queue of their own; give --driver header-split"],
     [["--model", "netgpu", "--sockets", "1", "--zerocopy"], "--model and --zerocopy: a stream is read by way of the model, or by mapping pages; give one of them"],
     [["--model", "netgpu", "--sockets", "1", "--design", "stock,6.18"], "--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs"],
+    [["--driver", "mvneta", "--model", "xsk", "--design", "6.18"], "6.18: xsk was not bound (-EOPNOTSUPP): this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500"],
+    [["--driver", "xsk", "--model", "xsk", "--dma", "bounce", "--design", "6.18"], /xsk was not bound \(-(?:ENOMEM|EOPNOTSUPP)\): /],
+    [["--driver", "xsk", "--model", "xsk", "--sockets", "2"], "--model xsk delivers whole frames, which no stack sees: leave out --sockets"],
+    [["--driver", "xsk", "--model", "xsk", "--tap"], "--model xsk and --tap: no packet reaches the stack; give one of them"],
     [["--driver", "header-split", "--model", "netgpu", "--sockets", "1", "--reader", "never", "--buffers", "64", "--design", "6.18"], /^6\.18: stalled after \d+ of 8000 frames: all 64 buffers of netgpu are with packets and users, and --reader never gives none back; raise --buffers, or read promptly$/],
   ])("%j", async (args, message) => {
     const { code, out, err } = await cli(["replay", CAPTURES[0]!, ...args], ROOT);

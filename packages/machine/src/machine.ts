@@ -5,7 +5,7 @@ import type { PagePool, PagePools } from "@netmem/page-pool/api";
 import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type Xdp } from "@netmem/xdp/api";
 import { ModelledNic, createTxRings } from "@netmem/driver";
 import { createProvidedAreas } from "@netmem/memory-model";
-import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
+import type { MemoryBinding, MemoryModel, MemoryModelDeps } from "@netmem/memory-model/api";
 import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
 import { checkBinding, checkDriver, checkInterface, checkMemoryModel } from "./plugins.ts";
 import type { Preset } from "./presets.ts";
@@ -115,17 +115,26 @@ export class Machine {
   }
 
   /**
-   * Binds a memory model to a queue of a device that is up and splits headers, which then does: payload of TCP goes into `buffers` pages of the model's. A negative errno of the binding otherwise. Throws for a model that lacks a member.
+   * Binds a memory model to a queue of a device that is up: payload of TCP goes into `buffers` pages of the model's, for which the device splits headers from then on, or, of a model that delivers frames, whole frames do. A negative errno of the binding otherwise. Throws for a model that lacks a member.
    */
   bindMemoryModel(model: MemoryModel, { netif }: Device, queueIndex: number, buffers: number): MemoryBinding | number {
     checkMemoryModel(model);
     const { dev } = netif;
     const before = dev.hdsConfig;
-    dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
-    const binding = model.bind({ kernel: this.kernel, payload: this.mm.payload, areas: createProvidedAreas(this.mm), providers: this.pagePools.providers, edit: this.net.edit }, { dev, queueIndex, buffers });
+    if (model.delivers !== "frames") dev.hdsConfig = ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+    const binding = model.bind(this.memoryModelDeps(), { dev, queueIndex, buffers });
     if (typeof binding === "number") dev.hdsConfig = before;
     else checkBinding(model, binding);
     return binding;
+  }
+
+  /** What a memory model of this machine is given: for who talks to its parts, and not by `bindMemoryModel`. */
+  memoryModelDeps(): MemoryModelDeps {
+    const { kernel, mm, pagePools, net, xdp } = this;
+    return {
+      kernel, payload: mm.payload, pages: mm.pages, areas: createProvidedAreas(mm), providers: pagePools.providers, edit: net.edit,
+      afXdp: xdp.afXdp, xdpMaps: xdp.maps, xdpPrograms: xdp.programs, xdpAttachment: net.xdpAttachment,
+    };
   }
 
   /** A receive softirq on every CPU: what a quiet CPU still has to free, because another CPU read it, is freed now. */

@@ -19,7 +19,7 @@ export function checkInterface(driver: NetDriver, netif: NetInterface): void {
 
 /** What its `bind` answered. */
 export function checkBinding(model: MemoryModel, binding: MemoryBinding): void {
-  requireMembers(`binding of memory model ${model.name}`, binding, { free: "function", held: "function", areas: "function", openStream: "function", close: "function" });
+  requireMembers(`binding of memory model ${model.name}`, binding, { free: "function", held: "function", areas: "function", openStream: "function", close: "function", ...(model.delivers === "frames" ? { openFrames: "function" } : {}) });
 }
 
 function requireMembers(what: string, plugin: object | null, members: Readonly<Record<string, "string" | "number" | "function" | "object">>): void {

@@ -4,7 +4,7 @@ import type { NetDriver } from "@netmem/driver/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { designsOf, once, wholeNumber } from "../options.ts";
-import { DRIVER_NAMES, MODEL_NAMES, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
+import { DRIVER_NAMES, loadDriver, loadModel, splitsHeaders, STREAM_MODEL_NAMES } from "../plugins.ts";
 import { DEFAULT_BUFFERS, checkReplayOptions, type ReplayOptions } from "../replay/options.ts";
 import { runDesign, type DesignResult } from "../replay/run.ts";
 import { median, roundsFor } from "../replay/timing.ts";
@@ -67,7 +67,7 @@ export function addCompareCommand(program: Command, context: CommandContext): vo
     .argument("<capture...>", "capture files of Ethernet frames, replayed in this order; - reads one from stdin")
     .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`).argParser(once("design")))
     .addOption(new Option("--drivers <names>", "drivers, by name or path, separated by commas").default(DRIVER_NAMES.join(",")))
-    .addOption(new Option("--models <names>", `memory models, by name or path, separated by commas; ${PAGES} is none`).default([PAGES, ...MODEL_NAMES].join(",")))
+    .addOption(new Option("--models <names>", `memory models, by name or path, separated by commas; ${PAGES} is none`).default([PAGES, ...STREAM_MODEL_NAMES].join(",")))
     .addOption(new Option("--buffers <number>", "buffers of each model, a page each").default(DEFAULT_BUFFERS).argParser(wholeNumber("buffers", 1, 262_144)))
     .addOption(new Option("--gro", "merge TCP segments of a connection as they are received"))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
@@ -89,6 +89,10 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
     for (const { named: modelName, model } of models) {
       if (longest > driver.maxFrameBytes) {
         leftOut.push({ driver: driverName, model: modelName, why: `it takes frames of up to ${grouped(driver.maxFrameBytes)} bytes, and the longest here has ${grouped(longest)}` });
+        continue;
+      }
+      if (model?.delivers === "frames") {
+        leftOut.push({ driver: driverName, model: modelName, why: "its users are given frames, and here connections are read" });
         continue;
       }
       if (model !== null && !splitsHeaders(driver)) {

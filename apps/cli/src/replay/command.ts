@@ -40,6 +40,20 @@ export interface ReplayDocument {
 const WARM_UP_FRAMES = 8000;
 const WARM_UP_BYTES = 8 * 1024 * 1024;
 
+/** What a model can only be told of once it is known. */
+function checkModel({ driver, model }: Plugins, options: ReplayOptions, hasProgram: boolean): void {
+  if (model === null) return;
+  const named = `--model ${options.model}`;
+  if (model.delivers === "frames") {
+    if (options.sockets !== undefined || options.forward) throw new CliError(`${named} delivers whole frames, which no stack sees: leave out ${options.forward ? "--forward" : "--sockets"}`);
+    if (hasProgram) throw new CliError(`${named} and --xdp: the model has a program of its own; give one of them`);
+    for (const [isGiven, option] of [[options.tap, "--tap"], [options.earlyDrop, "--early-drop"], [options.readerLag > 0, "--reader-lag"]] as const) if (isGiven) throw new CliError(`${named} and ${option}: no packet reaches the stack; give one of them`);
+    return;
+  }
+  if (options.sockets === undefined) throw new CliError(`${named} delivers the bytes of TCP connections: give --sockets too`);
+  if (!splitsHeaders(driver)) throw new CliError(`${named}: ${driver.name} does not split headers into buffers of their own, on a queue of their own; give --driver header-split`);
+}
+
 export function addReplayCommand(program: Command, context: CommandContext): void {
   const command = program
     .command("replay")
@@ -53,7 +67,7 @@ export function addReplayCommand(program: Command, context: CommandContext): voi
 async function replay(paths: readonly string[], options: ReplayOptions, { terminal, cwd }: CommandContext): Promise<number> {
   const program = options.xdp === undefined ? null : await loadProgram(options.xdp, cwd);
   const plugins: Plugins = { driver: await loadDriver(options.driver, cwd), model: options.model === undefined ? null : await loadModel(options.model, cwd) };
-  if (plugins.model !== null && !splitsHeaders(plugins.driver)) throw new CliError(`--model ${options.model}: ${plugins.driver.name} does not split headers into buffers of their own, on a queue of their own; give --driver header-split`);
+  checkModel(plugins, options, program !== null);
   const inputs = loadCaptures(paths, cwd, plugins.driver);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
@@ -165,7 +179,7 @@ function heldText({ design, held }: DesignResult): string {
 function settingsOf(options: ReplayOptions): string {
   const words: string[] = [];
   if (options.driver !== DEFAULT_DRIVER) words.push(`driver ${options.driver}`);
-  if (options.model !== undefined) words.push(`TCP's payload in ${counted(options.buffers, "buffer")} of ${options.model}`);
+  if (options.model !== undefined) words.push(`${options.sockets === undefined ? "frames" : "TCP's payload"} in ${counted(options.buffers, "buffer")} of ${options.model}`);
   if (options.timing === "capture") words.push(`by the capture's clock, ${options.packetCostNs} ns a packet`);
   if (options.earlyDrop) words.push("dropped in the driver");
   if (options.tap) words.push(options.expand ? "every packet cloned to a tap, the clone's head made private" : "every packet cloned to a tap");

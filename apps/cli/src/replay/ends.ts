@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import { TASK_SLEEP } from "@netmem/kernel/api";
 import type { NicWire } from "@netmem/driver/api";
 import { Reader, SocketReaders, USER_BUFFER_BYTES, pageHolders, type Machine, type PageHolder } from "@netmem/machine";
 import type { MemoryBinding } from "@netmem/memory-model/api";
@@ -61,6 +62,29 @@ export function frameReader(machine: Machine, user: PayloadRegion, options: Repl
     cpu: options.readerCpu, lag: options.readerLag, tap: options.tap, expand: options.expand, freeOrder: options.freeOrder, onBytes: (bytes) => checked.update(bytes),
   });
   return { reader, packets: () => reader.packets, bytes: () => reader.bytes, sha256: () => checked.hash.digest("hex"), checkingNs: () => checked.ns, drain: () => reader.drain(), close: () => reader.close() };
+}
+
+/** A process that a memory model gives whole frames. */
+export function modelFrames({ kernel }: Machine, binding: MemoryBinding, options: ReplayOptions): TrafficEnd {
+  const checked = new Checked();
+  let packets = 0;
+  let bytes = 0;
+  const task = kernel.scheduler.spawn({ name: "reader", cpu: options.readerCpu, run: () => {
+    frames.read((region, offset, lengthBytes) => {
+      packets++;
+      bytes += lengthBytes;
+      checked.update(region.bytes.subarray(offset, offset + lengthBytes));
+    });
+    return TASK_SLEEP;
+  } });
+  const frames = binding.openFrames!(() => kernel.scheduler.wake(task));
+  return {
+    packets: () => packets, bytes: () => bytes, sha256: () => checked.hash.digest("hex"), checkingNs: () => checked.ns, drain: () => kernel.scheduler.wake(task),
+    close: () => {
+      kernel.scheduler.remove(task);
+      frames.close();
+    },
+  };
 }
 
 /** Sockets; of each its bytes have a hash, and all of them one. */

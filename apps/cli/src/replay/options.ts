@@ -91,7 +91,7 @@ export function declareReplayOptions(command: Command): Command {
   return command
     .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`))
     .addOption(new Option("--driver <name>", `the NIC and its driver: ${DRIVER_NAMES.join(", ")}, or the path of one (default: ${DEFAULT_DRIVER})`).argParser(once("driver")))
-    .addOption(new Option("--model <name>", `with --sockets: the memory model that TCP's payload is received into: ${MODEL_NAMES.join(", ")}, or the path of one; takes a driver that splits headers`).argParser(once("model")))
+    .addOption(new Option("--model <name>", `the memory model that is received into: ${MODEL_NAMES.join(", ")}, or the path of one: with --sockets TCP's payload, by a driver that splits headers; xsk whole frames, by --driver xsk`).argParser(once("model")))
     .addOption(new Option("--buffers <number>", `with --model: its buffers, a page each (default: ${DEFAULT_BUFFERS})`).argParser(wholeNumber("buffers", 1, 262_144)))
     .addOption(new Option("--timing <mode>", "back-to-back: as fast as the NIC takes frames, none lost; capture: by the file's clock, and a full ring loses frames").choices(["back-to-back", "capture"]).default("back-to-back"))
     .addOption(new Option("--tap", "clone every packet to a tap that frees later"))
@@ -176,9 +176,8 @@ function checkModelOptions(raw: RawOptions, designs: readonly PresetName[]): voi
     if (raw.buffers !== undefined) throw new CliError("--buffers are a memory model's: give --model too");
     return;
   }
-  if (raw.sockets === undefined) throw new CliError("--model delivers the bytes of TCP connections: give --sockets too");
   if (raw.zerocopy === true) throw new CliError("--model and --zerocopy: a stream is read by way of the model, or by mapping pages; give one of them");
-  if (designs.includes("stock")) throw new CliError("--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs");
+  if (raw.sockets !== undefined && designs.includes("stock")) throw new CliError("--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs");
 }
 
 /** What is above IPv4, and what is above nothing. */

@@ -10,7 +10,7 @@ import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
-import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
+import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, modelFrames, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
 import type { ReplayOptions } from "./options.ts";
 import type { ProgramInstance } from "./program.ts";
 import { AttachedProgram, type XdpRun } from "./xdp.ts";
@@ -98,17 +98,18 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const { kernel, mm } = machine;
   const wire = new Wire(kernel, mm.payload, frames, options.timing);
   const user = mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
-  // A model's memory is behind the second queue, where all of TCP goes.
-  const device = machine.attach(driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null ? 1 : 2, cpu: 0, ...reach });
+  // A model's memory is behind the second queue, where all of TCP goes; or behind the only one, where all frames go.
+  const givesFrames = model?.delivers === "frames";
+  const device = machine.attach(driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null || givesFrames ? 1 : 2, cpu: 0, ...reach });
   device.netif.dev.gro = options.gro;
   device.netif.dev.mtu = mtuFor(frames);
-  const frameEnd = options.sockets === undefined && !options.forward ? frameReader(machine, user, options) : null;
+  const frameEnd = options.sockets === undefined && !options.forward && !givesFrames ? frameReader(machine, user, options) : null;
   const withProgram = program === null ? null : attach(machine, design, device, program, options, frames, user, watcher);
-  const forwarding = frameEnd === null && options.sockets === undefined ? forwardOn(machine, design, user, frames, options, driver, watcher) : null;
+  const forwarding = options.forward ? forwardOn(machine, design, user, frames, options, driver, watcher) : null;
   bringUp(device, design, options);
   const binding = model === null ? null : bindModel(machine, design, device, model, options);
   const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options, binding);
-  const end = frameEnd ?? sockets ?? forwarding!;
+  const end = frameEnd ?? sockets ?? forwarding ?? modelFrames(machine, binding!, options);
   const pools = machine.pagePools.pools().filter(({ netdev, destroyCnt }) => netdev === device.netif.dev && destroyCnt === 0);
   watcher.started?.(machine, pools);
 
@@ -127,7 +128,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const percent = recyclingPercent(stats);
   const xdp = withProgram?.attached.result();
   const sending = withProgram?.sending();
-  const inet = frameEnd !== null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
+  const inet = sockets === null && forwarding === null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
   const held = heldAtEnd(machine, pools);
   end.close();
   binding?.close();
@@ -146,7 +147,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     ...(overruns === 0 ? {} : { overruns }),
     ...(expandFailures === 0 ? {} : { expandFailures }),
     pageAllocs: heldOf(pools.filter(({ memoryProvider }) => memoryProvider === null)),
-    ...(binding === null ? {} : { modelBuffers: heldOf(pools.filter(({ memoryProvider }) => memoryProvider !== null)) }),
+    ...(binding === null || givesFrames ? {} : { modelBuffers: heldOf(pools.filter(({ memoryProvider }) => memoryProvider !== null)) }),
     dmaMaps: maps + (sending?.maps ?? 0),
     dmaUnmaps: unmaps + (sending?.unmaps ?? 0),
     dmaSyncs: syncs + (sending?.syncs ?? 0),
@@ -182,13 +183,25 @@ function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], b
   return new CliError(`${where}, ${freePages} pages free: this is a bug of the model`);
 }
 
-/** Behind the device's second queue, to which all of TCP goes. */
+/** By why a model was not bound. */
+const FRAMES_REMEDIES = (buffers: number): ReadonlyMap<number, string> => new Map([
+  [EOPNOTSUPP, ": this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500"],
+  [ENOMEM, `: there is not memory enough, or bounce buffers, for ${buffers} buffers and the rings; lower --buffers or --ring`],
+]);
+const STREAMS_REMEDIES = (buffers: number): ReadonlyMap<number, string> => new Map([
+  [EOPNOTSUPP, ": this driver cannot restart a queue; one that splits headers can, --driver header-split"],
+  [ENOMEM, `: ${buffers} buffers are too few, raise --buffers`],
+]);
+
+/** Behind the device's second queue, to which all of TCP goes; a model of frames behind the only one. */
 function bindModel(machine: Machine, design: PresetName, device: Device, model: MemoryModel, { buffers }: ReplayOptions): MemoryBinding {
-  const binding = machine.bindMemoryModel(model, device, 1, buffers);
+  const givesFrames = model.delivers === "frames";
+  const binding = machine.bindMemoryModel(model, device, givesFrames ? 0 : 1, buffers);
   if (typeof binding === "number") {
-    const remedy = binding === -EOPNOTSUPP ? ": this driver cannot restart a queue; one that splits headers can, --driver header-split" : binding === -ENOMEM ? `: ${buffers} buffers are too few, raise --buffers` : "";
+    const remedy = (givesFrames ? FRAMES_REMEDIES : STREAMS_REMEDIES)(buffers).get(-binding) ?? "";
     throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedy}`);
   }
+  if (givesFrames) return binding;
   // What is not TCP is not split, and is the first queue's.
   device.nic.steering.setIndirection(Array.from({ length: RXFH_INDIR_SIZE }, () => 0));
   device.nic.steering.insertRule({ protocol: IPPROTO_TCP, queue: 1 });

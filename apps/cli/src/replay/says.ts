@@ -43,7 +43,7 @@ function lostSentence(runs: readonly DesignRun[]): string {
 function withoutPoolSentence(runs: readonly DesignRun[]): string {
   const maps = alike(runs, ({ dmaMaps }) => grouped(dmaMaps));
   const counts = maps.map(([count, group]) => `${count}${maps.length > 1 ? ` (${names(group)})` : ""}`);
-  return `No page was a pool's: the driver has pages of its own, which it mapped ${listed(counts)} times, and no design has a part in how they come back.`;
+  return `No page was a pool's: they were the driver's own, or a user's, mapped ${listed(counts)} times, and no design has a part in how they come back.`;
 }
 
 function memorySentence(runs: readonly DesignRun[]): string {

@@ -1,8 +1,8 @@
 import type { Kernel } from "@netmem/kernel/api";
-import type { NetIovArea, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import type { SkbEdit, TcpSocket } from "@netmem/net-core/api";
+import type { NetIovArea, PageAllocator, PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import type { SkbEdit, TcpSocket, XdpAttachment } from "@netmem/net-core/api";
 import type { MemoryProviders } from "@netmem/page-pool/api";
-import type { NetDevice } from "@netmem/xdp/api";
+import type { AfXdp, NetDevice, XdpMaps, XdpPrograms } from "@netmem/xdp/api";
 import type { ProvidedArea, ProvidedAreas } from "./provided-area.ts";
 
 /** What a memory model is given; each member is one role of one layer. */
@@ -13,6 +13,13 @@ export interface MemoryModelDeps {
   /** Binds providers to queues. */
   readonly providers: MemoryProviders;
   readonly edit: Pick<SkbEdit, "skbCopyBits">;
+  /** For models whose users have host pages. */
+  readonly pages: PageAllocator;
+  /** For models whose users take frames from a program. */
+  readonly afXdp: AfXdp;
+  readonly xdpMaps: XdpMaps;
+  readonly xdpPrograms: Pick<XdpPrograms, "bpfProgLoad">;
+  readonly xdpAttachment: XdpAttachment;
 }
 
 /** Which queue of which device, and how much memory. */
@@ -26,9 +33,9 @@ export interface MemoryModelOptions {
 /** Bytes that a user was given, where they lie: it looks at them there, whatever the CPU may do. */
 export type OnBytes = (region: PayloadRegion, offset: number, lengthBytes: number) => void;
 
-/** One connection's bytes, by way of a memory model. Process context. */
+/** One connection's bytes, or a queue's frames, by way of a memory model. Process context. */
 export interface MemoryStream {
-  /** All that there is, in order; each piece is the user's as long as `onBytes` runs, and given back then. How many bytes; 0 at the end; -EAGAIN; -ECONNRESET; or why the model cannot go on. */
+  /** All that there is, in order; each piece, or frame, is the user's as long as `onBytes` runs, and given back then. How many bytes; 0 at the end; -EAGAIN; -ECONNRESET; or why the model cannot go on. */
   readonly read: (onBytes: OnBytes) => number;
   /** Gives back whatever it still holds; the socket stays open. */
   readonly close: () => void;
@@ -41,8 +48,10 @@ export interface MemoryBinding {
   readonly held: () => number;
   /** What it provides. The net_iovs stay whose they are. For inspection. */
   readonly areas: () => readonly NetIovArea[];
-  /** How a user reads this connection from now on. */
+  /** How a user reads this connection from now on. Of a model that delivers frames it reads nothing, -EOPNOTSUPP. */
   readonly openStream: (socket: TcpSocket) => MemoryStream;
+  /** How a user reads all that the queue receives from now on, frame by frame; `dataReady` is called as some have come, in softirq. Only of a model that delivers frames. */
+  readonly openFrames?: (dataReady: () => void) => MemoryStream;
   /** The queue goes on with pages. What users and packets hold of the memory stays valid until they let go. */
   readonly close: () => void;
 }
@@ -63,6 +72,8 @@ export function bindingOf(areas: () => readonly ProvidedArea[], openStream: Memo
  */
 export interface MemoryModel {
   readonly name: string;
+  /** What its users are given: the bytes of connections (the default), or whole frames, which no stack has seen. */
+  readonly delivers?: "streams" | "frames";
   /** Binds memory to the queue, which is restarted; or a negative errno, and nothing is left. The device is up. Process context. */
   readonly bind: (deps: MemoryModelDeps, options: MemoryModelOptions) => MemoryBinding | number;
 }

@@ -241,6 +241,13 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     expect([pool.xskTxPeekDesc(desc), desc.addr]).toEqual([true, 2 * CHUNK]);
   });
 
+  test("a new tx ring, and no other, asks to be woken: the first time who sends must say so, in either mode (xsk_setsockopt of net/xdp/xsk.c)", () => {
+    const bench = new XskBench(preset);
+    bench.bindSocket({ flags: XDP_COPY });
+    const { tx, rx, fill: fillRing, completion } = bench.socket;
+    expect([tx, rx, fillRing, completion].map((ring) => ring!.flags)).toEqual([XDP_RING_NEED_WAKEUP, 0, 0, 0]);
+  });
+
   test("pp-xdp row 86: asking twice to be woken writes the flag once", () => {
     const bench = new XskBench(preset);
     bench.bindSocket({ flags: XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP });

@@ -1,7 +1,7 @@
 import { EBADF, EBUSY, EINVAL, ENETDOWN, ENOBUFS, ENODEV, ENXIO, EOPNOTSUPP } from "@netmem/kernel/api";
 import type { Page } from "@netmem/mm/api";
 import {
-  EPOLLIN, EPOLLOUT, MSG_DONTWAIT, XDP_COPY, XDP_SHARED_UMEM, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_WAKEUP_RX, XDP_WAKEUP_TX, XDP_ZEROCOPY, XskRing,
+  EPOLLIN, EPOLLOUT, MSG_DONTWAIT, XDP_COPY, XDP_SHARED_UMEM, XDP_USE_NEED_WAKEUP, XDP_USE_SG, XDP_RING_NEED_WAKEUP, XDP_WAKEUP_RX, XDP_WAKEUP_TX, XDP_ZEROCOPY, XskRing,
   type NetDevice, type XdpSocket, type XdpStatistics, type XdpUmem, type XskBuffPool,
 } from "../api/index.ts";
 import type { XskBinding } from "./binding.ts";
@@ -108,6 +108,8 @@ export class XskSocket implements XdpSocket {
     const queue = this.initQueue(entries, this.txQueue);
     if (typeof queue === "number") return queue;
     this.txQueue = queue;
+    // Until a driver says otherwise, who sends must ask. @kernel xsk_setsockopt
+    queue.ring.flags |= XDP_RING_NEED_WAKEUP;
     return 0;
   }
 

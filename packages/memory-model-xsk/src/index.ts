@@ -1,0 +1,2 @@
+export { XskUser, type XskBuffers } from "./user.ts";
+export { xsk } from "./xsk.ts";
