@@ -21,7 +21,7 @@ export interface NicOptions {
   readonly rxDescFormat: RxDescFormat;
   readonly txDescFormat: TxDescFormat;
   readonly probe?: NicProbe | null;
-  /** Points `nicInterrupt`, an interrupt is lost, and `nicFrameError`, a frame arrives damaged, of all NICs; without it neither happens. */
+  /** Points `nicInterrupt`, an interrupt is lost, and `nicFrameError`, a frame arrives damaged, and `nicDuplicate`, a frame completes twice, of all NICs; without it none of them happens. */
   readonly faults?: Pick<FaultInjection, "failFunction">;
   /** For a NIC that verifies checksums, which reads the wire for that. */
   readonly payload?: Pick<PayloadMemory, "checksum">;
@@ -47,6 +47,7 @@ export class ModelledNic implements NicHardware, NicWire {
   readonly #kernel: Kernel;
   readonly #engine: Runnable;
   readonly #probe: NicProbe | null;
+  readonly #duplicate: FaultGate;
   #source: FrameSource | null = null;
 
   constructor(kernel: Kernel, bus: DeviceBus, options: NicOptions) {
@@ -55,6 +56,7 @@ export class ModelledNic implements NicHardware, NicWire {
     this.name = options.name;
     this.#kernel = kernel;
     this.#probe = options.probe ?? null;
+    this.#duplicate = options.faults?.failFunction("nicDuplicate") ?? NEVER;
     const doorbell = (): void => this.frameArrived();
     this.bufferPools = Array.from({ length: options.rxDescFormat.bufferManager?.pools ?? 0 }, () => new BufferPool(bus, doorbell));
     const faults: RxFaults = { interrupt: options.faults?.failFunction("nicInterrupt") ?? NEVER, frameError: options.faults?.failFunction("nicFrameError") ?? NEVER };
@@ -124,12 +126,20 @@ export class ModelledNic implements NicHardware, NicWire {
         this.stats.overruns++;
         if (this.#probe !== null) this.#probe.overrun(queueIndex, bytes);
       } else {
-        queue.receive(source, bytes, descriptors, headerPart, this.#parses ? this.#flags(source, headerPart) : 0);
-        if (this.#probe !== null) this.#probe.received(queueIndex, bytes, descriptors);
+        this.#complete(queueIndex, source, bytes, descriptors, headerPart);
+        if (this.#duplicate.armed && this.#duplicate.shouldFail(0, bytes)) {
+          const again = queue.roomFor(bytes, headerPart);
+          if (again > 0) this.#complete(queueIndex, source, bytes, again, headerPart);
+        }
       }
       source.advance();
     }
     return TASK_AGAIN;
+  }
+
+  #complete(queueIndex: number, source: FrameSource, bytes: number, descriptors: number, headerPart: number): void {
+    this.rxQueues[queueIndex]!.receive(source, bytes, descriptors, headerPart, this.#parses ? this.#flags(source, headerPart) : 0);
+    if (this.#probe !== null) this.#probe.received(queueIndex, bytes, descriptors);
   }
 
   /** What the status of the frame's first descriptor says of its headers. */

@@ -149,6 +149,26 @@ describe.each(DRIVERS)("$name", (driver) => {
     expect(packets).toBe(202 - damaged);
   });
 
+  test.each(PRESET_NAMES)("under %s a frame that completes twice is two packets, in order, with buffers of their own; as the ring runs out of them it is one", (preset) => {
+    const rig = driverRig(driver, { ring: 64, mtu: 1500, preset });
+    const { machine } = rig;
+    const duplicate = machine.mm.faults.failFunction("nicDuplicate");
+    const got: number[] = [];
+    const waiting: SkBuff[] = [];
+    machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      got.push(skb.len + 14);
+      waiting.push(skb);
+    } });
+    duplicate.arm({ probability: 40, seed: 7 });
+    const lengths = Array.from({ length: 300 }, (_, i) => 60 + i);
+    rig.send(wire(lengths.map((length, i) => testFrame(length, i))));
+    const repeated = got.filter((length, i) => length === got[i - 1]).length;
+    expect([[...new Set(got)], got.toSorted((a, b) => a - b), repeated > 50, repeated <= duplicate.injected()]).toEqual([lengths, got, true, true]);
+    duplicate.disarm();
+    for (const skb of waiting) machine.net.lifetime.consumeSkb(skb);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
   test("with every interrupt lost the ring fills and the wire stands; taken down and up it goes on, and what was in the ring is home", () => {
     const rig = driverRig(driver, { ring: 64, mtu: 1500 });
     const { machine, device } = rig;
