@@ -22,7 +22,8 @@ export function pollRx(deps: DriverDeps, queue: HsQueue, memory: HsQueueMemory, 
     if ((status & HS_RXD_FIRST) !== 0) startFrame(deps, queue, memory, desc, status);
     else if (queue.skb !== null) addPayload(deps, queue.skb, queue, memory, desc);
     recycleUnused(memory, desc);
-    if ((status & HS_RXD_ERROR) !== 0) dropFrame(deps, queue);
+    // A length that goes beyond its descriptors is none.
+    if ((status & HS_RXD_ERROR) !== 0 || ((status & HS_RXD_LAST) !== 0 && queue.leftBytes > 0)) dropFrame(deps, queue);
     if ((status & HS_RXD_LAST) === 0) continue;
     const { skb } = queue;
     if (skb === null) continue;

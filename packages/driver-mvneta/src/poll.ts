@@ -25,7 +25,8 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
     else addFragment(deps, rxq, page);
     rxq.nextDesc = desc + 1 === rxq.size ? 0 : desc + 1;
     rxq.refillNum++;
-    if ((status & MVNETA_RXD_ERR_SUMMARY) !== 0) dropFrame(rxq);
+    // A length that goes beyond its descriptors is none.
+    if ((status & MVNETA_RXD_ERR_SUMMARY) !== 0 || ((status & MVNETA_RXD_LAST_DESC) !== 0 && rxq.leftBytes > 0)) dropFrame(rxq);
     if ((status & MVNETA_RXD_LAST_DESC) === 0 || rxq.xdp.head === null) continue;
 
     if (prog !== null) {

@@ -32,7 +32,8 @@ export function pollRx(deps: DriverDeps, rxq: Mvpp2RxQueue, shared: PortShared, 
     const bmPool = rxq.poolOf(status);
     const page = bmPool.page(cookie);
     const bytes = (rxq.read(desc, MVPP2_RX_DESC.sizeWord) >>> MVPP2_RX_DESC.sizeShift) - MVPP2_MH_SIZE;
-    if ((status & MVPP2_RXD_ERR_SUMMARY) !== 0) {
+    // A length that goes beyond its buffer is none.
+    if ((status & MVPP2_RXD_ERR_SUMMARY) !== 0 || bytes + MVPP2_MH_SIZE > bmPool.kind.pktSize) {
       dev.rxDropped++;
       bmPool.putBack(cookie);
       continue;

@@ -27,7 +27,8 @@ export function pollRx(deps: DriverDeps, queue: SplitQueue, ring: CoherentMemory
     const bytes = Math.min(queue.leftBytes, SP_BUFFER_BYTES);
     queue.leftBytes -= bytes;
     getRxBuffer(queue.parts, buffer, bytes);
-    if ((status & SP_RXD_ERROR) !== 0 || bytes === 0) {
+    // A length that goes beyond its descriptors is none.
+    if ((status & SP_RXD_ERROR) !== 0 || bytes === 0 || ((status & SP_RXD_LAST) !== 0 && queue.leftBytes > 0)) {
       dev.rxDropped++;
       keepReference(queue, buffer);
       continue;

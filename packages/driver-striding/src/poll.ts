@@ -27,7 +27,7 @@ export function pollRx(deps: DriverDeps, queue: StridingQueue, running: Running,
     if ((status & ST_CQE_FILLER) === 0) {
       const start = (where >>> 16) * layout.strideBytes;
       const bytes = size & 0xffff;
-      const became = receive(deps, queue, running, napi, wqe, start, bytes === 0 ? 1 << 16 : bytes, status);
+      const became = receive(deps, queue, running, napi, wqe, start, size >>> 16, bytes === 0 ? 1 << 16 : bytes, status);
       ran |= became;
       if (became !== LOST) {
         packets++;
@@ -48,11 +48,12 @@ export function pollRx(deps: DriverDeps, queue: StridingQueue, running: Running,
 const LOST = 1 << 8;
 
 /** One packet; what became of it. Its strides are counted already. */
-function receive(deps: DriverDeps, queue: StridingQueue, running: Running, napi: NapiStruct, wqe: Wqe, start: number, bytes: number, status: number): number {
+function receive(deps: DriverDeps, queue: StridingQueue, running: Running, napi: NapiStruct, wqe: Wqe, start: number, strides: number, bytes: number, status: number): number {
   const { shared } = queue;
   const { dev, prog } = shared;
   const { layout } = running;
-  if ((status & ST_CQE_ERROR) !== 0) {
+  // A length that goes beyond its strides is none.
+  if ((status & ST_CQE_ERROR) !== 0 || layout.headroomBytes + bytes > strides * layout.strideBytes) {
     dev.rxDropped++;
     return LOST;
   }

@@ -31,13 +31,14 @@ export function pollChunks(deps: DriverDeps, queue: DwQueue, running: Running<Ch
     queue.nextToClean = at + 1 === entries ? 0 : at + 1;
     queue.missing++;
     // Of a packet that does not fit into a chunk nothing is kept.
-    if ((status & WHOLE) !== WHOLE || (status & DW_RDES3_ERROR) !== 0) {
+    const bytes = ring.read32(descriptor + DW_RX_DESC.sizeWord * 4) - ETH_FCS_LEN;
+    if ((status & WHOLE) !== WHOLE || (status & DW_RDES3_ERROR) !== 0 || bytes > xsk.rxFrameSize) {
       if ((status & DW_RDES3_LAST) !== 0) dev.rxDropped++;
       posted[at] = null;
       xsk.xskBuffFree(chunk);
       continue;
     }
-    xsk.xskBuffSetSize(chunk, ring.read32(descriptor + DW_RX_DESC.sizeWord * 4) - ETH_FCS_LEN);
+    xsk.xskBuffSetSize(chunk, bytes);
     xsk.xskBuffDmaSyncForCpu(chunk);
     const became = runXdp(deps, shared, chunk, shared.prog!, false, false);
     ran |= became;

@@ -70,7 +70,8 @@ function takeBuffer(deps: DriverDeps, queue: DwQueue, running: Running<PageBuffe
   const inBuffer = Math.min(queue.leftBytes, bufferBytes);
   queue.leftBytes -= inBuffer;
   const bytes = isLast ? inBuffer - ETH_FCS_LEN : inBuffer;
-  if ((status & DW_RDES3_ERROR) !== 0 || queue.skb?.shinfo!.nrFrags === MAX_SKB_FRAGS) lose(deps, queue);
+  // A length that goes beyond its descriptors is none.
+  if ((status & DW_RDES3_ERROR) !== 0 || (isLast && queue.leftBytes > 0) || queue.skb?.shinfo!.nrFrags === MAX_SKB_FRAGS) lose(deps, queue);
   if (queue.skipping) {
     pool.putFullNetmem(page, true);
     return LOST;

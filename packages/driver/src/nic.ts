@@ -21,7 +21,7 @@ export interface NicOptions {
   readonly rxDescFormat: RxDescFormat;
   readonly txDescFormat: TxDescFormat;
   readonly probe?: NicProbe | null;
-  /** Points `nicInterrupt`, an interrupt is lost, and `nicFrameError`, a frame arrives damaged, and `nicDuplicate`, a frame completes twice, of all NICs; without it none of them happens. */
+  /** Points `nicInterrupt`, an interrupt is lost, and `nicFrameError`, a frame arrives damaged, `nicFrameLength`, its descriptor says that it is longer than its buffers, and `nicDuplicate`, a frame completes twice, of all NICs; without it none of them happens. */
   readonly faults?: Pick<FaultInjection, "failFunction">;
   /** For a NIC that verifies checksums, which reads the wire for that. */
   readonly payload?: Pick<PayloadMemory, "checksum">;
@@ -59,7 +59,7 @@ export class ModelledNic implements NicHardware, NicWire {
     this.#duplicate = options.faults?.failFunction("nicDuplicate") ?? NEVER;
     const doorbell = (): void => this.frameArrived();
     this.bufferPools = Array.from({ length: options.rxDescFormat.bufferManager?.pools ?? 0 }, () => new BufferPool(bus, doorbell));
-    const faults: RxFaults = { interrupt: options.faults?.failFunction("nicInterrupt") ?? NEVER, frameError: options.faults?.failFunction("nicFrameError") ?? NEVER };
+    const faults: RxFaults = { interrupt: options.faults?.failFunction("nicInterrupt") ?? NEVER, frameError: options.faults?.failFunction("nicFrameError") ?? NEVER, frameLength: options.faults?.failFunction("nicFrameLength") ?? NEVER };
     const { rxDescFormat } = options;
     this.rxQueues = Array.from({ length: rxQueueCount }, (): FrameReceiver => {
       const line = new RxLine(kernel, faults);

@@ -1,12 +1,17 @@
 import type { IrqLine, Kernel } from "@netmem/kernel/api";
 import type { FaultGate } from "@netmem/mm/api";
 
+/** More than any one buffer has room for. */
+const EXCESS_BYTES = 20_000;
+
 /** What goes wrong on demand. */
 export interface RxFaults {
   /** The line is not raised. */
   readonly interrupt: FaultGate;
   /** A frame completes with the error bit, and without its bytes. */
   readonly frameError: FaultGate;
+  /** A frame's descriptor says that it is longer than it is, and than its buffers are. */
+  readonly frameLength: FaultGate;
 }
 
 /** The interrupt of a receive queue, and what goes wrong with that. */
@@ -27,6 +32,12 @@ export class RxLine {
     const { interrupt } = this.#faults;
     if (interrupt.armed && interrupt.shouldFail(0, 0)) return;
     if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
+  }
+
+  /** Bytes that the descriptor says beside those that there are. */
+  excessBytes(bytes: number): number {
+    const { frameLength } = this.#faults;
+    return frameLength.armed && frameLength.shouldFail(0, bytes) ? EXCESS_BYTES : 0;
   }
 
   frameArrivesBad(bytes: number): boolean {

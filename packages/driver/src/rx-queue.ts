@@ -158,7 +158,7 @@ export class RxQueue implements FrameReceiver {
       let status = 0;
       if (i === 0) {
         status |= format.firstBit | flags;
-        this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes) << format.sizeShift);
+        this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
       }
       if (i === descriptors - 1) status |= format.lastBit;
       if (failed) status |= format.errorBit;
@@ -181,7 +181,7 @@ export class RxQueue implements FrameReceiver {
     this.#bus.write32(descriptor + format.addressWord * 4, buffer);
     this.#bus.write32(descriptor + cookieWord * 4, pool.cookie());
     pool.advance();
-    this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes) << format.sizeShift);
+    this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
     this.#bus.write32(descriptor + format.statusWord * 4, format.firstBit | format.lastBit | flags | (poolIndex << poolShift) | (failed ? format.errorBit : 0));
     this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
     this.#received(bytes, 1, failed);

@@ -120,7 +120,7 @@ export class StridingRxQueue implements FrameReceiver {
   receive(source: FrameSource, bytes: number, strides: number, _headerPart: number, flags: number): void {
     if (strides > this.#left()) this.#complete(0, this.#left(), this.#striding.fillerBit);
     const failed = this.line.frameArrivesBad(bytes) || !this.#write(this.#usedStrides * this.#strideBytes + this.#headroomBytes, source.region, source.peekOffset(), bytes);
-    this.#complete(bytes, strides, this.#format.firstBit | this.#format.lastBit | flags | (failed ? this.#format.errorBit : 0));
+    this.#complete(bytes + this.line.excessBytes(bytes), strides, this.#format.firstBit | this.#format.lastBit | flags | (failed ? this.#format.errorBit : 0));
     if (failed) this.#stats.faults++;
     else {
       this.#stats.frames++;

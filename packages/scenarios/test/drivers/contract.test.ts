@@ -149,6 +149,27 @@ describe.each(DRIVERS)("$name", (driver) => {
     expect(packets).toBe(202 - damaged);
   });
 
+  test.each(PRESET_NAMES)("under %s a frame whose descriptor says that it is longer than its buffers is dropped and counted, no byte beyond them is read, its buffers are used again", (preset) => {
+    const rig = driverRig(driver, { preset, mtu: 1500 });
+    const { machine, device } = rig;
+    const frameLength = machine.mm.faults.failFunction("nicFrameLength");
+    const got: number[][] = [];
+    machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      got.push(bytesOf(machine, skb));
+      machine.net.lifetime.consumeSkb(skb);
+    } });
+    const frames = Array.from({ length: 200 }, (_, i) => testFrame(60 + 7 * i, i));
+    frameLength.arm({ probability: 25, seed: 3 });
+    rig.send(wire(frames));
+    const wrong = frameLength.injected();
+    frameLength.disarm();
+    expect([wrong > 20, got.length, device.netif.dev.rxDropped]).toEqual([true, 200 - wrong, wrong]);
+    const sent = new Set(frames.map((frame) => frame.join()));
+    expect(got.filter((bytes) => !sent.has(bytes.join()))).toEqual([]);
+    rig.send(wire(frames));
+    expect([got.length, rig.end()]).toEqual([400 - wrong, NOTHING_LEFT]);
+  });
+
   test.each(PRESET_NAMES)("under %s a frame that completes twice is two packets, in order, with buffers of their own; as the ring runs out of them it is one", (preset) => {
     const rig = driverRig(driver, { ring: 64, mtu: 1500, preset });
     const { machine } = rig;
