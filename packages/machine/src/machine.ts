@@ -6,7 +6,7 @@ import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type Xdp } from "@netmem/xdp/api";
 import { ModelledNic, createTxRings } from "@netmem/driver";
 import { createProvidedAreas } from "@netmem/memory-model";
 import type { MemoryBinding, MemoryModel, MemoryModelDeps } from "@netmem/memory-model/api";
-import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicWire } from "@netmem/driver/api";
+import type { DriverOptions, Link, LinkDeps, LinkDriver, LinkOptions, NetDriver, NetInterface, NicHardware, NicMiddleware, NicWire } from "@netmem/driver/api";
 import { checkBinding, checkDriver, checkInterface, checkMemoryModel } from "./plugins.ts";
 import type { Preset } from "./presets.ts";
 import type { MachineProbes } from "./tracing.ts";
@@ -27,6 +27,8 @@ export interface DeviceOptions extends Partial<DriverOptions> {
   readonly nonCoherent?: boolean;
   /** How it reaches memory: IOMMU, address mask, bounce buffers. Default: behind a strict IOMMU with room for all of memory. */
   readonly dma?: Omit<DmaDeviceOptions, "name" | "coherent">;
+  /** What its driver is given in the NIC's place: a tracer (`traceNic`), or what makes a NIC worse than it is. Default: the NIC. */
+  readonly middleware?: NicMiddleware;
 }
 
 /** A NIC with its driver bound. */
@@ -84,10 +86,11 @@ export class Machine {
     const rxQueueCount = options.rxQueueCount ?? 1;
     if (!Number.isInteger(rxQueueCount) || rxQueueCount < 1 || rxQueueCount > mostRxQueues) throw new UsageError("machine", `rxQueueCount of ${name}`, rxQueueCount, `${driver.name} has 1 to ${mostRxQueues} receive queues`);
     const nic = new ModelledNic(this.kernel, bus, { name, rxQueueCount, rxDescFormat, txDescFormat, probe: this.#probes?.nic ?? null, payload: this.mm.payload, faults: this.mm.faults });
+    const hardware = options.middleware === undefined ? nic : options.middleware(nic);
     const deps = this.#linkDeps();
-    const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: txDescFormat, lifetime: deps.lifetime, xdpReturn: deps.xdpReturn, xdpStructs: deps.xdpStructs });
+    const txRings = createTxRings({ dma, hw: hardware.txQueues[0]!, format: txDescFormat, lifetime: deps.lifetime, xdpReturn: deps.xdpReturn, xdpStructs: deps.xdpStructs });
     const netif = driver.probe(
-      { ...deps, dma, nic, txRings },
+      { ...deps, dma, nic: hardware, txRings },
       { name, rxRingSize: options.rxRingSize ?? 512, rxQueueCount, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
     checkInterface(driver, netif);

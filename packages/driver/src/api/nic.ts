@@ -189,6 +189,9 @@ export interface NicHardware {
   readonly freeIrq: (queue: number) => void;
 }
 
+/** What stands between a driver and its NIC: answers what the driver is given in the NIC's place, and passes on what it likes. */
+export type NicMiddleware = (nic: NicHardware) => NicHardware;
+
 /**
  * What arrives on the wire. The NIC asks for the next frame when it can take it; `prefixBytes` zero bytes must stand
  * before each frame in `region`.
