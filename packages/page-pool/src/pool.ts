@@ -23,7 +23,7 @@ import { getStats } from "./stats.ts";
 export class Pool extends PoolAlloc implements PagePool, ProviderPool {
   allocPages(gfp: number): Page | null {
     const netmem = this.allocNetmems(gfp);
-    return netmem === null || netmem.isNetIov === false ? netmem : asPage(this, netmem);
+    return this.memoryProvider === null ? (netmem as Page | null) : asPage(this, netmem);
   }
 
   devAllocNetmems(): Netmem | null {
