@@ -99,8 +99,10 @@ export class TraceReader {
     return events;
   }
 
-  #line(line: string): void {
+  #line(text: string): void {
     this.#lines++;
+    // A byte order mark, of an editor's.
+    const line = this.#lines === 1 && text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
     if (this.#document !== null) {
       this.#documentLine(line);
       return;

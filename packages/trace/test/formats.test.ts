@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { TraceReader } from "@netmem/trace";
 import { CAPTURES, captured, hold, read, shutdown } from "./captures.ts";
 
@@ -95,6 +95,17 @@ describe("other formats", () => {
     expect(summary).toMatchObject({ format: "netlink", unknownLines: 0 });
   });
 
+  test.each([
+    ["a map's entries", JSON.stringify(Array.from({ length: 2000 }, (_, i) => ({ key: ["0x01"], value: { a: i, b: [1, 2, 3] } })), null, 4)],
+    ["what never ends", `[\n${'"a1":["x"]\n'.repeat(4000)}`],
+  ])("a document of many lines that is no netlink reply (%s) is not parsed anew at each bracket", (_what, text) => {
+    const parse = vi.spyOn(JSON, "parse");
+    expect(read(text)).toMatchObject({ events: [], summary: { format: null } });
+    const parses = parse.mock.calls.length;
+    parse.mockRestore();
+    expect(parses).toBeLessThan(40);
+  });
+
   test("netlink's page-pool-stats-get, and none at all", () => {
     expect(read('[{"info": {"id": 5, "ifindex": 2}, "alloc-fast": 10, "recycle-ring": 7}]').events).toMatchObject([{ id: 5, statistics: { counts: { "alloc-fast": 10, "recycle-ring": 7 } } }]);
     expect(read("[]")).toMatchObject({ events: [], summary: { format: "netlink" } });
@@ -163,6 +174,11 @@ describe("whatever comes", () => {
   test("lines may end as on other systems; the last needs no end; nothing is no trace", () => {
     expect(read(HOLD_618.concat("\r\n", HOLD_618)).events).toHaveLength(2);
     expect(read("").summary).toMatchObject({ format: null, lines: 0 });
+  });
+
+  test("a byte order mark is no part of the first line", () => {
+    const line = hold(1);
+    expect(read(`\ufeff${line}`).events).toEqual(read(line).events);
   });
 
   test("a clock that goes back is another boot; by less it is another CPU's", () => {
