@@ -54,9 +54,9 @@ export class OutputFile {
 
 /** By whatever name. */
 function isSame(named: string, there: Stats | undefined, other: string): boolean {
-  if (there === undefined || !there.isFile()) return named === other && there === undefined;
+  if (there === undefined) return named === other;
   const otherThere = statSync(other, { throwIfNoEntry: false });
-  return otherThere !== undefined && otherThere.ino === there.ino && otherThere.dev === there.dev;
+  return there.isFile() && otherThere !== undefined && otherThere.ino === there.ino && otherThere.dev === there.dev;
 }
 
 function writeError(error: NodeJS.ErrnoException): string {

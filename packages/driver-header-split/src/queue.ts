@@ -1,4 +1,4 @@
-import type { DriverDeps, NicRxQueue } from "@netmem/driver/api";
+import { startRx, stopRx, type DriverDeps, type NicRxQueue } from "@netmem/driver/api";
 import type { Timer } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
@@ -56,23 +56,15 @@ export class HsQueue {
     hw.setHeaderSplit(HS_HEADER_BYTES);
     memory.restartRing();
     hw.addNonOccupied(memory.size - memory.refillNum);
-    this.#deps.nic.requestIrq(this.index, this.#cpu, () => {
-      hw.disableIrq();
-      this.#deps.napi.napiSchedule(this.napi);
-    });
-    this.#deps.napi.napiEnable(this.napi);
-    hw.start();
-    hw.enableIrq();
+    startRx(this.#deps, this.index, this.#cpu, hw, this.napi);
     if (memory.refillNum > 0) this.#deps.kernel.timers.modTimer(this.#retry, REFILL_RETRY_NS);
   }
 
   /** The device first, then whoever polls; no page comes back directly any more. What it ran on is the caller's. @kernel bnxt_queue_stop */
   stop(): HsQueueMemory {
     const memory = this.memory!;
-    this.hw.stop();
-    this.#deps.nic.freeIrq(this.index);
+    stopRx(this.#deps, this.index, this.hw, this.napi);
     this.#deps.kernel.timers.timerDelete(this.#retry);
-    this.#deps.napi.napiDisable(this.napi);
     this.memory = null;
     dropFrame(this.#deps, this);
     memory.headPool.disableDirectRecycling();

@@ -1,4 +1,4 @@
-import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
+import { resizeRings, ringSizeIsIn, startRx, stopRx, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
 import { EINVAL, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE } from "@netmem/mm/api";
 import { NAPI_POLL_WEIGHT, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, type NapiStruct, type NetDevice, type XdpProg } from "@netmem/xdp/api";
@@ -32,7 +32,7 @@ class Mvpp2Interface implements NetInterface {
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
-  /** @kernel mvpp2_open */
+  /** @kernel mvpp2_open, mvpp2_start_dev */
   open(): number {
     if (this.#shared.tx !== null) return -EINVAL;
     const { rxQueues } = this.dev;
@@ -46,7 +46,7 @@ class Mvpp2Interface implements NetInterface {
     if (typeof tx === "number") return this.#giveUp(rxqs, tx);
     this.#shared.tx = tx;
     this.#rxqs = rxqs;
-    for (const [i, rxq] of rxqs.entries()) this.#start(i, rxq);
+    for (const [i, rxq] of rxqs.entries()) startRx(this.#deps, i, (this.#options.cpu + i) % this.#deps.kernel.nrCpus, rxq.hw, this.#napis[i]!);
     this.dev.up = true;
     return 0;
   }
@@ -56,29 +56,13 @@ class Mvpp2Interface implements NetInterface {
     return errno;
   }
 
-  /** @kernel mvpp2_start_dev */
-  #start(i: number, { hw }: Mvpp2RxQueue): void {
-    const { nic, napi, kernel } = this.#deps;
-    nic.requestIrq(i, (this.#options.cpu + i) % kernel.nrCpus, () => {
-      hw.disableIrq();
-      napi.napiSchedule(this.#napis[i]!);
-    });
-    napi.napiEnable(this.#napis[i]!);
-    hw.start();
-    hw.enableIrq();
-  }
-
   /** Device off before its buffers go home. @kernel mvpp2_stop */
   stop(): void {
     const { tx } = this.#shared;
     if (tx === null) return;
     this.dev.up = false;
     const rxqs = this.#rxqs;
-    for (const [i, rxq] of rxqs.entries()) {
-      rxq.hw.stop();
-      this.#deps.nic.freeIrq(i);
-      this.#deps.napi.napiDisable(this.#napis[i]!);
-    }
+    for (const [i, rxq] of rxqs.entries()) stopRx(this.#deps, i, rxq.hw, this.#napis[i]!);
     this.#rxqs = [];
     this.#shared.tx = null;
     tx.destroy();

@@ -1,8 +1,8 @@
-import type { DriverDeps, NicRxQueue, TxRing, XdpPort } from "@netmem/driver/api";
+import { startRx, stopRx, type DriverDeps, type InterfaceQueue, type NicRxQueue, type QueueShared } from "@netmem/driver/api";
 import { ENOMEM, type Timer } from "@netmem/kernel/api";
 import { GFP_ATOMIC, GFP_KERNEL, type CoherentMemory } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
-import { MEM_TYPE_PAGE_SHARED, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff, type XdpProg } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_SHARED, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff } from "@netmem/xdp/api";
 import { SP_BUFFER_BYTES, SP_REFILL_BATCH, SP_RX_DESC, SP_TRUESIZE } from "./constants.ts";
 import { dropFrame, pollRx } from "./poll.ts";
 import { SplitBuffer, allocMappedPage, drain, syncForDevice, type SplitParts } from "./split-buffer.ts";
@@ -10,15 +10,8 @@ import { SplitBuffer, allocMappedPage, drain, syncForDevice, type SplitParts } f
 /** Waits this long before it tries again when memory ran out, in ns. */
 const REFILL_RETRY_NS = 1_000_000;
 
-/** What all queues of an interface have in common. */
-export interface QueueShared extends XdpPort {
-  readonly earlyDrop: boolean;
-  tx: TxRing | null;
-  prog: XdpProg | null;
-}
-
 /** A receive queue, its ring and the pages behind its descriptors. @kernel struct ixgbe_ring (drivers/net/ethernet/intel/ixgbe/ixgbe.h) */
-export class SplitQueue {
+export class SplitQueue implements InterfaceQueue {
   readonly index: number;
   readonly shared: QueueShared;
   readonly hw: NicRxQueue;
@@ -89,21 +82,13 @@ export class SplitQueue {
     const { hw } = this;
     hw.configure(this.ring!.dmaAddr, this.size, SP_BUFFER_BYTES);
     hw.addNonOccupied(this.nextToUse);
-    this.#deps.nic.requestIrq(this.index, this.#cpu, () => {
-      hw.disableIrq();
-      this.#deps.napi.napiSchedule(this.napi);
-    });
-    this.#deps.napi.napiEnable(this.napi);
-    hw.start();
-    hw.enableIrq();
+    startRx(this.#deps, this.index, this.#cpu, hw, this.napi);
   }
 
   /** The device first, then whoever polls, then what it had. @kernel ixgbe_down, ixgbe_clean_rx_ring, ixgbe_free_rx_resources */
   stop(): void {
-    this.hw.stop();
-    this.#deps.nic.freeIrq(this.index);
+    stopRx(this.#deps, this.index, this.hw, this.napi);
     this.#deps.kernel.timers.timerDelete(this.#retry);
-    this.#deps.napi.napiDisable(this.napi);
     this.close();
   }
 

@@ -1,8 +1,8 @@
-import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
+import { openQueues, queuesInRings, resizeRings, ringSizeIsIn, stopQueues, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type QueueShared } from "@netmem/driver/api";
 import { EINVAL, UsageError } from "@netmem/kernel/api";
 import { ETH_HLEN, NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, type NetDevice, type XdpProg } from "@netmem/xdp/api";
 import { SP_BUFFER_BYTES, SP_MAX_FRAME_BYTES, SP_MOST_QUEUES, SP_RING_LIMITS, SP_RX_DESC, SP_TX_DESC, SP_TX_DESCRIPTORS } from "./constants.ts";
-import { SplitQueue, type QueueShared } from "./queue.ts";
+import { SplitQueue } from "./queue.ts";
 
 class SplitInterface implements NetInterface {
   readonly dev: NetDevice;
@@ -24,32 +24,12 @@ class SplitInterface implements NetInterface {
 
   /** @kernel ixgbe_open */
   open(): number {
-    if (this.#shared.tx !== null) return -EINVAL;
-    for (const [i, queue] of this.#queues.entries()) {
-      const errno = queue.open(this.#rxRingSize);
-      if (errno < 0) return this.#giveUp(i, errno);
-    }
-    const tx = this.#deps.txRings.create(SP_TX_DESCRIPTORS);
-    if (typeof tx === "number") return this.#giveUp(this.#queues.length, tx);
-    this.#shared.tx = tx;
-    this.dev.up = true;
-    for (const queue of this.#queues) queue.start();
-    return 0;
-  }
-
-  #giveUp(opened: number, errno: number): number {
-    for (const queue of this.#queues.slice(0, opened)) queue.close();
-    return errno;
+    return openQueues(this.#shared, this.#queues, (queue) => queue.open(this.#rxRingSize), () => this.#deps.txRings.create(SP_TX_DESCRIPTORS));
   }
 
   /** @kernel ixgbe_close */
   stop(): void {
-    const { tx } = this.#shared;
-    if (tx === null) return;
-    this.dev.up = false;
-    this.#shared.tx = null;
-    for (const queue of this.#queues) queue.stop();
-    tx.destroy();
+    stopQueues(this.#shared, this.#queues);
   }
 
   setRingparam(rxPending: number): number {
@@ -57,7 +37,7 @@ class SplitInterface implements NetInterface {
   }
 
   inRings(): InRings {
-    return this.#shared.tx === null ? { skbs: [], frames: [] } : this.#shared.tx.inRing();
+    return queuesInRings(this.#shared);
   }
 
   /** A frame must fit into one half. @kernel ixgbe_xdp_setup */

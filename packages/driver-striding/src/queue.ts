@@ -1,8 +1,8 @@
-import type { DriverDeps, NicRxQueue, TxRing, XdpPort } from "@netmem/driver/api";
+import { startRx, stopRx, type DriverDeps, type InterfaceQueue, type NicRxQueue, type QueueShared } from "@netmem/driver/api";
 import { ENOMEM, type Timer } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, type CoherentMemory } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
-import { MEM_TYPE_PAGE_POOL, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff, type XdpProg } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_POOL, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff } from "@netmem/xdp/api";
 import { ST_CQE_BYTES, ST_RX_DESC } from "./constants.ts";
 import type { StrideLayout } from "./layout.ts";
 import { pollRx } from "./poll.ts";
@@ -10,13 +10,6 @@ import { FragCounts, Wqe } from "./wqe.ts";
 
 /** Waits this long before it tries again when memory ran out, in ns. */
 const REFILL_RETRY_NS = 1_000_000;
-
-/** What all queues of an interface have in common. */
-export interface QueueShared extends XdpPort {
-  readonly earlyDrop: boolean;
-  tx: TxRing | null;
-  prog: XdpProg | null;
-}
 
 /** What a queue runs on while it is up. */
 export interface Running {
@@ -29,7 +22,7 @@ export interface Running {
 }
 
 /** A receive queue: descriptors with memory, completions with packets. @kernel struct mlx5e_rq (drivers/net/ethernet/mellanox/mlx5/core/en.h) */
-export class StridingQueue {
+export class StridingQueue implements InterfaceQueue {
   readonly index: number;
   readonly shared: QueueShared;
   readonly hw: NicRxQueue;
@@ -102,22 +95,14 @@ export class StridingQueue {
     hw.configure(ring.dmaAddr, wqes, this.running!.layout.mostFrameBytes);
     hw.setStrides(completions.dmaAddr, wqes * stridesPerWqe, strideBytes, headroomBytes);
     hw.addNonOccupied(wqes - this.missing);
-    this.#deps.nic.requestIrq(this.index, this.#cpu, () => {
-      hw.disableIrq();
-      this.#deps.napi.napiSchedule(this.#napi);
-    });
-    this.#deps.napi.napiEnable(this.#napi);
-    hw.start();
-    hw.enableIrq();
+    startRx(this.#deps, this.index, this.#cpu, hw, this.#napi);
     this.#retryIfMissing();
   }
 
   /** The device first, then whoever polls, then what it had. @kernel mlx5e_deactivate_rq, mlx5e_close_rq */
   stop(): void {
-    this.hw.stop();
-    this.#deps.nic.freeIrq(this.index);
+    stopRx(this.#deps, this.index, this.hw, this.#napi);
     this.#deps.kernel.timers.timerDelete(this.#retry);
-    this.#deps.napi.napiDisable(this.#napi);
     this.close();
   }
 

@@ -1,9 +1,9 @@
-import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
+import { openQueues, queuesInRings, resizeRings, ringSizeIsIn, stopQueues, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type QueueShared } from "@netmem/driver/api";
 import { EINVAL, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import { NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, type NetDevice, type XdpProg } from "@netmem/xdp/api";
 import { ST_MAX_FRAME_BYTES, ST_MOST_QUEUES, ST_RING_LIMITS, ST_RX_DESC, ST_TX_DESC, ST_TX_DESCRIPTORS } from "./constants.ts";
 import { layoutFor } from "./layout.ts";
-import { StridingQueue, type QueueShared } from "./queue.ts";
+import { StridingQueue } from "./queue.ts";
 
 class StridingInterface implements NetInterface {
   readonly dev: NetDevice;
@@ -25,34 +25,13 @@ class StridingInterface implements NetInterface {
 
   /** @kernel mlx5e_open */
   open(): number {
-    if (this.#shared.tx !== null) return -EINVAL;
     const layout = layoutFor(this.dev.mtu, this.#shared.prog !== null, this.#rxRingSize);
-    if (layout === null) return -EINVAL;
-    for (const [i, queue] of this.#queues.entries()) {
-      const errno = queue.open(layout);
-      if (errno < 0) return this.#giveUp(i, errno);
-    }
-    const tx = this.#deps.txRings.create(ST_TX_DESCRIPTORS);
-    if (typeof tx === "number") return this.#giveUp(this.#queues.length, tx);
-    this.#shared.tx = tx;
-    this.dev.up = true;
-    for (const queue of this.#queues) queue.start();
-    return 0;
-  }
-
-  #giveUp(opened: number, errno: number): number {
-    for (const queue of this.#queues.slice(0, opened)) queue.close();
-    return errno;
+    return layout === null ? -EINVAL : openQueues(this.#shared, this.#queues, (queue) => queue.open(layout), () => this.#deps.txRings.create(ST_TX_DESCRIPTORS));
   }
 
   /** @kernel mlx5e_close */
   stop(): void {
-    const { tx } = this.#shared;
-    if (tx === null) return;
-    this.dev.up = false;
-    this.#shared.tx = null;
-    for (const queue of this.#queues) queue.stop();
-    tx.destroy();
+    stopQueues(this.#shared, this.#queues);
   }
 
   setRingparam(rxPending: number): number {
@@ -60,7 +39,7 @@ class StridingInterface implements NetInterface {
   }
 
   inRings(): InRings {
-    return this.#shared.tx === null ? { skbs: [], frames: [] } : this.#shared.tx.inRing();
+    return queuesInRings(this.#shared);
   }
 
   /** Strides are others with a program, so that the first and the last restart the device. @kernel mlx5e_xdp_set */

@@ -1,10 +1,10 @@
-import type { DriverDeps, NicRxQueue, TxRing, XdpPort } from "@netmem/driver/api";
+import { startRx, stopRx, type DriverDeps, type InterfaceQueue, type NicRxQueue, type QueueShared } from "@netmem/driver/api";
 import { ENOMEM, type Timer } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
 import {
-  MEM_TYPE_PAGE_POOL, MEM_TYPE_XSK_BUFF_POOL, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff, type XdpDesc, type XdpProg, type XskBuffPool,
+  MEM_TYPE_PAGE_POOL, MEM_TYPE_XSK_BUFF_POOL, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff, type XdpDesc, type XskBuffPool,
 } from "@netmem/xdp/api";
 import { DW_HEADROOM, DW_RX_DESC, DW_XDP_HEADROOM, bufferBytesFor } from "./constants.ts";
 import { pollPages } from "./poll-pages.ts";
@@ -12,13 +12,6 @@ import { pollChunks, sendChunks } from "./poll-chunks.ts";
 
 /** Waits this long before it tries again when memory ran out, in ns. */
 const REFILL_RETRY_NS = 1_000_000;
-
-/** What all queues of an interface have in common. */
-export interface QueueShared extends XdpPort {
-  readonly earlyDrop: boolean;
-  tx: TxRing | null;
-  prog: XdpProg | null;
-}
 
 /** Pages, or chunks of a user: what is in each descriptor, null for those that are empty. */
 export interface PageBuffers {
@@ -44,7 +37,7 @@ export interface Running<T extends PageBuffers | ChunkBuffers = PageBuffers | Ch
 }
 
 /** A receive queue, and what goes with it: pages of its own pool, or, with a program, chunks of an AF_XDP user. @kernel struct stmmac_rx_queue, stmmac_channel (drivers/net/ethernet/stmicro/stmmac/stmmac.h) */
-export class DwQueue {
+export class DwQueue implements InterfaceQueue {
   readonly index: number;
   readonly shared: QueueShared;
   readonly hw: NicRxQueue;
@@ -108,7 +101,7 @@ export class DwQueue {
       return pool;
     }
     const posted = Array.from({ length: entries }, () => null);
-    this.running = { ring, entries, pool, headroomBytes, bufferBytes: xsk === null ? pageBytes : xsk.rxFrameSize, buffers: xsk === null ? { xsk, posted } : { xsk, posted } };
+    this.running = { ring, entries, pool, headroomBytes, bufferBytes: xsk === null ? pageBytes : xsk.rxFrameSize, buffers: { xsk, posted } as PageBuffers | ChunkBuffers };
     this.skipping = false;
     this.nextToClean = 0;
     this.nextToFill = 0;
@@ -129,21 +122,13 @@ export class DwQueue {
     const { ring, entries, bufferBytes } = this.running!;
     hw.configure(ring.dmaAddr, entries, bufferBytes);
     hw.addNonOccupied(entries - this.missing);
-    this.#deps.nic.requestIrq(this.index, this.#cpu, () => {
-      hw.disableIrq();
-      this.#deps.napi.napiSchedule(this.napi);
-    });
-    this.#deps.napi.napiEnable(this.napi);
-    hw.start();
-    hw.enableIrq();
+    startRx(this.#deps, this.index, this.#cpu, hw, this.napi);
   }
 
   /** The device first, then whoever polls, then what it had. @kernel stmmac_disable_rx_queue */
   stop(): void {
-    this.hw.stop();
-    this.#deps.nic.freeIrq(this.index);
+    stopRx(this.#deps, this.index, this.hw, this.napi);
     this.#deps.kernel.timers.timerDelete(this.#retry);
-    this.#deps.napi.napiDisable(this.napi);
     this.close();
   }
 

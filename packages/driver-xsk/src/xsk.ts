@@ -1,10 +1,10 @@
-import { resizeRings, ringSizeIsIn, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface } from "@netmem/driver/api";
+import { openQueues, queuesInRings, resizeRings, ringSizeIsIn, stopQueues, xmitFrames, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type QueueShared } from "@netmem/driver/api";
 import { EINVAL, ENETDOWN, EOPNOTSUPP, UsageError } from "@netmem/kernel/api";
 import {
   NETDEV_TX_BUSY, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_XSK_ZEROCOPY, type NetDevice, type XdpProg, type XskBuffPool,
 } from "@netmem/xdp/api";
 import { DW_LEAST_CHUNK_FRAME, DW_MAX_FRAME_BYTES, DW_MOST_QUEUES, DW_RING_LIMITS, DW_RX_DESC, DW_TX_DESC, DW_TX_DESCRIPTORS, DW_XDP_MTU } from "./constants.ts";
-import { DwQueue, type QueueShared } from "./queue.ts";
+import { DwQueue } from "./queue.ts";
 
 class DwInterface implements NetInterface {
   readonly dev: NetDevice;
@@ -12,8 +12,6 @@ class DwInterface implements NetInterface {
   readonly #shared: QueueShared;
   readonly #queues: DwQueue[] = [];
   #rxRingSize: number;
-  /** It is down, and nobody asked for that. */
-  #failedToRestart = false;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
     this.#deps = deps;
@@ -33,32 +31,12 @@ class DwInterface implements NetInterface {
 
   /** @kernel stmmac_open, stmmac_xdp_open */
   open(): number {
-    if (this.#shared.tx !== null) return -EINVAL;
-    for (const [i, queue] of this.#queues.entries()) {
-      const errno = queue.open(this.#rxRingSize);
-      if (errno < 0) return this.#giveUp(i, errno);
-    }
-    const tx = this.#deps.txRings.create(DW_TX_DESCRIPTORS);
-    if (typeof tx === "number") return this.#giveUp(this.#queues.length, tx);
-    this.#shared.tx = tx;
-    this.dev.up = true;
-    for (const queue of this.#queues) queue.start();
-    return 0;
-  }
-
-  #giveUp(opened: number, errno: number): number {
-    for (const queue of this.#queues.slice(0, opened)) queue.close();
-    return errno;
+    return openQueues(this.#shared, this.#queues, (queue) => queue.open(this.#rxRingSize), () => this.#deps.txRings.create(DW_TX_DESCRIPTORS));
   }
 
   /** @kernel stmmac_release, stmmac_xdp_release */
   stop(): void {
-    const { tx } = this.#shared;
-    if (tx === null) return;
-    this.dev.up = false;
-    this.#shared.tx = null;
-    for (const queue of this.#queues) queue.stop();
-    tx.destroy();
+    stopQueues(this.#shared, this.#queues);
   }
 
   setRingparam(rxPending: number): number {
@@ -66,7 +44,7 @@ class DwInterface implements NetInterface {
   }
 
   inRings(): InRings {
-    return this.#shared.tx === null ? { skbs: [], frames: [] } : this.#shared.tx.inRing();
+    return queuesInRings(this.#shared);
   }
 
   /** Pages are mapped otherwise with a program, and users' memory is used with one only, so that the first and the last restart the device. @kernel stmmac_xdp_set_prog (drivers/net/ethernet/stmicro/stmmac/stmmac_xdp.c) */
@@ -85,9 +63,10 @@ class DwInterface implements NetInterface {
     if (pool.rxFrameSize < DW_LEAST_CHUNK_FRAME) return -EOPNOTSUPP;
     const mapped = pool.dmaMap(this.#deps.dma);
     if (mapped < 0) return mapped;
-    const errno = this.#switchTo(queue, pool);
+    const restart = this.#usesChunks();
+    const errno = this.#switchTo(queue, pool, restart);
     if (errno === 0) return 0;
-    this.#switchTo(queue, null);
+    this.#switchTo(queue, null, restart);
     pool.dmaUnmap();
     return errno;
   }
@@ -97,19 +76,21 @@ class DwInterface implements NetInterface {
     const queue = this.#queues[queueId];
     const pool = queue?.xskPool ?? null;
     if (queue === undefined || pool === null) return -EINVAL;
-    const errno = this.#switchTo(queue, null);
+    const errno = this.#switchTo(queue, null, this.#usesChunks());
     pool.dmaUnmap();
     return errno;
   }
 
-  /** The queue has that memory from now on, null for its pages. With a program the device restarts: its one transmit ring may hold descriptors of the memory that was; the original, with a ring a queue, restarts that queue. Without memory for the rings it stays down. */
-  #switchTo(queue: DwQueue, pool: XskBuffPool | null): number {
-    const restart = this.#shared.prog !== null && (this.#shared.tx !== null || this.#failedToRestart);
-    if (this.#shared.tx !== null && restart) this.stop();
+  /** Up, with a program: a user's memory would be in use. */
+  #usesChunks(): boolean {
+    return this.#shared.tx !== null && this.#shared.prog !== null;
+  }
+
+  /** The queue has that memory from now on, null for its pages. `restart` restarts the device, whose one transmit ring may hold descriptors of the memory that was; the original, with a ring a queue, restarts that queue. Without memory for the rings it stays down. */
+  #switchTo(queue: DwQueue, pool: XskBuffPool | null, restart: boolean): number {
+    if (restart) this.stop();
     queue.xskPool = pool;
-    const errno = restart ? this.open() : 0;
-    this.#failedToRestart = errno < 0;
-    return errno;
+    return restart ? this.open() : 0;
   }
 
   /** @kernel stmmac_xsk_wakeup */

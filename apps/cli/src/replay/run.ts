@@ -183,23 +183,19 @@ function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], b
   return new CliError(`${where}, ${freePages} pages free: this is a bug of the model`);
 }
 
-/** By why a model was not bound. */
-const FRAMES_REMEDIES = (buffers: number): ReadonlyMap<number, string> => new Map([
-  [EOPNOTSUPP, ": this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500"],
-  [ENOMEM, `: there is not memory enough, or bounce buffers, for ${buffers} buffers and the rings; lower --buffers or --ring`],
-]);
-const STREAMS_REMEDIES = (buffers: number): ReadonlyMap<number, string> => new Map([
-  [EOPNOTSUPP, ": this driver cannot restart a queue; one that splits headers can, --driver header-split"],
-  [ENOMEM, `: ${buffers} buffers are too few, raise --buffers`],
-]);
+/** What can be done where a model was not bound. */
+function remedyFor(errno: number, givesFrames: boolean, buffers: number): string {
+  if (errno === -EOPNOTSUPP) return givesFrames ? ": this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500" : ": this driver cannot restart a queue; one that splits headers can, --driver header-split";
+  if (errno === -ENOMEM) return givesFrames ? `: there is not memory enough, or bounce buffers, for ${buffers} buffers and the rings; lower --buffers or --ring` : `: ${buffers} buffers are too few, raise --buffers`;
+  return "";
+}
 
 /** Behind the device's second queue, to which all of TCP goes; a model of frames behind the only one. */
 function bindModel(machine: Machine, design: PresetName, device: Device, model: MemoryModel, { buffers }: ReplayOptions): MemoryBinding {
   const givesFrames = model.delivers === "frames";
   const binding = machine.bindMemoryModel(model, device, givesFrames ? 0 : 1, buffers);
   if (typeof binding === "number") {
-    const remedy = (givesFrames ? FRAMES_REMEDIES : STREAMS_REMEDIES)(buffers).get(-binding) ?? "";
-    throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedy}`);
+    throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedyFor(binding, givesFrames, buffers)}`);
   }
   if (givesFrames) return binding;
   // What is not TCP is not split, and is the first queue's.

@@ -4,3 +4,4 @@ export * from "./nic.ts";
 export * from "./ringparam.ts";
 export * from "./tx-ring.ts";
 export * from "./xdp.ts";
+export * from "./queues.ts";
