@@ -13,6 +13,9 @@ export interface TxRingParts {
   readonly xdpStructs: Pick<XdpStructs, "createFrameBulk">;
 }
 
+/** Whose line a transmit queue interrupts on, and whose poll takes back what it has sent. */
+const POLLING_RX_QUEUE = 0;
+
 /** What a descriptor sends. @kernel enum mvneta_tx_buf_type (drivers/net/ethernet/marvell/mvneta.c) */
 const TYPE_SKB = 0;
 /** A packet of our own pool, mapped for as long as that has it; or another device's, mapped for this transmit. */
@@ -29,6 +32,8 @@ class TxBuf {
   xsk: XskBuffPool | null = null;
   dmaAddr = 0;
   bytes = 0;
+  /** Whose pool a frame of our own is of. */
+  rxQueue = -1;
 }
 
 function isMappedForTransmit({ type }: TxBuf): boolean {
@@ -59,7 +64,8 @@ class DescriptorRing implements TxRing {
   }
 
   /** @kernel mvneta_xdp_submit_frame */
-  submitFrame(frame: XdpFrame, ours: boolean): boolean {
+  submitFrame(frame: XdpFrame, rxQueue: number): boolean {
+    const ours = rxQueue >= 0;
     const frags = (frame.flags & XDP_FLAGS_HAS_FRAGS) === 0 ? 0 : frame.nrFrags;
     if (frags >= this.room()) return false;
     const type = ours ? TYPE_XDP_TX : TYPE_XDP_NDO;
@@ -72,7 +78,9 @@ class DescriptorRing implements TxRing {
       }
       this.#fill(type, dmaAddr, frag === null ? frame.len : frag.sizeBytes, i === 0, i === frags);
     }
-    this.#first(1 + frags).frame = frame;
+    const first = this.#first(1 + frags);
+    first.frame = frame;
+    first.rxQueue = rxQueue;
     return true;
   }
 
@@ -154,7 +162,8 @@ class DescriptorRing implements TxRing {
       }
       if (buf.skb !== null) lifetime.consumeSkb(buf.skb);
       if (buf.frame !== null) {
-        if (inPoll && buf.type === TYPE_XDP_TX) xdpReturn.xdpReturnFrameRxNapi(buf.frame);
+        // Another queue's pool has a poll of its own, which may run now.
+        if (inPoll && buf.type === TYPE_XDP_TX && buf.rxQueue === POLLING_RX_QUEUE) xdpReturn.xdpReturnFrameRxNapi(buf.frame);
         else xdpReturn.xdpReturnFrameBulk(buf.frame, this.#bulk);
       }
       buf.skb = null;

@@ -6,15 +6,15 @@ import type { InRings } from "./driver.ts";
 export interface TxRing {
   /** NETDEV_TX_OK: consumes the skb, sent or, as it could not be mapped, dropped. NETDEV_TX_BUSY: the ring is full, and it stays the caller's. */
   readonly startXmit: (skb: SkBuff) => number;
-  /** `ours`: of this device's own pool, which has it mapped. True: keeps the frame, to be sent at the next `ring`. False: the ring is full, or nothing could be mapped, and it stays the caller's. */
-  readonly submitFrame: (frame: XdpFrame, ours: boolean) => boolean;
+  /** `rxQueue`: of this device's own pool, which has it mapped, the receive queue's; −1: not mapped. True: keeps the frame, to be sent at the next `ring`. False: the ring is full, or nothing could be mapped, and it stays the caller's. */
+  readonly submitFrame: (frame: XdpFrame, rxQueue: number) => boolean;
   /** Bytes of an AF_XDP user, whose memory `pool` has mapped: to be sent at the next `ring`, and told to `pool` when they were. False: the ring is full. */
   readonly submitXsk: (pool: XskBuffPool, dmaAddr: number, bytes: number) => boolean;
   /** Descriptors that may be filled. @kernel stmmac_tx_avail and the like */
   readonly room: () => number;
   /** The doorbell, for all that was filled since the last. */
   readonly ring: () => void;
-  /** Takes back what was sent; frames of our own direct, this being their pool's poll. In the device's poll. */
+  /** Takes back what was sent; frames of receive queue 0 direct, this being their pool's poll, on whose line the ring interrupts. In the poll of receive queue 0. */
   readonly done: () => void;
   /** Hardware is off: nothing waits any more, sent or not. Process context. */
   readonly destroy: () => void;

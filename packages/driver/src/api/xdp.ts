@@ -47,7 +47,7 @@ function xmitBack({ xdpBuffs, xdpReturn }: Pick<DriverDeps, "xdpBuffs" | "xdpRet
   const isUserMemory = xdp.rxq.mem.type === MEM_TYPE_XSK_BUFF_POOL;
   const frame = xdpBuffs.xdpConvertBuffToFrame(xdp);
   if (frame === null) return false;
-  if (tx.submitFrame(frame, ours)) return true;
+  if (tx.submitFrame(frame, ours ? xdp.rxq.queueIndex : -1)) return true;
   if (isUserMemory) {
     xdpReturn.xdpReturnFrameRxNapi(frame);
     return false;
@@ -62,7 +62,7 @@ export function xmitFrames(tx: TxRing | null, frames: readonly (XdpFrame | null)
   if (tx === null) return -ENETDOWN;
   if ((flags & ~XDP_XMIT_FLUSH) !== 0) return -EINVAL;
   let sent = 0;
-  while (sent < n && tx.submitFrame(frames[sent]!, false)) sent++;
+  while (sent < n && tx.submitFrame(frames[sent]!, -1)) sent++;
   if ((flags & XDP_XMIT_FLUSH) !== 0) tx.ring();
   return sent;
 }

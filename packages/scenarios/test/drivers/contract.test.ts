@@ -231,6 +231,18 @@ describe.each(DRIVERS)("$name", (driver) => {
   });
 });
 
+test.each(DRIVERS.filter((driver) => driver.mostRxQueues > 1 && driver !== headerSplit && driver !== splitPage).map((driver) => [driver.name, driver] as const))("%s: what the second queue's program sends back goes home past the cache of its pool, whose poll it is not that takes the transmit ring back", (_name, driver) => {
+  const rig = driverRig(driver, { queues: 2, mtu: 1500 });
+  const { machine, device } = rig;
+  const prog = machine.xdp.programs.bpfProgLoad("back", () => XDP_TX, false) as XdpProg;
+  expect(machine.net.xdpAttachment.devXdpAttach(device.netif.dev, prog, XDP_FLAGS_DRV_MODE, null)).toBe(0);
+  device.nic.steering.insertRule({ queue: 1 });
+  rig.send(wire(Array.from({ length: 40 }, (_, i) => udpFrame(testPayload(100, i)))));
+  const own = machine.pagePools.pools().filter(({ netdev }) => netdev === device.netif.dev);
+  expect([device.nic.stats.sentFrames, own.map((pool) => pool.recycleStats.cached), own.some((pool) => pool.recycleStats.ring > 0)]).toEqual([40, own.map(() => 0), true]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
 /** Those whose original runs programs. */
 describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name", (driver) => {
   test("what becomes of each frame is what the program said, and its page is home in the end", () => {
