@@ -69,13 +69,13 @@ export class SplitQueue implements InterfaceQueue {
     this.nextToUse = 0;
     this.nextToAlloc = 0;
     // One descriptor stays empty, so that a full ring is not an empty one.
-    if (this.refill(this.size - 1, GFP_KERNEL) === 0) {
-      this.#freeRing();
-      return -ENOMEM;
-    }
-    xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, dev, this.index, SP_TRUESIZE);
-    xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_SHARED, null);
-    return 0;
+    const filled = this.refill(this.size - 1, GFP_KERNEL) === 0 ? -ENOMEM : 0;
+    const registered = filled < 0 ? filled : xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, dev, this.index, SP_TRUESIZE);
+    const connected = registered < 0 ? registered : xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_SHARED, null);
+    if (connected === 0) return 0;
+    if (registered === 0) xdpRxqs.xdpRxqInfoUnreg(xdpRxq);
+    this.#freeRing();
+    return connected;
   }
 
   start(): void {

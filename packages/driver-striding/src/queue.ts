@@ -2,7 +2,7 @@ import { startRx, stopRx, type DriverDeps, type InterfaceQueue, type NicRxQueue,
 import { ENOMEM, type Timer } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, type CoherentMemory } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
-import { MEM_TYPE_PAGE_POOL, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_POOL, NAPI_POLL_WEIGHT, REG_STATE_REGISTERED, type NapiStruct, type XdpBuff } from "@netmem/xdp/api";
 import { ST_CQE_BYTES, ST_RX_DESC } from "./constants.ts";
 import type { StrideLayout } from "./layout.ts";
 import { pollRx } from "./poll.ts";
@@ -76,8 +76,8 @@ export class StridingQueue implements InterfaceQueue {
       dma.freeCoherent(ring);
       return pool;
     }
-    xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, dev, this.index, layout.strideBytes);
-    const errno = xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool);
+    const registered = xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, dev, this.index, layout.strideBytes);
+    const errno = registered < 0 ? registered : xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool);
     const counts = new FragCounts(pool, pagePools.hasFragments, (page) => pages.getPage(page));
     this.running = { layout, ring, completions, pool, counts, wqes: Array.from({ length: wqes }, () => new Wqe()) };
     this.nextCompletion = 0;
@@ -111,7 +111,8 @@ export class StridingQueue implements InterfaceQueue {
     const { ring, completions, counts, pool, wqes } = this.running!;
     this.running = null;
     for (const { pages } of wqes) for (const fragPage of pages) if (fragPage.page !== null) counts.release(fragPage, false);
-    this.#deps.xdpRxqs.xdpRxqInfoUnreg(this.shared.dev.rxQueues[this.index]!.xdpRxq);
+    const { xdpRxq } = this.shared.dev.rxQueues[this.index]!;
+    if (xdpRxq.regState === REG_STATE_REGISTERED) this.#deps.xdpRxqs.xdpRxqInfoUnreg(xdpRxq);
     pool.destroy();
     this.#deps.dma.freeCoherent(completions);
     this.#deps.dma.freeCoherent(ring);

@@ -4,7 +4,7 @@ import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NOD
 import { SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
 import {
-  MEM_TYPE_PAGE_POOL, MEM_TYPE_XSK_BUFF_POOL, NAPI_POLL_WEIGHT, type NapiStruct, type XdpBuff, type XdpDesc, type XskBuffPool,
+  MEM_TYPE_PAGE_POOL, MEM_TYPE_XSK_BUFF_POOL, NAPI_POLL_WEIGHT, REG_STATE_REGISTERED, type NapiStruct, type XdpBuff, type XdpDesc, type XskBuffPool,
 } from "@netmem/xdp/api";
 import { DW_HEADROOM, DW_RX_DESC, DW_XDP_HEADROOM, bufferBytesFor } from "./constants.ts";
 import { pollPages } from "./poll-pages.ts";
@@ -106,8 +106,8 @@ export class DwQueue implements InterfaceQueue {
     this.nextToClean = 0;
     this.nextToFill = 0;
     this.missing = entries;
-    xdpRxqs.xdpRxqInfoReg(xdpRxq, dev, this.index);
-    const errno = xsk === null ? xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool) : xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_XSK_BUFF_POOL, null);
+    const registered = xdpRxqs.xdpRxqInfoReg(xdpRxq, dev, this.index);
+    const errno = registered < 0 ? registered : xsk === null ? xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool) : xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_XSK_BUFF_POOL, null);
     if (errno === 0) {
       if (xsk !== null) xsk.setRxqInfo(xdpRxq);
       this.refill(GFP_KERNEL);
@@ -141,7 +141,8 @@ export class DwQueue implements InterfaceQueue {
     if (buffers.xsk === null) {
       for (const page of buffers.posted) if (page !== null) pool.putFullNetmem(page, false);
     } else for (const chunk of buffers.posted) if (chunk !== null) buffers.xsk.xskBuffFree(chunk);
-    this.#deps.xdpRxqs.xdpRxqInfoUnreg(this.shared.dev.rxQueues[this.index]!.xdpRxq);
+    const { xdpRxq } = this.shared.dev.rxQueues[this.index]!;
+    if (xdpRxq.regState === REG_STATE_REGISTERED) this.#deps.xdpRxqs.xdpRxqInfoUnreg(xdpRxq);
     pool.destroy();
     this.#deps.dma.freeCoherent(ring);
   }
