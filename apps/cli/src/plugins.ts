@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { compileFunction } from "node:vm";
 import * as driverApi from "@netmem/driver/api";
 import type { NetDriver } from "@netmem/driver/api";
@@ -72,19 +72,85 @@ async function load<T>(option: string, what: string, named: string, cwd: string,
   if (Object.hasOwn(ours, named)) return ours[named]!;
   const isPath = /[./\\]/.test(named);
   if (!isPath) throw new CliError(`${option} ${named}: there is no such ${what}: choose ${Object.keys(ours).join(", ")}, or give the path of one, ./${named}`);
-  const file = entryOf(option, named, resolve(cwd, named));
-  checkFile(option, what, named, file);
-  const { code } = await bundle(option, named, file, cwd, { external: ["@netmem/*"] });
-  LOADED.set(file, `${option} ${named}`);
-  const exported = evaluate(option, named, file, code);
-  const found = [exported["default"], ...Object.values(exported)].find((value) => typeof value === "object" && value !== null && member in value);
+  const { exported } = await exportsOf(option, what, named, resolve(cwd, named), cwd);
+  const found = exported.find((value) => isObjectWith(value, member));
   if (found === undefined) throw new CliError(`${option} ${named}: exports no ${what}: an object with a name and ${member}`);
+  judged(option, named, () => check(found));
+  return found as T;
+}
+
+function isObjectWith(value: unknown, member: string): boolean {
+  return typeof value === "object" && value !== null && member in value;
+}
+
+/** What is wrong with a plugin is said of how it was named. */
+function judged(option: string, named: string, check: () => void): void {
   try {
-    check(found);
+    check();
   } catch (error) {
     throw new CliError(`${option} ${named}: ${(error as Error).message}`);
   }
-  return found as T;
+}
+
+/** What a file, or a package in a folder, exports, the default first; bundled with what it imports. */
+async function exportsOf(option: string, what: string, named: string, path: string, cwd: string): Promise<{ readonly exported: readonly unknown[]; readonly file: string; readonly map: string }> {
+  const file = entryOf(option, named, path);
+  checkFile(option, what, named, file);
+  const { code, map } = await bundle(option, named, file, cwd, { external: ["@netmem/*"] });
+  LOADED.set(file, `${option} ${named}`);
+  const exported = evaluate(option, named, file, code);
+  return { exported: [exported["default"], ...Object.values(exported)], file, map };
+}
+
+/** All plugins of a package. */
+export interface PluginPackage {
+  readonly drivers: readonly NetDriver[];
+  readonly models: readonly MemoryModel[];
+  /** Rules that its package.json says it need not keep to, and why. */
+  readonly waive: Readonly<Record<string, string>>;
+  /** Under which name its code runs, and the source map of it; "" for one of ours. */
+  readonly file: string;
+  readonly map: string;
+}
+
+/** One of ours by name, a file or folder by path, or a package that is installed where `cwd` is. */
+export async function loadPackage(named: string, cwd: string): Promise<PluginPackage> {
+  const ours = { drivers: Object.hasOwn(DRIVERS, named) ? [DRIVERS[named]!] : [], models: Object.hasOwn(MODELS, named) ? [MODELS[named]!] : [] };
+  if (ours.drivers.length + ours.models.length > 0) return { ...ours, waive: OUR_WAIVERS[named] ?? {}, file: "", map: "" };
+  const path = existsSync(resolve(cwd, named)) ? resolve(cwd, named) : installedAt(named, cwd);
+  const { exported, file, map } = await exportsOf("conformance", "plugin", named, path, cwd);
+  const values = [...new Set(exported)];
+  const drivers = values.filter((value) => isObjectWith(value, "probe")) as NetDriver[];
+  const models = values.filter((value) => isObjectWith(value, "bind")) as MemoryModel[];
+  if (drivers.length + models.length === 0) throw new CliError(`conformance ${named}: exports no driver (an object with a name and probe) and no memory model (a name and bind)`);
+  judged("conformance", named, () => {
+    for (const driver of drivers) checkDriver(driver);
+    for (const model of models) checkMemoryModel(model);
+  });
+  return { drivers, models, waive: waiversOf(named, path), file, map };
+}
+
+/** What an outsider would write into package.json. */
+const OUR_WAIVERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  mvpp2: { R13: "the original names no instance: its pages go to the ring where others go direct" },
+};
+
+function installedAt(named: string, cwd: string): string {
+  if (/^[./\\]/.test(named)) throw new CliError(`conformance ${named}: no such file or folder`);
+  try {
+    return dirname(createRequire(join(cwd, "package.json")).resolve(`${named}/package.json`));
+  } catch {
+    throw new CliError(`conformance ${named}: neither a file, nor a folder, nor a package that is installed here; ours are ${[...new Set([...DRIVER_NAMES, ...MODEL_NAMES])].join(", ")}`);
+  }
+}
+
+/** Of package.json, `"netmem": { "waive": { "R13": "why" } }`. */
+function waiversOf(named: string, path: string): Readonly<Record<string, string>> {
+  if (!statSync(path).isDirectory()) return {};
+  const { netmem } = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as { readonly netmem?: { readonly waive?: unknown } };
+  const waive = netmem?.waive ?? {};
+  if (typeof waive !== "object" || Object.values(waive).some((why) => typeof why !== "string" || why === "")) throw new CliError(`conformance ${named}: netmem.waive in its package.json: give an object with a reason for each rule, { "R13": "why" }`);
+  return waive as Readonly<Record<string, string>>;
 }
 
 function evaluate(option: string, named: string, file: string, code: string): Readonly<Record<string, unknown>> {

@@ -4,6 +4,7 @@ import pc from "picocolors";
 import { CaptureError } from "@netmem/pcap/api";
 import { KernelPanic, UsageError } from "@netmem/kernel/api";
 import { addCompareCommand } from "./compare/command.ts";
+import { addConformanceCommand } from "./conformance/command.ts";
 import { addExplainCommand } from "./explain/command.ts";
 import { addInspectCommand } from "./inspect/command.ts";
 import { blamePlugin } from "./plugins.ts";
@@ -36,6 +37,7 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
   addCompareCommand(program, context);
   addExplainCommand(program, context);
   addValidateCommand(program, context);
+  addConformanceCommand(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;

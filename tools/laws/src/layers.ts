@@ -18,6 +18,7 @@ interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
+  readonly exports?: Readonly<Record<string, unknown>>;
 }
 
 /** Where a member first imports another, by the other's package name. */
@@ -90,13 +91,14 @@ function judgeImport(found: FoundImport, source: Source, member: Member, byName:
   const [, name, entry] = parts as unknown as [string, string, string | undefined];
   const target = byName.get(name);
   if (target === undefined) return `${what}: there is no such package in packages/ or apps/`;
-  if (entry !== undefined && entry !== "/api") return `${what} reaches into the package: import "${name}/api" or "${name}"`;
+  // What else a package opens stands in its manifest: testkit has an entry for each test runner.
+  if (entry !== undefined && entry !== "/api" && target.manifest.exports?.[`.${entry}`] === undefined) return `${what} reaches into the package: import "${name}/api" or "${name}"`;
   const inSrc = source.path.startsWith(`${member.folder}/src/`);
   if (target === member) return inSrc ? `${what}: the package imports itself by name; use a relative path` : null;
   if (!permits(member.rule, target, entry === "/api")) {
     return `${what}: \`${member.row}\` may not know \`${target.row}\`, says ${LAYERS_PAGE}; what points there must be a port of its own`;
   }
-  if (entry === undefined && inSrc && !wires) {
+  if (entry !== "/api" && inSrc && !wires) {
     return `${what}: an implementation, which only machine, testkit, scenarios and apps may import; use "${name}/api" and take the service in deps`;
   }
   const users = inSrc ? used.bySrc : used.byTests;

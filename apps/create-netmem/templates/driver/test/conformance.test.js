@@ -1,0 +1,4 @@
+import { describeDriver } from "@netmem/testkit/node";
+import { myDriver } from "../dist/index.js";
+
+describeDriver(myDriver);

@@ -1,0 +1,4 @@
+import { describeMemoryModel } from "@netmem/testkit/node";
+import { myModel } from "../dist/index.js";
+
+describeMemoryModel(myModel);

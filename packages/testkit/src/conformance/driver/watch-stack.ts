@@ -1,0 +1,129 @@
+import { PAGE_SIZE, netmemName, type Netmem, type PayloadRegion } from "@netmem/mm/api";
+import { PP_FLAG_ALLOW_UNREADABLE_NETMEM } from "@netmem/page-pool/api";
+import { skbHeadlen, type NapiScheduler, type NetReceive, type SkBuff, type SkbEdit, type SkbLifetime, type SkbRecycle } from "@netmem/net-core/api";
+import type { DriverWatch } from "./watch.ts";
+
+/** Birth and death of skbs: heads that no CPU can read (R12), pages that nobody brings home (R10). */
+export function watchLifetime(watch: DriverWatch, lifetime: SkbLifetime): SkbLifetime {
+  const { failing } = watch;
+  const build = (name: string) => ({
+    before: (page: Parameters<SkbLifetime["buildSkb"]>[0]): void => mayBeHead(watch, page),
+    instead: (call: SkbLifetime["buildSkb"], ...args: Parameters<SkbLifetime["buildSkb"]>): SkBuff | null => (failing.fails(name) ? null : call(...args)),
+  });
+  const freed = { before: (skb: SkBuff): void => leavesBySkb(watch, skb) };
+  return watch.watched(lifetime, {
+    napiBuildSkb: build("napi_build_skb"), buildSkb: build("build_skb"),
+    buildSkbAround: { before: (_skb, page) => mayBeHead(watch, page) },
+    napiAllocSkb: { instead: (call, ...args) => (failing.fails("napi_alloc_skb") ? null : call(...args)) },
+    netdevAllocSkb: { instead: (call, ...args) => (failing.fails("netdev_alloc_skb") ? null : call(...args)) },
+    allocSkb: { instead: (call, ...args) => (failing.fails("alloc_skb") ? null : call(...args)) },
+    kfreeSkb: freed, consumeSkb: freed, napiConsumeSkb: freed, devKfreeSkbAny: freed, devConsumeSkbAny: freed,
+    kfreeSkbList: { before: (first) => { for (let skb = first; skb !== null; skb = skb.next) leavesBySkb(watch, skb); } },
+  });
+}
+
+function mayBeHead(watch: DriverWatch, page: Netmem): void {
+  const log = watch.touches(page);
+  if (log?.pool == null) return;
+  const { flags } = log.pool.real.params;
+  watch.findings.occasion("R12");
+  if ((flags & PP_FLAG_ALLOW_UNREADABLE_NETMEM) !== 0) watch.findings.broke("R12", `${netmemName(page)} of page_pool ${log.pool.real.id} becomes a head, and that pool may have unreadable memory: headers need a pool of their own`);
+}
+
+/** The driver says whose a page is. */
+export function watchRecycle(watch: DriverWatch, recycle: SkbRecycle): SkbRecycle {
+  const tell = (netmem: Netmem): void => {
+    const log = watch.touches(netmem);
+    if (log !== null) log.told = true;
+  };
+  return watch.watched(recycle, { skbMarkForRecycle: { before: (_skb, netmem) => tell(netmem) }, storeMemInfo: { before: tell } });
+}
+
+/** What a packet has of the driver's leaves with it: marked, or with a plain reference for it. */
+function leavesBySkb(watch: DriverWatch, skb: SkBuff): void {
+  const { findings, logs } = watch;
+  for (const netmem of netmemsOf(skb)) {
+    const log = logs.of(netmem);
+    if (log === null) continue;
+    watch.touches(netmem);
+    const { pool } = log;
+    if (pool === null || netmem.poolState >> 1 !== pool.real.id) {
+      log.plainRefs--;
+      continue;
+    }
+    findings.occasion("R10");
+    if (skb.ppRecycle && log.told) continue;
+    if (!skb.ppRecycle && log.plainRefs > 0) log.plainRefs--;
+    else findings.broke("R10", skb.ppRecycle ? `${netmemName(netmem)} of page_pool ${pool.real.id} goes with a marked skb, and nobody was told whose it is: storeMemInfo` : `an skb that is not marked takes ${netmemName(netmem)} of page_pool ${pool.real.id} with it: skbMarkForRecycle`);
+  }
+}
+
+function* netmemsOf(skb: SkBuff): Iterable<Netmem> {
+  const { headPage, frags, nrFrags, fragList } = skb.shinfo!;
+  if (headPage !== null) yield headPage;
+  for (let i = 0; i < nrFrags; i++) yield frags[i]!.netmem!;
+  for (let member = fragList; member !== null; member = member.next) yield* netmemsOf(member);
+}
+
+/** The CPU is about to read a range of a page. */
+export function reads(watch: DriverWatch, netmem: Netmem, start: number, end: number, who: string): void {
+  const { findings, logs } = watch;
+  const log = logs.of(netmem);
+  if (log === null || !log.mapped || !netmem.region.cpuReadable || end <= start) return;
+  findings.occasion("R6");
+  const at = log.firstUnreadable(start, end);
+  if (at < 0) return;
+  log.where = findings.trace();
+  findings.broke("R6", `${who} reads bytes ${start} to ${end} of ${netmemName(netmem)}, and from ${at} on nothing is synced for the CPU`);
+}
+
+/** Whatever of a packet the stack may read from now on. */
+function readsSkb(watch: DriverWatch, skb: SkBuff): void {
+  const { headPage, frags, nrFrags } = skb.shinfo!;
+  if (headPage !== null) {
+    const start = skb.data - headPage.base;
+    reads(watch, headPage, start, start + skbHeadlen(skb), "the stack");
+  }
+  for (let i = 0; i < nrFrags; i++) {
+    const { netmem, offset, sizeBytes } = frags[i]!;
+    reads(watch, netmem!, offset, offset + sizeBytes, "the stack");
+  }
+}
+
+export function watchEdit(watch: DriverWatch, edit: SkbEdit): SkbEdit {
+  return watch.watched(edit, {
+    ethTypeTrans: { before: (skb) => readsSkb(watch, skb) },
+    skbAddRxFrag: { before: (_skb, netmem) => void watch.touches(netmem) },
+    skbStoreBits: { before: (_skb, _offset, source, sourceOffset, bytes) => {
+      const netmem = netmemIn(watch, source, sourceOffset);
+      if (netmem !== null) reads(watch, netmem, sourceOffset - netmem.base, sourceOffset - netmem.base + bytes, "the driver");
+    } },
+  });
+}
+
+function netmemIn(watch: DriverWatch, region: PayloadRegion, offset: number): Netmem | null {
+  for (const { netmem } of watch.logs.all()) if (netmem.region === region && offset >= netmem.base && offset < netmem.base + PAGE_SIZE) return netmem;
+  return null;
+}
+
+export function watchReceive(watch: DriverWatch, receive: NetReceive): NetReceive {
+  const up = (skb: SkBuff): void => leavesBySkb(watch, skb);
+  return watch.watched(receive, {
+    napiGroReceive: { before: (_napi, skb) => up(skb) }, netifReceiveSkb: { before: up }, netifRx: { before: up },
+    netifReceiveSkbList: { before: (first) => { for (let skb = first; skb !== null; skb = skb.next) up(skb); } },
+  });
+}
+
+/** Who polls, and who may. */
+export function watchNapi(watch: DriverWatch, napi: NapiScheduler): NapiScheduler {
+  return watch.watched(napi, {
+    netifNapiAdd: { instead: (call, dev, poller, weight) => call(dev, { poll: (instance, budget) => {
+      watch.polling.push(instance);
+      const work = poller.poll(instance, budget);
+      watch.polling.pop();
+      return work;
+    } }, weight) },
+    napiEnable: { after: (_answer, instance) => void watch.enabled.add(instance) },
+    napiDisable: { after: (_answer, instance) => void watch.enabled.delete(instance) },
+  });
+}

@@ -1,0 +1,38 @@
+import type { NetDriver } from "@netmem/driver/api";
+import type { MemoryModel } from "@netmem/memory-model/api";
+import { driverConformance } from "./driver/conformance.ts";
+import { memoryModelConformance } from "./model/conformance.ts";
+import { breachInWords, type ConformanceOptions, type ConformanceReport } from "./report.ts";
+import { DRIVER_RULES, MEMORY_MODEL_RULES, type Rule } from "./rules.ts";
+
+/** What a suite needs of a test runner. */
+export interface SuiteRunner {
+  readonly describe: (name: string, body: () => void) => void;
+  /** `skip`: this one has not been judged, and why. */
+  readonly test: (name: string, body: (skip: (reason: string) => void) => void) => void;
+  readonly fail: (message: string) => void;
+}
+
+/** A test for each rule; the plugin is run when the first of them is. */
+export function suiteOf({ describe, test, fail }: SuiteRunner, title: string, rules: readonly Rule[], judge: () => ConformanceReport): void {
+  describe(title, () => {
+    let report: ConformanceReport | null = null;
+    for (const rule of rules) {
+      test(`${rule.id}: ${rule.demands}`, (skip) => {
+        report ??= judge();
+        const { status, breach, waiver } = report.outcomes.find(({ id }) => id === rule.id)!;
+        if (status === "broken") fail(breachInWords(rule, breach!));
+        if (status === "waived") skip(`waived: ${waiver!}`);
+        if (status === "no occasion") skip("the plugin never does what this is about");
+      });
+    }
+  });
+}
+
+export function driverSuite(runner: SuiteRunner, driver: NetDriver, options: ConformanceOptions): void {
+  suiteOf(runner, `driver ${driver.name}`, DRIVER_RULES, () => driverConformance(driver, options));
+}
+
+export function memoryModelSuite(runner: SuiteRunner, model: MemoryModel, options: ConformanceOptions): void {
+  suiteOf(runner, `memory model ${model.name}`, MEMORY_MODEL_RULES, () => memoryModelConformance(model, options));
+}

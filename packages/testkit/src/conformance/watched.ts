@@ -1,0 +1,43 @@
+import type { Findings, Frame } from "./findings.ts";
+
+/** What is told of a call of one member: what it is about to do, and what came of it. */
+export interface Watch<A extends readonly never[] | readonly unknown[], R> {
+  readonly before?: (...args: A) => void;
+  /** Answers in the member's place, given the member itself. */
+  readonly instead?: (call: (...args: A) => R, ...args: A) => R;
+  readonly after?: (answer: R, ...args: A) => void;
+}
+
+/** Watches of some members of an interface. */
+export type Watches<T> = { readonly [K in keyof T]?: T[K] extends (...args: infer A) => infer R ? Watch<A, R> : never };
+
+/** The same object with some members watched, for the plugin in its place: it behaves as before. */
+export function watched<T extends object>(target: T, findings: Findings, watches: Watches<T>, reported: () => void): T {
+  const members = new Map<PropertyKey, unknown>();
+  return new Proxy(target, {
+    get: (_target, name): unknown => {
+      if (members.has(name)) return members.get(name);
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      const call = (...args: unknown[]): unknown => Reflect.apply(value, target, args);
+      const watch = (watches as Readonly<Record<PropertyKey, Watch<unknown[], unknown>>>)[name];
+      const member = wrap(call, watch ?? {}, findings, reported);
+      members.set(name, member);
+      return member;
+    },
+  });
+}
+
+function wrap(call: (...args: unknown[]) => unknown, { before, instead, after }: Watch<unknown[], unknown>, findings: Findings, reported: () => void): Frame {
+  const member = (...args: unknown[]): unknown => {
+    const outer = findings.frame;
+    findings.frame = member;
+    before?.(...args);
+    const answer = instead === undefined ? call(...args) : instead(call, ...args);
+    after?.(answer, ...args);
+    reported();
+    findings.frame = outer;
+    return answer;
+  };
+  return member;
+}
