@@ -2,8 +2,11 @@ import { fail } from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { NetDriver } from "@netmem/driver/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
+import type { MemModelSubject } from "./conformance/mem-model/conformance.ts";
+import type { MemoryProviderSubject } from "./conformance/provider/conformance.ts";
 import type { ConformanceOptions } from "./conformance/report.ts";
-import { driverSuite, memoryModelSuite, type SuiteRunner } from "./conformance/suite.ts";
+import type { ReturnPathSubject } from "./conformance/return-path/conformance.ts";
+import { driverSuite, memModelSuite, memoryModelSuite, memoryProviderSuite, returnPathSuite, type SuiteRunner } from "./conformance/suite.ts";
 
 const NODE: SuiteRunner = {
   describe: (name, body) => void describe(name, body),
@@ -19,4 +22,19 @@ export function describeDriver(driver: NetDriver, options: ConformanceOptions = 
 /** Tests of a memory model plugin, one for each of the rules M1 to M9. */
 export function describeMemoryModel(model: MemoryModel, options: ConformanceOptions = {}): void {
   memoryModelSuite(NODE, model, options);
+}
+
+/** Tests of what stands behind a page_pool in place of the page allocator, one for each of the rules P1 to P7. */
+export function describeMemoryProvider(subject: MemoryProviderSubject, options: ConformanceOptions = {}): void {
+  memoryProviderSuite(NODE, subject, options);
+}
+
+/** Tests of an allocator that XDP knows by an id, as it knows page_pool, one for each of the rules A1 to A5. */
+export function describeMemModel(subject: MemModelSubject, options: ConformanceOptions = {}): void {
+  memModelSuite(NODE, subject, options);
+}
+
+/** Tests of a way from a freed netmem to its owner, one for each of the rules T1 to T4. */
+export function describeReturnPath(subject: ReturnPathSubject, options: ConformanceOptions = {}): void {
+  returnPathSuite(NODE, subject, options);
 }

@@ -65,5 +65,4 @@ export const RETURN_PATH_RULES: readonly Rule[] = [
   { id: "T2", demands: "what nobody owns stays the caller's, for a plain put" },
   { id: "T3", demands: "a further holder is counted by the owner, and nothing where there is none" },
   { id: "T4", demands: "netmems of several models in one skb each go to their own" },
-  { id: "T5", demands: "whoever says that it is in a poll is told on to the owner, and nobody else" },
 ];

@@ -1,9 +1,12 @@
 import type { NetDriver } from "@netmem/driver/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { driverConformance } from "./driver/conformance.ts";
+import { memModelConformance, type MemModelSubject } from "./mem-model/conformance.ts";
 import { memoryModelConformance } from "./model/conformance.ts";
+import { memoryProviderConformance, type MemoryProviderSubject } from "./provider/conformance.ts";
+import { returnPathConformance, type ReturnPathSubject } from "./return-path/conformance.ts";
 import { breachInWords, type ConformanceOptions, type ConformanceReport } from "./report.ts";
-import { DRIVER_RULES, MEMORY_MODEL_RULES, type Rule } from "./rules.ts";
+import { DRIVER_RULES, MEMORY_MODEL_RULES, MEMORY_PROVIDER_RULES, MEM_MODEL_RULES, RETURN_PATH_RULES, type Rule } from "./rules.ts";
 
 /** What a suite needs of a test runner. */
 export interface SuiteRunner {
@@ -35,4 +38,16 @@ export function driverSuite(runner: SuiteRunner, driver: NetDriver, options: Con
 
 export function memoryModelSuite(runner: SuiteRunner, model: MemoryModel, options: ConformanceOptions): void {
   suiteOf(runner, `memory model ${model.name}`, MEMORY_MODEL_RULES, () => memoryModelConformance(model, options));
+}
+
+export function memoryProviderSuite(runner: SuiteRunner, subject: MemoryProviderSubject, options: ConformanceOptions): void {
+  suiteOf(runner, `memory provider ${subject.name}`, MEMORY_PROVIDER_RULES, () => memoryProviderConformance(subject, options));
+}
+
+export function memModelSuite(runner: SuiteRunner, subject: MemModelSubject, options: ConformanceOptions): void {
+  suiteOf(runner, `memory model of XDP ${subject.name}`, MEM_MODEL_RULES, () => memModelConformance(subject, options));
+}
+
+export function returnPathSuite(runner: SuiteRunner, subject: ReturnPathSubject, options: ConformanceOptions): void {
+  suiteOf(runner, `return path ${subject.name}`, RETURN_PATH_RULES, () => returnPathConformance(subject, options));
 }
