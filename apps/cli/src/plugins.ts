@@ -22,6 +22,7 @@ import { zcrx } from "@netmem/memory-model-zcrx";
 import * as mmApi from "@netmem/mm/api";
 import * as netCoreApi from "@netmem/net-core/api";
 import * as pagePoolApi from "@netmem/page-pool/api";
+import { DRIVER_RULES, MEMORY_MODEL_RULES } from "@netmem/testkit";
 import * as xdpApi from "@netmem/xdp/api";
 import { CliError } from "./terminal.ts";
 import { bundle, checkFile, oneLine } from "./user-module.ts";
@@ -149,6 +150,9 @@ function waiversOf(named: string, path: string): Readonly<Record<string, string>
   if (!statSync(path).isDirectory()) return {};
   const { netmem } = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as { readonly netmem?: { readonly waive?: unknown } };
   const waive = netmem?.waive ?? {};
+  const rules = [...DRIVER_RULES, ...MEMORY_MODEL_RULES].map(({ id }) => id);
+  const unknown = Object.keys(waive).find((rule) => !rules.includes(rule));
+  if (unknown !== undefined) throw new CliError(`conformance ${named}: netmem.waive in its package.json: there is no rule ${unknown}; they are ${rules.join(", ")}`);
   if (typeof waive !== "object" || Object.values(waive).some((why) => typeof why !== "string" || why === "")) throw new CliError(`conformance ${named}: netmem.waive in its package.json: give an object with a reason for each rule, { "R13": "why" }`);
   return waive as Readonly<Record<string, string>>;
 }

@@ -6,21 +6,23 @@ import type { ConformanceOptions, ConformanceReport } from "../report.ts";
 import { DRIVER_RULES } from "../rules.ts";
 import { arbitraryCase, caseInWords, longestFrame, simplerCases, type DriverAbilities, type DriverCase } from "./case.ts";
 import { plannedCases } from "./plan.ts";
-import { runDriverCase } from "./run.ts";
+import { FrameMaker } from "./frame-maker.ts";
+import { judgeCase } from "./run.ts";
 import { RING_SIZE } from "./world.ts";
 
 /** Whether a driver keeps to rules R1 to R13, and what the shortest case is that shows where it does not. Runs some hundred machines; synchronous. */
 export function driverConformance(driver: NetDriver, options: ConformanceOptions = {}): ConformanceReport {
   options.onCase?.("as it is probed, opened and stopped for the first time");
   const can = abilitiesOf(driver);
+  const frames = new FrameMaker();
   return runCampaign<DriverCase>({
     kind: "driver", name: driver.name, rules: DRIVER_RULES, planned: plannedCases(can), arbitrary: arbitraryCase(can),
-    run: (driverCase, traces) => runDriverCase(driver, driverCase, traces), simpler: simplerCases, inWords: caseInWords,
+    run: (driverCase, traces) => judgeCase(driver, driverCase, traces, frames), simpler: simplerCases, inWords: caseInWords,
   }, options);
 }
 
 /** Memory beside what a driver has posted. */
-const PAGES_FOR_PACKETS = 1536;
+const PAGES_FOR_PACKETS = 640;
 const PAGES_TO_TRY = 16_384;
 
 /** As an interface of it says, and as much memory as two of its queues take. */

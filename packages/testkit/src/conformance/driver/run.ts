@@ -3,6 +3,7 @@ import type { Wire } from "@netmem/machine";
 import { Findings, type Finding } from "../findings.ts";
 import { thrownBy, type Thrown } from "../outcome.ts";
 import type { DriverCase, Failing, Reconfiguration, Step } from "./case.ts";
+import { FrameMaker } from "./frame-maker.ts";
 import { ruleOfReport } from "./reports.ts";
 import { DriverWorld } from "./world.ts";
 
@@ -23,10 +24,15 @@ export interface CaseResult {
   readonly injected: number;
 }
 
-/** Runs a case on a machine of its own. Synchronous: what never returns hangs. `traces`: findings also say where a page that is missing in the end was last seen; slow. */
-export function runDriverCase(driver: NetDriver, driverCase: DriverCase, traces: boolean = false): CaseResult {
+/** Runs one case on a machine of its own, and says of each rule that it breaks where. Synchronous: what never returns hangs. */
+export function runDriverCase(driver: NetDriver, driverCase: DriverCase): CaseResult {
+  return judgeCase(driver, driverCase, true, new FrameMaker());
+}
+
+/** `traces`: findings also say where a page that is missing in the end was last seen; slow. */
+export function judgeCase(driver: NetDriver, driverCase: DriverCase, traces: boolean, frames: FrameMaker): CaseResult {
   const findings = new Findings(traces);
-  const runner = new CaseRunner(driver, driverCase, findings);
+  const runner = new CaseRunner(driver, driverCase, findings, frames);
   const thrown = thrownBy(() => runner.run());
   if (thrown !== null) runner.threw(thrown);
   return { found: findings.found, occasions: findings.occasions, injected: runner.injected };
@@ -37,11 +43,13 @@ class CaseRunner {
   readonly #driver: NetDriver;
   readonly #case: DriverCase;
   readonly #findings: Findings;
+  readonly #frames: FrameMaker;
   #world: DriverWorld | null = null;
   /** Something failed since frames last came up in full. */
   #disturbed = false;
 
-  constructor(driver: NetDriver, driverCase: DriverCase, findings: Findings) {
+  constructor(driver: NetDriver, driverCase: DriverCase, findings: Findings, frames: FrameMaker) {
+    this.#frames = frames;
     this.#driver = driver;
     this.#case = driverCase;
     this.#findings = findings;
@@ -49,7 +57,7 @@ class CaseRunner {
 
   run(): void {
     const bytes = this.#case.steps.reduce((sum, step) => sum + (step.do === "send" ? step.frames * (step.bytes + 32) : 0), 0);
-    const world = new DriverWorld(this.#driver, this.#case, (bytes + 64) & ~7, this.#findings);
+    const world = new DriverWorld(this.#driver, this.#case, (bytes + 64) & ~7, this.#findings, this.#frames);
     this.#world = world;
     for (const [i, step] of this.#case.steps.entries()) {
       this.#do(world, step, i);
@@ -237,6 +245,6 @@ class CaseRunner {
   }
 
   #isRightWhereCoherent(): boolean {
-    return !runDriverCase(this.#driver, { ...this.#case, dma: "coherent" }).found.some(({ rule }) => rule === "traffic");
+    return !judgeCase(this.#driver, { ...this.#case, dma: "coherent" }, false, this.#frames).found.some(({ rule }) => rule === "traffic");
   }
 }

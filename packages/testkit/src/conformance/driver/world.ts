@@ -4,11 +4,10 @@ import { XDP_FLAGS_DRV_MODE, skbHeadlen, skbRegion, type SkBuff } from "@netmem/
 import type { NetDriver } from "@netmem/driver/api";
 import { Wire, createMachine, dmaKind, type Device, type Machine } from "@netmem/machine";
 import { AreaProvider } from "../../provider.ts";
-import { testFrame } from "../../frames.ts";
-import { tcpFrame, testPayload, udpFrame } from "../../inet-frames.ts";
 import type { Findings } from "../findings.ts";
 import { warmHeads } from "../warm-heads.ts";
 import type { DriverCase, ProgramKind } from "./case.ts";
+import { frameKey, type FrameMaker } from "./frame-maker.ts";
 import { DriverWatch } from "./watch.ts";
 
 /** Rings that cases begin with. */
@@ -18,10 +17,6 @@ const NIOVS = 160;
 const MOST_BINDINGS = 3;
 /** A user has not all of memory. */
 const MOST_HELD_BYTES = 256 << 10;
-/** Ethernet, IPv4 and UDP or TCP headers. */
-const UDP_HEADERS = 42;
-const TCP_HEADERS = 54;
-
 /** A frame that was sent: the how-manieth, in which step, and how many times it came. */
 interface Sent {
   readonly bytes: Uint8Array;
@@ -47,6 +42,7 @@ export class DriverWorld {
   readonly #redirected: XdpFrame[] = [];
   readonly #sink: NetDevice;
   readonly #freePages: number;
+  readonly #maker: FrameMaker;
   #provider: AreaProvider | null = null;
   #bindings = 0;
   #prog: XdpProg | null = null;
@@ -54,9 +50,11 @@ export class DriverWorld {
   #serial = 0;
   #latest = -1;
 
-  constructor(driver: NetDriver, { preset, dma, queues, mtu, pages }: DriverCase, bytes: number, findings: Findings) {
+  constructor(driver: NetDriver, { preset, dma, queues, mtu, pages, steps }: DriverCase, bytes: number, findings: Findings, maker: FrameMaker) {
+    this.#maker = maker;
     const kind = dmaKind(dma);
-    this.machine = createMachine({ preset, nrPages: pages, memory: { ...kind.memory, cpuCache: dma === "non-coherent" }, extraBytes: bytes + MOST_BINDINGS * (NIOVS << PAGE_SHIFT) + (1 << 18) });
+    const bindsMemory = steps.some((step) => step.do === "bind memory" || (step.do === "send" && step.midway?.do === "bind memory"));
+    this.machine = createMachine({ preset, nrPages: pages, memory: { ...kind.memory, cpuCache: dma === "non-coherent" }, extraBytes: bytes + (bindsMemory ? MOST_BINDINGS * (NIOVS << PAGE_SHIFT) : 0) + (1 << 18) });
     const { net } = this.machine;
     warmHeads(this.machine);
     this.#freePages = this.machine.mm.pages.freePages();
@@ -77,19 +75,16 @@ export class DriverWorld {
     return this.#prog !== null;
   }
 
-  /** Frames of `bytes`, no two alike: of no protocol, UDP of several flows, and TCP. */
+  /** Frames of `bytes`, no two alike. */
   frames(count: number, bytes: number, step: number): Uint8Array[] {
     return Array.from({ length: count }, () => {
       const serial = this.#serial++;
-      const frame = serial % 3 === 0 || bytes < TCP_HEADERS + 6 ? testFrame(bytes, serial + 1)
-        : serial % 3 === 1 ? udpFrame(testPayload(bytes - UDP_HEADERS, serial + 1), { sport: 1000 + (serial % 17), dport: 9 })
-        : tcpFrame(testPayload(bytes - TCP_HEADERS, serial + 1), { sport: 2000 + (serial % 17), seq: serial + 1 });
-      const key = keyOf(frame);
-      const alike = this.#sent.get(key);
-      const sent = { bytes: frame, step, serial, times: 0 };
-      if (alike === undefined) this.#sent.set(key, [sent]);
+      const made = this.#maker.frame(serial, bytes);
+      const alike = this.#sent.get(made.key);
+      const sent = { bytes: made.bytes, step, serial, times: 0 };
+      if (alike === undefined) this.#sent.set(made.key, [sent]);
       else alike.push(sent);
-      return frame;
+      return made.bytes;
     });
   }
 
@@ -169,7 +164,7 @@ export class DriverWorld {
   /** Sent frames come in their order, some missing where something failed. Of several queues, and of what a program sends, each is in order by itself. */
   #arrived(bytes: Uint8Array): void {
     if (this.wrongFrame !== null) return;
-    const sent = this.#sent.get(keyOf(bytes))?.find((frame) => same(bytes, frame.bytes));
+    const sent = this.#sent.get(frameKey(bytes))?.find((frame) => same(bytes, frame.bytes));
     if (sent === undefined) {
       this.wrongFrame = `a frame of ${bytes.length} bytes comes that was not sent`;
       return;
@@ -229,13 +224,6 @@ function bytesOf(skb: SkBuff): Uint8Array {
     at += sizeBytes;
   }
   return bytes;
-}
-
-/** A number for all of its bytes. @kernel (none): FNV-1a */
-function keyOf(bytes: Uint8Array): number {
-  let key = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) key = Math.imul(key ^ bytes[i]!, 0x0100_0193);
-  return key;
 }
 
 function same(a: Uint8Array, b: Uint8Array): boolean {

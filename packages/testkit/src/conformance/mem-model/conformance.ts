@@ -88,7 +88,7 @@ function runCase(subject: MemModelSubject, { steps }: ModelCase, traces: boolean
     for (const step of steps) {
       switch (step.do) {
         case "alloc":
-          for (let i = 0; i < step.count && !destroyed; i++) {
+          for (let i = destroyed ? step.count : 0; i < step.count; i++) {
             const netmem = allocator.alloc();
             if (netmem === null) break;
             if (holders.has(netmem)) findings.consequence("A2", `${netmemName(netmem)} is handed out again while it has ${holders.get(netmem)!} holders`, "");
