@@ -22,7 +22,7 @@ import { zcrx } from "@netmem/memory-model-zcrx";
 import * as mmApi from "@netmem/mm/api";
 import * as netCoreApi from "@netmem/net-core/api";
 import * as pagePoolApi from "@netmem/page-pool/api";
-import { DRIVER_RULES, MEMORY_MODEL_RULES } from "@netmem/testkit";
+import { DRIVER_RULES, MEMORY_MODEL_RULES, checkWaivers } from "@netmem/testkit";
 import * as xdpApi from "@netmem/xdp/api";
 import { CliError } from "./terminal.ts";
 import { bundle, checkFile, oneLine } from "./user-module.ts";
@@ -117,7 +117,7 @@ export interface PluginPackage {
 /** One of ours by name, a file or folder by path, or a package that is installed where `cwd` is. */
 export async function loadPackage(named: string, cwd: string): Promise<PluginPackage> {
   const ours = { drivers: Object.hasOwn(DRIVERS, named) ? [DRIVERS[named]!] : [], models: Object.hasOwn(MODELS, named) ? [MODELS[named]!] : [] };
-  if (ours.drivers.length + ours.models.length > 0) return { ...ours, waive: OUR_WAIVERS[named] ?? {}, file: "", map: "" };
+  if (ours.drivers.length + ours.models.length > 0) return { ...ours, waive: ours.drivers.length > 0 ? waiversOf(named, folderOf(`@netmem/driver-${named}`)) : {}, file: "", map: "" };
   const path = existsSync(resolve(cwd, named)) ? resolve(cwd, named) : installedAt(named, cwd);
   const { exported, file, map } = await exportsOf("conformance", "plugin", named, path, cwd);
   const values = [...new Set(exported)];
@@ -131,18 +131,16 @@ export async function loadPackage(named: string, cwd: string): Promise<PluginPac
   return { drivers, models, waive: waiversOf(named, path), file, map };
 }
 
-/** What an outsider would write into package.json. */
-const OUR_WAIVERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-  mvpp2: { R13: "the original names no instance: its pages go to the ring where others go direct" },
-};
+/** Of a package of ours that this program has. */
+function folderOf(name: string): string {
+  return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
+}
 
+/** A package of node_modules, where `cwd` is or above it. */
 function installedAt(named: string, cwd: string): string {
   if (/^[./\\]/.test(named)) throw new CliError(`conformance ${named}: no such file or folder`);
-  try {
-    return dirname(createRequire(join(cwd, "package.json")).resolve(`${named}/package.json`));
-  } catch {
-    throw new CliError(`conformance ${named}: neither a file, nor a folder, nor a package that is installed here; ours are ${[...new Set([...DRIVER_NAMES, ...MODEL_NAMES])].join(", ")}`);
-  }
+  for (const folder of createRequire(join(cwd, "package.json")).resolve.paths(named) ?? []) if (existsSync(join(folder, named, "package.json"))) return join(folder, named);
+  throw new CliError(`conformance ${named}: neither a file, nor a folder, nor a package that is installed here; ours are ${[...new Set([...DRIVER_NAMES, ...MODEL_NAMES])].join(", ")}`);
 }
 
 /** Of package.json, `"netmem": { "waive": { "R13": "why" } }`. */
@@ -150,10 +148,7 @@ function waiversOf(named: string, path: string): Readonly<Record<string, string>
   if (!statSync(path).isDirectory()) return {};
   const { netmem } = JSON.parse(readFileSync(join(path, "package.json"), "utf8")) as { readonly netmem?: { readonly waive?: unknown } };
   const waive = netmem?.waive ?? {};
-  const rules = [...DRIVER_RULES, ...MEMORY_MODEL_RULES].map(({ id }) => id);
-  const unknown = Object.keys(waive).find((rule) => !rules.includes(rule));
-  if (unknown !== undefined) throw new CliError(`conformance ${named}: netmem.waive in its package.json: there is no rule ${unknown}; they are ${rules.join(", ")}`);
-  if (typeof waive !== "object" || Object.values(waive).some((why) => typeof why !== "string" || why === "")) throw new CliError(`conformance ${named}: netmem.waive in its package.json: give an object with a reason for each rule, { "R13": "why" }`);
+  judged("conformance", `${named}: netmem.waive of its package.json`, () => checkWaivers(waive, [...DRIVER_RULES, ...MEMORY_MODEL_RULES]));
   return waive as Readonly<Record<string, string>>;
 }
 
@@ -179,12 +174,13 @@ function entryOf(option: string, named: string, path: string): string {
   if (!existsSync(path) || !statSync(path).isDirectory()) return path;
   const manifest = join(path, "package.json");
   if (!existsSync(manifest)) throw new CliError(`${option} ${named}: a folder without package.json; name a package, or a file`);
-  let described: { readonly exports?: unknown; readonly main?: unknown };
+  let described: { readonly exports?: unknown; readonly main?: unknown } | null;
   try {
     described = JSON.parse(readFileSync(manifest, "utf8")) as typeof described;
   } catch (error) {
     throw new CliError(`${option} ${named}: its package.json cannot be read: ${oneLine((error as Error).message)}`);
   }
+  if (typeof described !== "object" || described === null) throw new CliError(`${option} ${named}: its package.json is no object`);
   const candidates = [...entriesIn(described.exports), described.main, "src/index.ts", "index.js"].filter((entry): entry is string => typeof entry === "string").map((entry) => join(path, entry));
   const entry = candidates.find((candidate) => existsSync(candidate));
   if (entry === undefined) throw new CliError(`${option} ${named}: nothing that its package.json names is there: build it first`);

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -10,6 +10,11 @@ export class CreateError extends Error {}
 const TEMPLATES: string = fileURLToPath(new URL("../templates", import.meta.url));
 /** How the templates call what is made of them. */
 const PLACEHOLDERS: Readonly<Record<Template, string>> = { driver: "my-driver", "memory-model": "my-model" };
+/** Names whose class, or constant, would be another's: reserved words, and Net…, Memory…, Page… of the headers. */
+const CLASHES: readonly string[] = [
+  "net", "memory", "provided", "default", "switch", "class", "function", "import", "export", "delete", "new", "null", "true", "false", "this", "super", "void", "with", "while", "do", "if", "else", "for", "in", "try", "catch",
+  "finally", "throw", "return", "break", "continue", "case", "const", "let", "var", "enum", "extends", "static", "yield", "await", "typeof", "instanceof", "debugger", "interface", "package", "private", "protected", "public", "implements",
+];
 /** Files that npm would not pack by their names. */
 const RENAMED: Readonly<Record<string, string>> = { gitignore: ".gitignore" };
 
@@ -18,6 +23,7 @@ export function createPlugin(folder: string, template: Template, cwd: string): s
   const target = resolve(cwd, folder);
   const name = basename(target);
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new CreateError(`${folder}: give a folder whose name can be a package's: lower case letters, digits and single hyphens, a letter first`);
+  if (CLASHES.includes(name)) throw new CreateError(`${folder}: ${name} is a word of TypeScript's, or of the headers that a plugin imports; give another name`);
   const isThere = existsSync(target);
   if (isThere && (!statSync(target).isDirectory() || readdirSync(target).length > 0)) throw new CreateError(`${folder}: there is something already; give a folder that is empty, or not there`);
   const parent = dirname(target);
@@ -27,8 +33,11 @@ export function createPlugin(folder: string, template: Template, cwd: string): s
     cpSync(join(TEMPLATES, template), made, { recursive: true });
     for (const [from, to] of Object.entries(RENAMED)) if (existsSync(join(made, from))) renameSync(join(made, from), join(made, to));
     for (const file of readdirSync(made, { recursive: true, encoding: "utf8" })) fillIn(join(made, file), PLACEHOLDERS[template], name);
-    if (isThere) rmdirSync(target);
-    renameSync(made, target);
+    chmodSync(made, 0o777 & ~process.umask());
+    // A folder that is there stays the same one: somebody may be in it.
+    if (isThere) for (const entry of readdirSync(made)) renameSync(join(made, entry), join(target, entry));
+    else renameSync(made, target);
+    rmSync(made, { recursive: true, force: true });
   } catch (error) {
     rmSync(made, { recursive: true, force: true });
     throw error;

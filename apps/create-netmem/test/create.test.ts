@@ -38,6 +38,8 @@ describe.each(["driver", "memory-model"] as const)("%s", (template) => {
 
 test.each([
   ["a name that no package can have", "Fast_NIC", /Fast_NIC: give a folder whose name can be a package's/],
+  ["a reserved word", "switch", /switch: switch is a word of TypeScript's/],
+  ["the name of a class that it imports", "net", /net: net is a word of TypeScript's, or of the headers/],
   ["a file of that name", "taken", /taken: there is something already/],
   ["a folder with something in it", "full", /full: there is something already/],
   ["a folder in one that is not there", "no/such/place", /no\/such\/place: there is no folder .*such; make it first/],
@@ -51,7 +53,13 @@ test.each([
   expect(readdirSync(cwd, { recursive: true })).toEqual(before);
 });
 
-test("an empty folder is filled", () => {
+test("an empty folder is filled, and stays the folder that it was", () => {
   mkdirSync(join(cwd, "mine"));
-  expect(existsSync(join(createPlugin("mine", "driver", cwd), "src/index.ts"))).toBe(true);
+  const { ino } = statSync(join(cwd, "mine"));
+  const folder = createPlugin(".", "driver", join(cwd, "mine"));
+  expect([existsSync(join(folder, "src/index.ts")), statSync(folder).ino === ino, readdirSync(cwd)]).toEqual([true, true, ["mine"]]);
+});
+
+test("others may read what is made, as far as the user lets them", () => {
+  expect(statSync(createPlugin("shared", "driver", cwd)).mode & 0o777).toBe(0o777 & ~process.umask());
 });

@@ -10,6 +10,6 @@ export { memoryProviderConformance, type MemoryProviderSubject, type ProvidedSub
 export { returnPathConformance, type ReturnPathSubject } from "./conformance/return-path/conformance.ts";
 export { runDriverCase, type CaseResult } from "./conformance/driver/run.ts";
 export { caseInWords, type DriverCase, type Step } from "./conformance/driver/case.ts";
-export { breachInWords, type Breach, type ConformanceOptions, type ConformanceReport, type RuleOutcome, type RuleStatus } from "./conformance/report.ts";
+export { breachInWords, checkWaivers, type Breach, type ConformanceOptions, type ConformanceReport, type RuleOutcome, type RuleStatus } from "./conformance/report.ts";
 export { DRIVER_RULES, MEMORY_MODEL_RULES, MEMORY_PROVIDER_RULES, MEM_MODEL_RULES, RETURN_PATH_RULES, type Rule } from "./conformance/rules.ts";
 export type { Finding } from "./conformance/findings.ts";

@@ -47,7 +47,9 @@ export function addConformanceCommand(program: Command, context: CommandContext)
 
 /** In a thread of its own, which is ended if the plugin does not return. */
 async function judge(task: ConformanceTask, limitSeconds: number, { terminal }: CommandContext): Promise<readonly ConformanceReport[]> {
-  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: task });
+  const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: task, stdout: true });
+  // What a plugin prints is no part of the document.
+  worker.stdout.on("data", (text: Buffer) => terminal.err(text.toString()));
   let last = "while it was loaded";
   let drawn = 0;
   let cases = 0;

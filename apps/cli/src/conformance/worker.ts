@@ -1,5 +1,6 @@
 import { SourceMap } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
+import { reasonOf } from "@netmem/kernel/api";
 import { driverConformance, memoryModelConformance, type ConformanceOptions, type ConformanceReport } from "@netmem/testkit";
 import { blamePlugin, loadPackage } from "../plugins.ts";
 import { CliError } from "../terminal.ts";
@@ -45,7 +46,6 @@ async function run({ named, cwd, randomCases, seed }: ConformanceTask): Promise<
 }
 
 run(workerData as ConformanceTask).catch((error: unknown) => {
-  const line = error instanceof CliError ? error.message : blamePlugin(error);
-  if (line === null) throw error;
-  tell({ kind: "refused", line });
+  const { named } = workerData as ConformanceTask;
+  tell({ kind: "refused", line: error instanceof CliError ? error.message : (blamePlugin(error) ?? `conformance ${named}: ${reasonOf(error)}`) });
 });

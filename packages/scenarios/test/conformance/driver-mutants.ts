@@ -8,6 +8,18 @@ const xsk = { plugin: "driver-xsk", member: "xsk" };
 
 export const DRIVER_MUTANTS: readonly Mutant[] = [
   {
+    ...mvneta, rule: "traffic", subtle: true, mistake: "leaves its timer armed when it goes down",
+    edits: [{ file: "rx-queue.ts", find: "    this.#timers.timerDelete(this.#retry);\n", replace: "" }],
+  },
+  {
+    ...mvneta, rule: "R2", subtle: true, mistake: "loses the first fragment of a packet in several buffers that a program drops",
+    edits: [{ file: "poll.ts", find: "function putBuff({ xdp, pool }: MvnetaRxQueue, touchedBytes: number): void {\n  for (let i = 0;", replace: "function putBuff({ xdp, pool }: MvnetaRxQueue, touchedBytes: number): void {\n  for (let i = 1;" }],
+  },
+  {
+    ...xsk, rule: "R2", subtle: true, mistake: "frees no packet that it drops early",
+    edits: [{ file: "poll-pages.ts", find: "    dev.rxDropped++;\n    deps.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);\n  } else deps.receive", replace: "    dev.rxDropped++;\n  } else deps.receive" }],
+  },
+  {
     ...mvneta, rule: "traffic", subtle: true, mistake: "does not try again after a short refill: no interrupt ever comes once the ring is empty",
     edits: [{ file: "rx-queue.ts", find: "if (done < wanted && !this.#retry.pending)", replace: "if (done < 0 && !this.#retry.pending)" }],
   },
@@ -36,7 +48,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "queue.ts", find: "if (this.index === 0 && shared.tx !== null) shared.tx.done();", replace: "if (shared.tx !== null) shared.tx.done();" }],
   },
   {
-    ...mvneta, rule: "R3", also: ["R8"], subtle: true, mistake: "recycles directly outside NAPI, where its timer finds half a frame",
+    ...mvneta, rule: "R3", also: ["R8"], subtle: true, mistake: "recycles directly outside NAPI, from the timer that tries again",
     edits: [{ file: "rx-queue.ts", find: "timerSetup(() => deps.napi.napiSchedule(napi), cpu)", replace: "timerSetup(() => { for (let i = 0; i < size; i++) { const page = this.pages[i]; if (page !== null && i === this.firstToRefill) { this.pages[i] = null; pool.recycleDirect(page!); } } this.dropFrame(true); deps.napi.napiSchedule(napi); }, cpu)" }],
   },
   {
@@ -66,6 +78,13 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
   {
     ...mvneta, rule: "R7", subtle: true, mistake: "leaks the id of its memory model when there is no memory for the ring",
     edits: [{ file: "rx-queue.ts", find: "    if (registered === 0) deps.xdpRxqs.xdpRxqInfoUnreg(xdpRxq);\n", replace: "" }],
+  },
+  {
+    ...mvneta, rule: "R7", subtle: true, mistake: "registers its queue before the pool, and leaves it registered when there is no memory for that",
+    edits: [
+      { file: "rx-queue.ts", find: "  const pool = deps.pagePools.create({\n", replace: "  const registered = deps.xdpRxqs.xdpRxqInfoRegFrags(queue.xdpRxq, queue.dev, queue.index, PAGE_SIZE);\n  const pool = deps.pagePools.create({\n" },
+      { file: "rx-queue.ts", find: "  const registered = deps.xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, queue.dev, queue.index, PAGE_SIZE);\n", replace: "" },
+    ],
   },
   {
     ...mvneta, rule: "R7", subtle: true, mistake: "does not look at what creating its pool answered: an errno reaches the registration (as lan966x did)",

@@ -49,4 +49,12 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     ...netgpu, rule: "M9", subtle: true, mistake: "throws on the fill queue when its binding is closed under traffic",
     edits: [{ file: "interface-queue.ts", find: "  allocNetmems(pool: ProviderPool, _gfp: number): Netmem | null {\n", replace: "  allocNetmems(pool: ProviderPool, _gfp: number): Netmem | null {\n    if (this.#pools.length > 1) throw new Error(\"two pools\");\n" }],
   },
+  {
+    ...devmem, rule: "M7", subtle: true, mistake: "takes its memory away from a device that still receives into it",
+    edits: [{ file: "binding.ts", find: "    for (const { dev, index } of this.#queues.splice(0)) this.#deps.providers.closeRxq(dev, index, this);\n    this.provided.unmap();\n", replace: "    this.provided.unmap();\n    for (const { dev, index } of this.#queues.splice(0)) this.#deps.providers.closeRxq(dev, index, this);\n" }],
+  },
+  {
+    ...devmem, rule: "M6", subtle: true, mistake: "stays bound to a device that is gone",
+    edits: [{ file: "binding.ts", find: "    queue.memoryProvider = null;\n", replace: "" }],
+  },
 ];

@@ -1,3 +1,4 @@
+import { UsageError } from "@netmem/kernel/api";
 import type { Rule } from "./rules.ts";
 
 export interface ConformanceOptions {
@@ -41,8 +42,18 @@ export interface ConformanceReport {
   readonly outcomes: readonly RuleOutcome[];
 }
 
+/** Throws for a waiver of a rule that there is not, or without a reason; `rules` are all that it could mean. */
+export function checkWaivers(waive: unknown, rules: readonly Rule[]): void {
+  if (typeof waive !== "object" || waive === null || Array.isArray(waive)) throw new UsageError("testkit", "waive", waive, 'give an object with a reason for each rule, { "R13": "why" }');
+  for (const [rule, why] of Object.entries(waive)) {
+    if (!rules.some(({ id }) => id === rule)) throw new UsageError("testkit", "waive", rule, `there is no such rule; they are ${rules.map(({ id }) => id).join(", ")}`);
+    if (typeof why !== "string" || why === "") throw new UsageError("testkit", `waive.${rule}`, why, "give the reason");
+  }
+}
+
 /** Judges each rule in turn; `occasions` is asked when all have been. */
 export function outcomesOf(rules: readonly Rule[], { waive = {} }: ConformanceOptions, breachOf: (rule: string) => Breach | null, occasions: (rule: string) => number): RuleOutcome[] {
+  checkWaivers(waive, rules);
   const breaches = rules.map(({ id }) => breachOf(id));
   return rules.map((rule, i) => {
     const breach = breaches[i]!;

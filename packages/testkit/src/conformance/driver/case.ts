@@ -18,7 +18,8 @@ export const DAMAGES: readonly Damage[] = ["nicFrameError", "nicFrameLength", "n
 export type Reconfiguration =
   | { readonly do: "restart"; readonly failing?: Failing }
   | { readonly do: "resize"; readonly ring: number; readonly failing?: Failing }
-  | { readonly do: "program"; readonly kind: ProgramKind; readonly failing?: Failing }
+  /** `frags`: one that knows packets in several buffers. */
+  | { readonly do: "program"; readonly kind: ProgramKind; readonly frags?: true; readonly failing?: Failing }
   | { readonly do: "no program" }
   | { readonly do: "restart queue"; readonly failing?: Failing }
   | { readonly do: "bind memory" }
@@ -44,6 +45,8 @@ export interface DriverCase {
   readonly pages: number;
   /** Bytes; what is longer does not come. */
   readonly mtu: number;
+  /** Each packet is dropped once its skb is built, as `DriverOptions.earlyDrop` has it. */
+  readonly earlyDrop?: true;
   readonly steps: readonly Step[];
 }
 
@@ -52,8 +55,12 @@ export interface DriverAbilities {
   readonly mostRxQueues: number;
   readonly maxFrameBytes: number;
   readonly programs: boolean;
+  /** Of packets in several buffers. */
+  readonly programsWithFrags: boolean;
   readonly rings: boolean;
   readonly queueManagement: boolean;
+  /** Calls in coming up with one queue that may fail. */
+  readonly openCalls: number;
   /** Pages of a machine that two of its queues can run on. */
   readonly pages: number;
 }
@@ -83,13 +90,13 @@ export function frameSizes({ maxFrameBytes }: DriverAbilities): readonly number[
 export function arbitraryCase(can: DriverAbilities): fc.Arbitrary<DriverCase> {
   // Planned cases must be of these values, too, or they cannot be made shorter; and of objects fast-check knows only those that it made.
   const only = <D extends string>(name: D): fc.Arbitrary<{ do: D }> => fc.record({ do: fc.constant(name) });
-  const failing = fc.record({ nth: fc.integer({ min: 1, max: 200 }), times: fc.constantFrom(1, 2, 3, 10, 60, 200) });
+  const failing = fc.record({ nth: fc.integer({ min: 1, max: Math.max(200, can.openCalls) }), times: fc.constantFrom(1, 2, 3, 10, 60, 200) });
   const mayFail = { failing };
   const reconfigurations: fc.Arbitrary<Reconfiguration>[] = [fc.record({ do: fc.constant("restart" as const), ...mayFail }, { requiredKeys: ["do"] })];
   if (can.rings) reconfigurations.push(fc.record({ do: fc.constant("resize" as const), ring: fc.constantFrom(...RING_SIZES), ...mayFail }, { requiredKeys: ["do", "ring"] }));
   if (can.programs) {
     reconfigurations.push(
-      fc.record({ do: fc.constant("program" as const), kind: fc.constantFrom(...PROGRAM_KINDS), ...mayFail }, { requiredKeys: ["do", "kind"] }),
+      fc.record({ do: fc.constant("program" as const), kind: fc.constantFrom(...PROGRAM_KINDS), frags: fc.constant(true), ...mayFail }, { requiredKeys: ["do", "kind"] }),
       only("no program"),
     );
   }
@@ -121,8 +128,9 @@ export function arbitraryCase(can: DriverAbilities): fc.Arbitrary<DriverCase> {
     pages: fc.constant(can.pages),
     queues: fc.integer({ min: 1, max: Math.min(2, can.mostRxQueues) }),
     mtu: fc.constantFrom(1500, ...frameSizes(can).filter((bytes) => bytes > FULL_FRAME).map((bytes) => bytes - 14)),
+    earlyDrop: fc.constant(true),
     steps: fc.array(step, { minLength: 1, maxLength: MOST_STEPS }),
-  }).map(({ steps, ...rest }) => ({ ...rest, steps: [{ do: "open" as const }, ...steps] }), (value) => {
+  }, { requiredKeys: ["preset", "dma", "queues", "pages", "mtu", "steps"] }).map(({ steps, ...rest }) => ({ ...rest, steps: [{ do: "open" as const }, ...steps] }), (value) => {
     const { steps, ...rest } = value as DriverCase;
     return { ...rest, steps: steps.slice(1) };
   });
@@ -131,11 +139,12 @@ export function arbitraryCase(can: DriverAbilities): fc.Arbitrary<DriverCase> {
 /** The case without one of its steps, or with one of them plainer. */
 export function simplerCases(driverCase: DriverCase): readonly DriverCase[] {
   const { steps } = driverCase;
-  const cases: DriverCase[] = [];
+  const { earlyDrop, ...without } = driverCase;
+  const cases: DriverCase[] = earlyDrop === true ? [without] : [];
   for (const [i, step] of steps.entries()) {
     const others = (...instead: readonly Step[]): DriverCase => ({ ...driverCase, steps: [...steps.slice(0, i), ...instead, ...steps.slice(i + 1)] });
     if (i > 0) cases.push(others());
-    for (const extra of ["failing", "damage", "midway"]) {
+    for (const extra of ["failing", "damage", "midway", "frags"]) {
       if (extra in step) cases.push(others(Object.fromEntries(Object.entries(step).filter(([name]) => name !== extra)) as unknown as Step));
     }
   }
@@ -143,8 +152,8 @@ export function simplerCases(driverCase: DriverCase): readonly DriverCase[] {
 }
 
 /** In a line: `6.18, iommu-strict, 1 queue, MTU 1500: open; send 3 × 60 bytes; stop`. */
-export function caseInWords({ preset, dma, queues, mtu, steps }: DriverCase): string {
-  return `${preset}, ${dma}, ${queues} queue${queues === 1 ? "" : "s"}, MTU ${mtu}: ${steps.map(stepInWords).join("; ")}`;
+export function caseInWords({ preset, dma, queues, mtu, earlyDrop, steps }: DriverCase): string {
+  return `${preset}, ${dma}, ${queues} queue${queues === 1 ? "" : "s"}, MTU ${mtu}${earlyDrop === true ? ", early drop" : ""}: ${steps.map(stepInWords).join("; ")}`;
 }
 
 function stepInWords(step: Step): string {
@@ -152,7 +161,7 @@ function stepInWords(step: Step): string {
   switch (step.do) {
     case "send": return `send ${step.frames} × ${step.bytes} bytes${step.damage === undefined ? "" : ` (${step.damage} now and then)`}${failing}${step.midway === undefined ? "" : `, halfway ${stepInWords(step.midway)}`}`;
     case "resize": return `resize its rings to ${step.ring}${failing}`;
-    case "program": return `attach a program (${step.kind})${failing}`;
+    case "program": return `attach a program (${step.kind}${step.frags === true ? ", with frags" : ""})${failing}`;
     case "no program": return "detach it";
     default: return `${step.do}${failing}`;
   }

@@ -1,6 +1,8 @@
 import type { NetDriver } from "@netmem/driver/api";
 import { createMachine } from "@netmem/machine";
+import { NETDEV_XDP_ACT_RX_SG } from "@netmem/xdp/api";
 import { runCampaign } from "../campaign.ts";
+import { Findings } from "../findings.ts";
 import { thrownBy } from "../outcome.ts";
 import type { ConformanceOptions, ConformanceReport } from "../report.ts";
 import { DRIVER_RULES } from "../rules.ts";
@@ -8,6 +10,7 @@ import { arbitraryCase, caseInWords, longestFrame, simplerCases, type DriverAbil
 import { plannedCases } from "./plan.ts";
 import { FrameMaker } from "./frame-maker.ts";
 import { judgeCase } from "./run.ts";
+import { DriverWatch } from "./watch.ts";
 import { RING_SIZE } from "./world.ts";
 
 /** Whether a driver keeps to rules R1 to R13, and what the shortest case is that shows where it does not. Runs some hundred machines; synchronous. */
@@ -43,9 +46,20 @@ function abilitiesOf(driver: NetDriver): DriverAbilities {
     if (thrown !== null) break;
   }
   return {
-    mostRxQueues: driver.mostRxQueues, maxFrameBytes: driver.maxFrameBytes,
-    programs: (dev.xdpOps?.xdpSetupProg ?? null) !== null, rings: netif.setRingparam !== undefined, queueManagement: dev.queueMgmtOps !== null,
+    mostRxQueues: driver.mostRxQueues, maxFrameBytes: driver.maxFrameBytes, openCalls: openCallsOf(driver),
+    programs: (dev.xdpOps?.xdpSetupProg ?? null) !== null, programsWithFrags: (dev.xdpFeatures & NETDEV_XDP_ACT_RX_SG) !== 0, rings: netif.setRingparam !== undefined, queueManagement: dev.queueMgmtOps !== null,
     // Of two queues one is rebuilt while it runs.
     pages: Math.min(PAGES_TO_TRY, PAGES_FOR_PACKETS + Math.ceil(1.5 * used)),
   };
+}
+
+/** Calls of an `open` with one queue that may fail. */
+function openCallsOf(driver: NetDriver): number {
+  const watch = new DriverWatch(createMachine({ nrPages: PAGES_TO_TRY }), new Findings(false));
+  thrownBy(() => {
+    const { netif } = watch.machine.attach(watch.driver(driver), { rxRingSize: RING_SIZE });
+    watch.failing.arm({ nth: 1, times: 0 });
+    netif.open();
+  });
+  return watch.failing.eligible;
 }

@@ -13,6 +13,11 @@ export class FailingCalls {
     this.injected.length = 0;
   }
 
+  /** Calls that could have failed since it was armed. */
+  get eligible(): number {
+    return this.#eligible;
+  }
+
   disarm(): void {
     this.#failing = null;
   }

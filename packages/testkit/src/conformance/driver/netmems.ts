@@ -1,9 +1,10 @@
-import { PAGE_SIZE, netmemName, type Netmem } from "@netmem/mm/api";
+import { PAGE_SIZE, netmemName, type Netmem, type PayloadRegion } from "@netmem/mm/api";
 import type { WatchedPool } from "./pools.ts";
 
 /** What is known of a page, or net_iov, since the driver last got it. */
 export class NetmemLog {
   readonly netmem: Netmem;
+  readonly bytes: number;
   /** Whose it is; null: the driver's own. */
   pool: WatchedPool | null;
   /** Bytes of it that the CPU may read, as pairs of first and end, from the start of the page. */
@@ -21,8 +22,9 @@ export class NetmemLog {
   /** Where the driver last had to do with it. */
   where: string;
 
-  constructor(netmem: Netmem, pool: WatchedPool | null) {
+  constructor(netmem: Netmem, pool: WatchedPool | null, bytes: number) {
     this.netmem = netmem;
+    this.bytes = bytes;
     this.pool = pool;
     this.touchedEnd = 0;
     this.plainRefs = 0;
@@ -67,12 +69,17 @@ export class NetmemLogs {
   /** The driver has just got it. */
   got(netmem: Netmem, pool: WatchedPool | null, bytes: number): NetmemLog {
     const before = this.#logs.get(netmem);
-    const log = new NetmemLog(netmem, pool);
+    const log = new NetmemLog(netmem, pool, bytes);
     // Of a page that is cut up, each part is one of several.
     if (before?.pool === pool && before.counted) log.counted = true;
     this.#logs.set(netmem, log);
     if (netmem.dmaAddr !== 0) this.mapped(netmem, netmem.dmaAddr, 0, bytes);
     return log;
+  }
+
+  /** It is somebody else's now, whatever it was. */
+  forget(netmem: Netmem): void {
+    this.#logs.delete(netmem);
   }
 
   mapped(netmem: Netmem, dmaAddr: number, offset: number, bytes: number): void {
@@ -90,6 +97,12 @@ export class NetmemLogs {
     const found = this.#byAddress.get(Math.floor(dmaAddr / PAGE_SIZE));
     const log = found === undefined ? null : this.of(found.netmem);
     return log === null ? null : { log, offset: found!.offset + (dmaAddr % PAGE_SIZE) };
+  }
+
+  /** Whose bytes lie at this place of a region. */
+  in(region: PayloadRegion, offset: number): NetmemLog | null {
+    for (const log of this.#logs.values()) if (log.netmem.region === region && offset >= log.netmem.base && offset < log.netmem.base + log.bytes) return log;
+    return null;
   }
 
   named(name: string): NetmemLog | null {

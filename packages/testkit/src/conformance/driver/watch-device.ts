@@ -1,4 +1,4 @@
-import { DMA_MAPPING_ERROR, PAGE_SIZE, DMA_BIDIRECTIONAL, netmemName, type DmaDevice, type PageAllocator } from "@netmem/mm/api";
+import { DMA_ATTR_SKIP_CPU_SYNC, DMA_MAPPING_ERROR, PAGE_SIZE, DMA_BIDIRECTIONAL, netmemName, type DmaDevice, type PageAllocator } from "@netmem/mm/api";
 import { ENOMEM } from "@netmem/kernel/api";
 import { XDP_FLAGS_HAS_FRAGS, type XdpFrame } from "@netmem/xdp/api";
 import type { NicHardware, TxRing, TxRings } from "@netmem/driver/api";
@@ -27,15 +27,15 @@ export function watchDma(watch: DriverWatch, dma: DmaDevice): DmaDevice {
       instead: (call, ...args) => (failing.fails("dma_map_page") ? DMA_MAPPING_ERROR : call(...args)),
       after: (dmaAddr, page, offset, bytes) => {
         if (dmaAddr === DMA_MAPPING_ERROR) return;
-        if (logs.of(page) === null) logs.got(page, null, 0);
+        if (logs.of(page) === null) logs.got(page, null, PAGE_SIZE << page.order);
         logs.mapped(page, dmaAddr, offset, bytes);
       },
     },
-    unmapPage: { before: (dmaAddr, bytes) => {
+    unmapPage: { before: (dmaAddr, bytes, _direction, attrs) => {
       const found = logs.at(dmaAddr);
       if (found === null) return;
       watch.leavesDriver(found.log.netmem);
-      found.log.synced(found.offset, found.offset + bytes);
+      if ((attrs & DMA_ATTR_SKIP_CPU_SYNC) === 0) found.log.synced(found.offset, found.offset + bytes);
     } },
     syncForCpu: { before: (dmaAddr, offset, bytes) => {
       findings.occasion("R6");

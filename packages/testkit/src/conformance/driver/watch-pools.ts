@@ -86,12 +86,13 @@ function watchPool(watch: DriverWatch, real: PagePool): PagePool {
   return given;
 }
 
-function mayAllocate({ findings, enabled, polling }: DriverWatch, pool: WatchedPool): void {
+function mayAllocate({ findings, enabled, polling, posted }: DriverWatch, pool: WatchedPool): void {
   findings.occasion("R1");
   const polled = polling.at(-1) ?? null;
   const name = `page_pool ${pool.real.id}`;
   if (polled === null) {
-    if (pool.consumer !== null && enabled.has(pool.consumer)) findings.broke("R1", `${name} is allocated from outside its poll, while that may run`);
+    // Before its hardware runs nobody asks for a poll.
+    if (pool.consumer !== null && enabled.has(pool.consumer) && posted!.queues.some(({ running }) => running)) findings.broke("R1", `${name} is allocated from outside its poll, while that may run`);
     return;
   }
   pool.consumer ??= polled;
@@ -123,7 +124,7 @@ function mayPut(watch: DriverWatch, pool: WatchedPool, netmem: Netmem, syncBytes
 
 function mayDestroy({ findings, enabled }: DriverWatch, pool: WatchedPool): void {
   const { real } = pool;
-  findings.occasion("R9");
+  if (pool.consumer !== null) findings.occasion("R9");
   if (real.napi !== null && enabled.has(real.napi)) findings.broke("R9", `page_pool ${real.id} is destroyed while its NAPI instance polls: disable the instance, or direct recycling, first`);
   findings.occasion("R7");
   if (pool.registrations > 0) findings.broke("R7", `page_pool ${real.id} is destroyed while it is registered: unregister it first`);

@@ -1,22 +1,28 @@
-import { PAGE_SIZE, netmemName, type Netmem, type PayloadRegion } from "@netmem/mm/api";
+import { netmemName, type Netmem } from "@netmem/mm/api";
 import { PP_FLAG_ALLOW_UNREADABLE_NETMEM } from "@netmem/page-pool/api";
 import { skbHeadlen, type NapiScheduler, type NetReceive, type SkBuff, type SkbEdit, type SkbLifetime, type SkbRecycle } from "@netmem/net-core/api";
+import type { MemInfo } from "@netmem/xdp/api";
 import type { DriverWatch } from "./watch.ts";
 
 /** Birth and death of skbs: heads that no CPU can read (R12), pages that nobody brings home (R10). */
 export function watchLifetime(watch: DriverWatch, lifetime: SkbLifetime): SkbLifetime {
-  const { failing } = watch;
+  const { failing, logs } = watch;
   const build = (name: string) => ({
     before: (page: Parameters<SkbLifetime["buildSkb"]>[0]): void => mayBeHead(watch, page),
     instead: (call: SkbLifetime["buildSkb"], ...args: Parameters<SkbLifetime["buildSkb"]>): SkBuff | null => (failing.fails(name) ? null : call(...args)),
   });
+  // Its head is the stack's own memory, which may have been the driver's before.
+  const ownHead = (skb: SkBuff | null): void => {
+    const page = skb?.shinfo!.headPage ?? null;
+    if (page !== null) logs.forget(page.head);
+  };
   const freed = { before: (skb: SkBuff): void => leavesBySkb(watch, skb) };
   return watch.watched(lifetime, {
     napiBuildSkb: build("napi_build_skb"), buildSkb: build("build_skb"),
     buildSkbAround: { before: (_skb, page) => mayBeHead(watch, page) },
-    napiAllocSkb: { instead: (call, ...args) => (failing.fails("napi_alloc_skb") ? null : call(...args)) },
-    netdevAllocSkb: { instead: (call, ...args) => (failing.fails("netdev_alloc_skb") ? null : call(...args)) },
-    allocSkb: { instead: (call, ...args) => (failing.fails("alloc_skb") ? null : call(...args)) },
+    napiAllocSkb: { instead: (call, ...args) => (failing.fails("napi_alloc_skb") ? null : call(...args)), after: ownHead },
+    netdevAllocSkb: { instead: (call, ...args) => (failing.fails("netdev_alloc_skb") ? null : call(...args)), after: ownHead },
+    allocSkb: { instead: (call, ...args) => (failing.fails("alloc_skb") ? null : call(...args)), after: ownHead },
     kfreeSkb: freed, consumeSkb: freed, napiConsumeSkb: freed, devKfreeSkbAny: freed, devConsumeSkbAny: freed,
     kfreeSkbList: { before: (first) => { for (let skb = first; skb !== null; skb = skb.next) leavesBySkb(watch, skb); } },
   });
@@ -26,17 +32,19 @@ function mayBeHead(watch: DriverWatch, page: Netmem): void {
   const log = watch.touches(page);
   if (log?.pool == null) return;
   const { flags } = log.pool.real.params;
-  watch.findings.occasion("R12");
   if ((flags & PP_FLAG_ALLOW_UNREADABLE_NETMEM) !== 0) watch.findings.broke("R12", `${netmemName(page)} of page_pool ${log.pool.real.id} becomes a head, and that pool may have unreadable memory: headers need a pool of their own`);
 }
 
 /** The driver says whose a page is. */
 export function watchRecycle(watch: DriverWatch, recycle: SkbRecycle): SkbRecycle {
-  const tell = (netmem: Netmem): void => {
+  const tell = (netmem: Netmem, mem: MemInfo): void => {
     const log = watch.touches(netmem);
-    if (log !== null) log.told = true;
+    if (log === null) return;
+    log.told = true;
+    const pool = log.pool?.real;
+    if (pool !== undefined && mem.id !== pool.memId) watch.findings.broke("R10", `${netmemName(netmem)} of page_pool ${pool.id}, which is registered under id ${pool.memId}, is said to be of id ${mem.id}`);
   };
-  return watch.watched(recycle, { skbMarkForRecycle: { before: (_skb, netmem) => tell(netmem) }, storeMemInfo: { before: tell } });
+  return watch.watched(recycle, { skbMarkForRecycle: { before: (_skb, netmem, mem) => tell(netmem, mem) }, storeMemInfo: { before: tell } });
 }
 
 /** What a packet has of the driver's leaves with it: marked, or with a plain reference for it. */
@@ -95,15 +103,10 @@ export function watchEdit(watch: DriverWatch, edit: SkbEdit): SkbEdit {
     ethTypeTrans: { before: (skb) => readsSkb(watch, skb) },
     skbAddRxFrag: { before: (_skb, netmem) => void watch.touches(netmem) },
     skbStoreBits: { before: (_skb, _offset, source, sourceOffset, bytes) => {
-      const netmem = netmemIn(watch, source, sourceOffset);
-      if (netmem !== null) reads(watch, netmem, sourceOffset - netmem.base, sourceOffset - netmem.base + bytes, "the driver");
+      const netmem = watch.logs.in(source, sourceOffset)?.netmem;
+      if (netmem !== undefined) reads(watch, netmem, sourceOffset - netmem.base, sourceOffset - netmem.base + bytes, "the driver");
     } },
   });
-}
-
-function netmemIn(watch: DriverWatch, region: PayloadRegion, offset: number): Netmem | null {
-  for (const { netmem } of watch.logs.all()) if (netmem.region === region && offset >= netmem.base && offset < netmem.base + PAGE_SIZE) return netmem;
-  return null;
 }
 
 export function watchReceive(watch: DriverWatch, receive: NetReceive): NetReceive {

@@ -1,3 +1,4 @@
+import type { Timer } from "@netmem/kernel/api";
 import type { CoherentMemory, Netmem } from "@netmem/mm/api";
 import { netmemName } from "@netmem/mm/api";
 import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
@@ -35,6 +36,8 @@ export class DriverWatch {
   readonly enabled: Set<NapiStruct> = new Set<NapiStruct>();
   /** Those whose poll runs, innermost last. */
   readonly polling: NapiStruct[] = [];
+  /** Those that the driver has set up. */
+  readonly timers: Timer[] = [];
   dev: NetDevice | null = null;
   posted: PostedBuffers | null = null;
   #reportsSeen: number;
@@ -99,6 +102,7 @@ export class DriverWatch {
     this.posted = new PostedBuffers(driver.rxDescFormat, nic.rxQueues, nic.bufferPools, this.coherent, this.logs, (dmaAddr, bytes) => this.#isPosted(dmaAddr, bytes));
     return {
       ...deps,
+      kernel: { ...deps.kernel, timers: this.watched(deps.kernel.timers, { timerSetup: { after: (timer) => void this.timers.push(timer) } }) },
       dma: watchDma(this, deps.dma), nic: watchNic(this, nic), txRings: watchTxRings(this, deps.txRings), pages: watchPages(this, deps.pages),
       pagePools: watchPools(this, deps.pagePools, deps.dma),
       xdpRxqs: watchRxqs(this, deps.xdpRxqs), xdpPrograms: watchPrograms(this, deps.xdpPrograms), xdpReturn: watchReturns(this, deps.xdpReturn),

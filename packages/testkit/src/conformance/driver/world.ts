@@ -30,6 +30,8 @@ export class DriverWorld {
   readonly machine: Machine;
   readonly watch: DriverWatch;
   readonly device: Device;
+  /** Requests that the page allocator had refused before the driver came. */
+  readonly failuresAtStart: number;
   /** How many different frames came up, by the step that sent them. */
   readonly came: number[] = [];
   /** Frames that nobody sent, in words. */
@@ -50,7 +52,7 @@ export class DriverWorld {
   #serial = 0;
   #latest = -1;
 
-  constructor(driver: NetDriver, { preset, dma, queues, mtu, pages, steps }: DriverCase, bytes: number, findings: Findings, maker: FrameMaker) {
+  constructor(driver: NetDriver, { preset, dma, queues, mtu, pages, earlyDrop, steps }: DriverCase, bytes: number, findings: Findings, maker: FrameMaker) {
     this.#maker = maker;
     const kind = dmaKind(dma);
     const bindsMemory = steps.some((step) => step.do === "bind memory" || (step.do === "send" && step.midway?.do === "bind memory"));
@@ -58,8 +60,9 @@ export class DriverWorld {
     const { net } = this.machine;
     warmHeads(this.machine);
     this.#freePages = this.machine.mm.pages.freePages();
+    this.failuresAtStart = this.machine.mm.pages.stats.failures;
     this.watch = new DriverWatch(this.machine, findings);
-    this.device = this.machine.attach(this.watch.driver(driver), { rxRingSize: RING_SIZE, rxQueueCount: queues, ...kind.device });
+    this.device = this.machine.attach(this.watch.driver(driver), { rxRingSize: RING_SIZE, rxQueueCount: queues, earlyDrop: earlyDrop === true, ...kind.device });
     this.device.netif.dev.mtu = mtu;
     this.#sink = this.#redirectTarget();
     net.receive.setProtocol({ packetRcv: (skb) => this.#receive(skb) });
@@ -94,9 +97,11 @@ export class DriverWorld {
     return wire;
   }
 
-  attach(kind: ProgramKind | null): number {
+  attach(kind: ProgramKind | null, frags: boolean = false): number {
     const { xdpAttachment } = this.machine.net;
-    const prog = kind === null ? null : (this.machine.xdp.programs.bpfProgLoad(kind, (ctx) => this.#verdict(kind, ctx), false) as XdpProg);
+    const prog = kind === null ? null : this.machine.xdp.programs.bpfProgLoad(kind, (ctx) => this.#verdict(kind, ctx), frags);
+    // Older kernels have no programs of that kind.
+    if (typeof prog === "number") return prog;
     const errno = xdpAttachment.devXdpAttach(this.dev, prog, XDP_FLAGS_DRV_MODE, null);
     if (errno === 0) this.#prog = prog;
     return errno;

@@ -15,6 +15,8 @@ export type ModelStep =
   | { readonly do: "read" }
   /** Users go, with what they hold. */
   | { readonly do: "close streams" }
+  /** The last thing that happens: it is unregistered while it is bound. */
+  | { readonly do: "device goes" }
   | ModelChange;
 export interface ModelChange {
   readonly do: "restart" | "restart queue" | "close" | "read";
@@ -48,6 +50,8 @@ export function plannedModelCases(): readonly ModelCase[] {
   add(bind, send(30, 400), { do: "close" }, read, { do: "close streams" }, { do: "restart" }, send(30, 400), read);
   add(bind, bind, send(30, 1400), read);
   add(bind, { do: "close" });
+  add(bind, { do: "device goes" });
+  add(bind, send(30, 400), { do: "device goes" });
   for (const what of ["queue", "mapping", "memory"] as const) {
     for (const nth of [1, 2, 20, 60, 95]) add({ do: "bind", failing: { what, nth } }, send(10, 400), bind, send(30, 1400), read);
   }

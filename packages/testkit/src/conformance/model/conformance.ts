@@ -82,6 +82,9 @@ function run(world: ModelWorld, step: ModelStep): void {
       if (!wire.finished()) world.findings.consequence("M9", `the queue takes no more after ${wire.sent()} of ${step.frames} frames, though its users read, or have gone`, "");
       return;
     }
+    case "device goes":
+      world.removeDevice();
+      return;
     case "close streams":
       world.closeStreams();
       world.disturbed = true;

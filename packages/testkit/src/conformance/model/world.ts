@@ -31,7 +31,7 @@ const RULE_OF_REPORT: Readonly<Record<string, string>> = {
   "unreadable-access": "M5", "skb-copy-unreadable": "M5", "netmem-not-a-page": "M5",
   "pp-double-put": "M4", "pp-unowned-put": "M4", "pp-foreign-put": "M4", "pp-ref-underflow": "M4", "pp-holders-left": "M4", "mp-counted-twice": "M4", "devmem-bad-release": "M4", "page-ref-underflow": "M4", "page-ref-zero": "M4",
   "mp-not-counted": "M3", "mp-mark-left": "M3", "mp-cache-full": "M3", "mp-not-taken": "M3", "pp-negative-inflight": "M3", "page_pool leak": "M3", "bad-page": "M3",
-  "dma-leak": "M7", "dma-unmap-nothing": "M7", "dma-debug-not-allocated": "M7", "dma-debug-overlap": "M7", "dma-sync-nothing": "M7", "dma-fault": "M8",
+  "dma-leak": "M7", "dma-unmap-nothing": "M7", "dma-debug-not-allocated": "M7", "dma-debug-overlap": "M7", "dma-sync-nothing": "M7", "dma-debug-sync-not-allocated": "M7", "dma-debug-size": "M7", "dma-debug-direction": "M7", "dma-debug-sync-direction": "M7", "dma-fault": "M8",
 };
 
 /** One connection, or all frames: what was sent, what its user read, and by which binding. */
@@ -59,6 +59,7 @@ export class ModelWorld {
   readonly #model: MemoryModel;
   readonly #buffers: number;
   readonly #watch: DriverWatch;
+  readonly #ofDriver: Findings = new Findings(false);
   readonly #connections: Connection[];
   readonly #reports: { seen: number } = { seen: 0 };
   readonly #freePages: number;
@@ -76,7 +77,7 @@ export class ModelWorld {
     warmHeads(this.machine);
     this.#freePages = this.machine.mm.pages.freePages();
     // What a driver does wrong is not the model's fault.
-    this.#watch = new DriverWatch(this.machine, new Findings(false));
+    this.#watch = new DriverWatch(this.machine, this.#ofDriver);
     this.device = this.machine.attach(this.#watch.driver(this.deliversFrames ? xskDriver : headerSplit), { rxRingSize: this.deliversFrames ? XSK_RING_SIZE : RING_SIZE, rxQueueCount: 2 });
     this.device.netif.open();
     this.device.netif.dev.mtu = 1500;
@@ -170,12 +171,23 @@ export class ModelWorld {
   #readHere(): void {
     for (const connection of this.#connections) {
       if (connection.stream === null) continue;
-      for (const rule of ["M4", "M5"]) this.findings.occasion(rule);
+      this.findings.occasion("M4");
+      if (this.#areas().some(({ region }) => !region.cpuReadable)) this.findings.occasion("M5");
       connection.stream.read((region, offset, length) => {
         for (let i = 0; i < length; i++) connection.read.push(region.bytes[offset + i]!);
         this.#isUsers(region, offset);
       });
     }
+  }
+
+  /** The device goes away, whoever has its queues. */
+  removeDevice(): void {
+    const { netif } = this.device;
+    this.disturbed = true;
+    netif.stop();
+    this.machine.net.unregisterNetdev(netif.dev);
+    this.findings.occasion("M6");
+    if (netif.dev.rxQueues[1]!.memoryProvider !== null) this.findings.consequence("M6", "the device is gone, and its queue is still bound: uninstall has to forget it", "");
   }
 
   closeStreams(): void {
@@ -213,6 +225,9 @@ export class ModelWorld {
       const out = binding.areas().flatMap(({ niovs }) => niovs).filter(({ poolState }) => poolState !== 0).length;
       if (free < 0 || held < 0 || free > this.#buffers || (!this.deliversFrames && free + out > this.#buffers)) findings.consequence("M3", `${free} buffers are free, ${held} held and ${out} a pool's, of ${this.#buffers}`, "");
     }
+    // The driver is a good one: what is let go of under its hardware, the model has unmapped.
+    const unmapped = this.#ofDriver.found.find(({ rule }) => rule === "R8");
+    if (unmapped !== undefined) findings.consequence("M7", unmapped.what, "");
     findings.occasion("M8");
     for (const { socket } of this.#connections) for (const skb of socket?.packets() ?? []) this.#judgePacket(skb);
   }
