@@ -17,6 +17,7 @@ interface RawOptions {
   readonly caseLimit: number;
   readonly cases: number;
   readonly seed: number;
+  readonly rules?: string;
   readonly json?: true;
 }
 
@@ -35,10 +36,11 @@ export function addConformanceCommand(program: Command, context: CommandContext)
     .argument("<package>", "a folder with a package, a file, a package that is installed here, or the name of one of ours")
     .option("--cases <n>", "random cases, beside those that are planned", wholeNumber("cases", 0, 100_000), RANDOM_CASES)
     .option("--seed <n>", "of the random cases", wholeNumber("seed", 0, 2 ** 31 - 1), SEED)
+    .option("--rules <ids>", "judge these only, R10 or R2,R11")
     .option("--case-limit <seconds>", "a case that takes longer hangs", wholeNumber("case-limit", 1, 3600), CASE_LIMIT_SECONDS)
     .option("--json", "print one JSON document instead of the checklist")
     .action(async (named: string, options: RawOptions) => {
-      const reports = await judge({ named, cwd: context.cwd, randomCases: options.cases, seed: options.seed }, options.caseLimit, context);
+      const reports = await judge({ named, cwd: context.cwd, randomCases: options.cases, seed: options.seed, rules: options.rules?.split(",") ?? null }, options.caseLimit, context);
       const document: ConformanceDocument = { command: "conformance", plugin: named, reports };
       context.terminal.out(options.json === true ? `${JSON.stringify(document, null, 2)}\n` : checklist(reports));
       context.setExitCode(reports.some(({ outcomes }) => outcomes.some(({ status }) => status === "broken")) ? EXIT_FAULT : EXIT_OK);

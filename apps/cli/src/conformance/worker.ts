@@ -1,7 +1,7 @@
 import { SourceMap } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { reasonOf } from "@netmem/kernel/api";
-import { driverConformance, memoryModelConformance, type ConformanceOptions, type ConformanceReport } from "@netmem/testkit";
+import { DRIVER_RULES, MEMORY_MODEL_RULES, driverConformance, memoryModelConformance, type ConformanceOptions, type ConformanceReport, type Rule } from "@netmem/testkit";
 import { blamePlugin, loadPackage } from "../plugins.ts";
 import { CliError } from "../terminal.ts";
 
@@ -11,6 +11,8 @@ export interface ConformanceTask {
   readonly cwd: string;
   readonly randomCases: number;
   readonly seed: number;
+  /** Null: all. */
+  readonly rules: readonly string[] | null;
 }
 
 /** What is told to it, in this order: cases as they begin, then one of the others. */
@@ -32,12 +34,15 @@ function inSource(where: string, file: string, map: SourceMap): string {
   return name === undefined ? place : `${name} (${place})`;
 }
 
-async function run({ named, cwd, randomCases, seed }: ConformanceTask): Promise<void> {
+async function run({ named, cwd, randomCases, seed, rules }: ConformanceTask): Promise<void> {
   const { drivers, models, waive, file, map } = await loadPackage(named, cwd);
-  const options = (plugin: string): ConformanceOptions => ({ waive, randomCases, seed, onCase: (inWords) => tell({ kind: "case", plugin, inWords }) });
+  const all: readonly Rule[] = [...(drivers.length > 0 ? DRIVER_RULES : []), ...(models.length > 0 ? MEMORY_MODEL_RULES : [])];
+  const unknown = rules?.find((rule) => !all.some(({ id }) => id === rule));
+  if (unknown !== undefined) throw new CliError(`conformance ${named}: --rules ${unknown}: there is no such rule for it; choose ${all.map(({ id }) => id).join(", ")}`);
+  const options = (plugin: string, of: readonly Rule[]): ConformanceOptions => ({ waive: Object.fromEntries(Object.entries(waive).filter(([rule]) => of.some(({ id }) => id === rule))), ...(rules === null ? {} : { rules: rules.filter((rule) => of.some(({ id }) => id === rule)) }), randomCases, seed, onCase: (inWords) => tell({ kind: "case", plugin, inWords }) });
   const reports = [
-    ...drivers.map((driver) => driverConformance(driver, options(`driver ${driver.name}`))),
-    ...models.map((model) => memoryModelConformance(model, options(`memory model ${model.name}`))),
+    ...drivers.map((driver) => driverConformance(driver, options(`driver ${driver.name}`, DRIVER_RULES))),
+    ...models.map((model) => memoryModelConformance(model, options(`memory model ${model.name}`, MEMORY_MODEL_RULES))),
   ];
   const sources = map === "" ? null : new SourceMap(JSON.parse(map) as ConstructorParameters<typeof SourceMap>[0]);
   tell({ kind: "reports", reports: sources === null ? reports : reports.map((report) => ({

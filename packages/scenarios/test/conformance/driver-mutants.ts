@@ -40,7 +40,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "rx-queue.ts", find: "    if (xdp.head !== null) pool.putFullNetmem(xdp.head, allowDirect);\n    xdp.head = null;\n", replace: "    if (xdp.head !== null) pool.putFullNetmem(xdp.head, allowDirect);\n" }],
   },
   {
-    ...xsk, rule: "R2", also: ["R10"], subtle: true, mistake: "treats a memory type that nobody set as SHARED: programs see pool pages of a queue without a memory model",
+    ...xsk, rule: "R2", subtle: true, mistake: "treats a memory type that nobody set as SHARED: programs see pool pages of a queue without a memory model",
     edits: [{ file: "queue.ts", find: "xsk === null ? xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool)", replace: "xsk === null ? 0" }],
   },
   {
@@ -127,7 +127,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "wqe.ts", find: "  take(fragPage: FragPage): void {\n    fragPage.frags++;\n", replace: "  take(fragPage: FragPage): void {\n    fragPage.frags += 2;\n" }],
   },
   {
-    ...headerSplit, rule: "R12", also: ["traffic"], subtle: true, mistake: "names no queue for its pool of unreadable memory: right as long as it is queue 0's",
+    ...headerSplit, rule: "R12", subtle: true, mistake: "names no queue for its pool of unreadable memory: right as long as it is queue 0's",
     edits: [{ file: "queue-memory.ts", find: "netdev: queue.dev, queueIdx: queue.index,", replace: "netdev: queue.dev," }],
   },
   {

@@ -14,7 +14,7 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "socket.ts", find: "(netmem!.index << PAGE_SHIFT) + offset + skip, fragSize: bytes", replace: "(netmem!.index << PAGE_SHIFT) + offset, fragSize: bytes + skip - skip" }],
   },
   {
-    ...zcrx, rule: "M3", also: ["M9"], subtle: true, mistake: "keeps what a pool gives up",
+    ...zcrx, rule: "M3", subtle: true, mistake: "keeps what a pool gives up",
     edits: [{ file: "ifq.ts", find: "    this.provided.release(pool, netmem);\n    return false;", replace: "    pool.niovClearPagePool(netmem);\n    return false;" }],
   },
   {
@@ -22,7 +22,7 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "interface-queue.ts", find: "      if (area !== null) area.provided.putUser(niovAt(area, address));\n    }\n    this.#context", replace: "      void area;\n    }\n    this.#context" }],
   },
   {
-    ...devmem, rule: "M6", also: ["M9"], subtle: true, mistake: "takes a reference for its user twice",
+    ...devmem, rule: "M6", subtle: true, mistake: "takes a reference for its user twice",
     edits: [{ file: "socket.ts", find: "    this.#binding.provided.giveToUser(netmem!);\n", replace: "    this.#binding.provided.giveToUser(netmem!);\n    this.#binding.provided.giveToUser(netmem!);\n" }],
   },
   {
@@ -30,7 +30,7 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "netgpu.ts", find: "      onBytes(provided.area.region, address - start, bytes);\n", replace: "      this.#context.sum(provided.area.region, address - start, bytes);\n      onBytes(provided.area.region, address - start, bytes);\n" }, { file: "context.ts", find: "  /** Null: no area has it.", replace: "  sum(region: Parameters<MemoryModelDeps[\"payload\"][\"checksum\"]>[0], offset: number, bytes: number): number {\n    return this.#deps.payload.checksum(region, offset, bytes);\n  }\n\n  /** Null: no area has it." }],
   },
   {
-    ...zcrx, rule: "M7", also: ["M2"], subtle: true, mistake: "does not let go of a pool that is gone: its area stays mapped",
+    ...zcrx, rule: "M7", subtle: true, mistake: "does not let go of a pool that is gone: its area stays mapped",
     edits: [{ file: "ifq.ts", find: "    this.provided.removePool(pool);\n", replace: "    void pool;\n" }, { file: "ifq.ts", find: "    this.#head = this.#tail;\n    this.provided.unmap();\n", replace: "    this.#head = this.#tail;\n" }],
   },
   {
@@ -38,7 +38,7 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "binding.ts", find: "    if (errno === 0) this.#queues.push({ dev, index });\n    return errno;", replace: "    if (errno === 0) this.#queues.push({ dev, index });\n    else dev.rxQueues[index]!.memoryProvider ??= this;\n    return errno;" }],
   },
   {
-    ...netgpu, rule: "M4", also: ["M3", "M8"], subtle: true, mistake: "gives a reference back to the pool that its area has given back already",
+    ...netgpu, rule: "M4", subtle: true, mistake: "gives a reference back to the pool that its area has given back already",
     edits: [{ file: "interface-queue.ts", find: "    if (!this.#closed) return this.fill.push(address, 0);\n    const area = this.#context.areaAt(address);\n", replace: "    const area = this.#context.areaAt(address);\n    if (area !== null) this.#pools[0]?.unrefNetmem(niovAt(area, address), 1);\n    if (!this.#closed) return this.fill.push(address, 0);\n" }],
   },
   {

@@ -22,7 +22,7 @@ export interface Mutant {
   readonly edits: readonly { readonly file: string; readonly find: string; readonly replace: string }[];
   /** The rule that must name it. */
   readonly rule: string;
-  /** Others that it breaks by what it does. */
+  /** Others that are broken in the shortest sequence, by what it does. */
   readonly also?: readonly string[];
   /** It passes what one would test without thinking of this rule. */
   readonly subtle: boolean;

@@ -50,8 +50,9 @@ export function runCampaign<C>({ kind, name, rules, planned, arbitrary, run, sim
       shortest = next;
       next = simpler(shortest).find((one) => breaks(one, rule));
     }
-    const finding = run(shortest, true).found.find((one) => one.rule === rule)!;
-    return { what: finding.what, where: finding.where, sequence: inWords(shortest) };
+    const { found } = run(shortest, true);
+    const finding = found.find((one) => one.rule === rule)!;
+    return { also: found.map((one) => one.rule).filter((other) => other !== rule), what: finding.what, where: finding.where, sequence: inWords(shortest) };
   }, (rule) => [...results.values()].reduce((sum, { occasions }) => sum + (occasions.get(rule) ?? 0), 0));
   return { kind, name, cases: results.size, outcomes };
 }

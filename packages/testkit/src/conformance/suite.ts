@@ -17,7 +17,8 @@ export interface SuiteRunner {
 }
 
 /** A test for each rule; the plugin is run when the first of them is. */
-export function suiteOf({ describe, test, fail }: SuiteRunner, title: string, rules: readonly Rule[], judge: () => ConformanceReport): void {
+export function suiteOf({ describe, test, fail }: SuiteRunner, title: string, all: readonly Rule[], only: readonly string[] | undefined, judge: () => ConformanceReport): void {
+  const rules = all.filter(({ id }) => only === undefined || only.includes(id));
   describe(title, () => {
     let report: ConformanceReport | null = null;
     for (const rule of rules) {
@@ -33,21 +34,21 @@ export function suiteOf({ describe, test, fail }: SuiteRunner, title: string, ru
 }
 
 export function driverSuite(runner: SuiteRunner, driver: NetDriver, options: ConformanceOptions): void {
-  suiteOf(runner, `driver ${driver.name}`, DRIVER_RULES, () => driverConformance(driver, options));
+  suiteOf(runner, `driver ${driver.name}`, DRIVER_RULES, options.rules, () => driverConformance(driver, options));
 }
 
 export function memoryModelSuite(runner: SuiteRunner, model: MemoryModel, options: ConformanceOptions): void {
-  suiteOf(runner, `memory model ${model.name}`, MEMORY_MODEL_RULES, () => memoryModelConformance(model, options));
+  suiteOf(runner, `memory model ${model.name}`, MEMORY_MODEL_RULES, options.rules, () => memoryModelConformance(model, options));
 }
 
 export function memoryProviderSuite(runner: SuiteRunner, subject: MemoryProviderSubject, options: ConformanceOptions): void {
-  suiteOf(runner, `memory provider ${subject.name}`, MEMORY_PROVIDER_RULES, () => memoryProviderConformance(subject, options));
+  suiteOf(runner, `memory provider ${subject.name}`, MEMORY_PROVIDER_RULES, options.rules, () => memoryProviderConformance(subject, options));
 }
 
 export function memModelSuite(runner: SuiteRunner, subject: MemModelSubject, options: ConformanceOptions): void {
-  suiteOf(runner, `memory model of XDP ${subject.name}`, MEM_MODEL_RULES, () => memModelConformance(subject, options));
+  suiteOf(runner, `memory model of XDP ${subject.name}`, MEM_MODEL_RULES, options.rules, () => memModelConformance(subject, options));
 }
 
 export function returnPathSuite(runner: SuiteRunner, subject: ReturnPathSubject, options: ConformanceOptions): void {
-  suiteOf(runner, `return path ${subject.name}`, RETURN_PATH_RULES, () => returnPathConformance(subject, options));
+  suiteOf(runner, `return path ${subject.name}`, RETURN_PATH_RULES, options.rules, () => returnPathConformance(subject, options));
 }

@@ -10,11 +10,14 @@ export class WatchedPool {
   registrations: number;
   queueIndex: number;
   destroyed: boolean;
+  /** Where it was made. */
+  readonly where: string;
   /** It has been cut up, or given references in advance. */
   counted: boolean;
 
-  constructor(real: PagePool) {
+  constructor(real: PagePool, where: string) {
     this.real = real;
+    this.where = where;
     this.consumer = real.params.napi;
     this.registrations = 0;
     this.queueIndex = -1;

@@ -185,10 +185,12 @@ class CaseRunner {
     if (running >= 0) findings.consequence("R8", `receive queue ${running} still runs after ${since}`, "");
     findings.occasion("R7");
     const pool = watch.pools.find(({ destroyed }) => !destroyed);
-    if (watch.registered.size > 0) findings.consequence("R7", `${watch.registered.size} registration${watch.registered.size === 1 ? " is" : "s are"} left after ${since}${pool === undefined ? "" : `, page_pool ${pool.real.id}'s among them`}`, "");
-    else if (pool !== undefined) findings.consequence("R7", `page_pool ${pool.real.id} is left after ${since}: nobody has destroyed it`, "");
-    if (watch.coherent.size > 0) findings.consequence("R7", `${watch.coherent.size} ring${watch.coherent.size === 1 ? " is" : "s are"} not freed after ${since}`, "");
-    if (watch.timers.some(({ pending }) => pending)) findings.consequence("traffic", `a timer is still armed after ${since}`, "");
+    const [registration] = watch.registered.values();
+    if (registration !== undefined) findings.consequence("R7", `${watch.registered.size} registration${watch.registered.size === 1 ? " is" : "s are"} left after ${since}`, registration.where);
+    else if (pool !== undefined) findings.consequence("R7", `page_pool ${pool.real.id} is left after ${since}: nobody has destroyed it`, pool.where);
+    const [ring] = watch.coherent.keys();
+    if (ring !== undefined) findings.consequence("R7", `${watch.coherent.size} ring${watch.coherent.size === 1 ? " is" : "s are"} not freed after ${since}`, watch.ringWhere.get(ring) ?? "");
+    for (const [timer, where] of watch.timers) if (timer.pending) findings.consequence("traffic", `a timer is still armed after ${since}`, where);
     if (watch.enabled.size > 0) findings.consequence("traffic", `${watch.enabled.size} NAPI instance${watch.enabled.size === 1 ? " is" : "s are"} still enabled after ${since}`, "");
   }
 

@@ -14,7 +14,11 @@ export function watchDma(watch: DriverWatch, dma: DmaDevice): DmaDevice {
   return watch.watched(dma, {
     allocCoherent: {
       instead: (call, bytes, gfp) => (failing.fails("dma_alloc_coherent") ? null : call(bytes, gfp)),
-      after: (memory) => void (memory !== null && coherent.set(memory.dmaAddr, memory)),
+      after: (memory) => {
+        if (memory === null) return;
+        coherent.set(memory.dmaAddr, memory);
+        watch.ringWhere.set(memory.dmaAddr, findings.trace());
+      },
     },
     freeCoherent: { before: (memory) => {
       if (memory === null) return;

@@ -42,8 +42,8 @@ function judgeParams({ findings, dev }: DriverWatch, params: PagePoolParams, dma
 }
 
 function watchPool(watch: DriverWatch, real: PagePool): PagePool {
-  const pool = new WatchedPool(real);
   const { findings, failing, logs } = watch;
+  const pool = new WatchedPool(real, findings.trace());
   watch.pools.push(pool);
 
   const alloc = <A extends readonly unknown[], T extends Netmem>(name: string, cutsPages: boolean): Watch<A, T | null> => ({

@@ -21,7 +21,7 @@ export function watchRxqs(watch: DriverWatch, rxqs: XdpRxQueues): XdpRxQueues {
     if (failing.fails("xdp_rxq_info_reg_mem_model")) return -ENOMEM;
     const errno = call(pool?.real ?? model);
     if (errno < 0 || (type !== MEM_TYPE_PAGE_POOL && pool === null)) return errno;
-    registered.set(key, pool);
+    registered.set(key, { pool, where: findings.trace() });
     if (pool === null) return errno;
     pool.registrations++;
     findings.occasion("R1");
@@ -30,14 +30,14 @@ export function watchRxqs(watch: DriverWatch, rxqs: XdpRxQueues): XdpRxQueues {
     return errno;
   };
   const disconnect = (key: object): void => {
-    const pool = registered.get(key) ?? null;
+    const pool = registered.get(key)?.pool ?? null;
     registered.delete(key);
     if (pool !== null) pool.registrations--;
   };
   const reg = { instead: <A extends readonly unknown[]>(call: (...args: A) => number, ...args: A): number => {
     if (failing.fails("xdp_rxq_info_reg")) return -ENOMEM;
     const errno = call(...args);
-    if (errno === 0) registered.set(keyOf(args[0] as XdpRxqInfo), null);
+    if (errno === 0) registered.set(keyOf(args[0] as XdpRxqInfo), { pool: null, where: findings.trace() });
     return errno;
   } };
   return watch.watched(rxqs, {

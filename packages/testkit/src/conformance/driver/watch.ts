@@ -17,6 +17,12 @@ import { watchPools } from "./watch-pools.ts";
 import { watchEdit, watchLifetime, watchNapi, watchReceive, watchRecycle } from "./watch-stack.ts";
 import { watchPrograms, watchReturns, watchRxqs } from "./watch-xdp.ts";
 
+/** A queue, or a memory model, that XDP knows of; the pool behind it, and where that was done. */
+export interface Registration {
+  readonly pool: WatchedPool | null;
+  readonly where: string;
+}
+
 /**
  * Stands between a driver and the layers: the driver is given its own dependencies, each of whose calls is looked at before it goes on. It knows what the driver was given and told them, and nothing of the driver.
  */
@@ -30,14 +36,15 @@ export class DriverWatch {
   readonly poolOf: Map<PagePool, WatchedPool> = new Map<PagePool, WatchedPool>();
   /** Rings that the driver has, by device address. */
   readonly coherent: Map<number, CoherentMemory> = new Map<number, CoherentMemory>();
-  /** What it has registered and not undone, with the pool behind it. */
-  readonly registered: Map<object, WatchedPool | null> = new Map<object, WatchedPool | null>();
+  /** Where each ring was made, and each timer armed. */
+  readonly ringWhere: Map<number, string> = new Map<number, string>();
+  readonly timers: Map<Timer, string> = new Map<Timer, string>();
+  /** What it has registered and not undone. */
+  readonly registered: Map<object, Registration> = new Map<object, Registration>();
   /** Instances that may poll. */
   readonly enabled: Set<NapiStruct> = new Set<NapiStruct>();
   /** Those whose poll runs, innermost last. */
   readonly polling: NapiStruct[] = [];
-  /** Those that the driver has set up. */
-  readonly timers: Timer[] = [];
   dev: NetDevice | null = null;
   posted: PostedBuffers | null = null;
   #reportsSeen: number;
@@ -102,7 +109,7 @@ export class DriverWatch {
     this.posted = new PostedBuffers(driver.rxDescFormat, nic.rxQueues, nic.bufferPools, this.coherent, this.logs, (dmaAddr, bytes) => this.#isPosted(dmaAddr, bytes));
     return {
       ...deps,
-      kernel: { ...deps.kernel, timers: this.watched(deps.kernel.timers, { timerSetup: { after: (timer) => void this.timers.push(timer) } }) },
+      kernel: { ...deps.kernel, timers: this.watched(deps.kernel.timers, { modTimer: { before: (timer) => void this.timers.set(timer, this.findings.trace()) } }) },
       dma: watchDma(this, deps.dma), nic: watchNic(this, nic), txRings: watchTxRings(this, deps.txRings), pages: watchPages(this, deps.pages),
       pagePools: watchPools(this, deps.pagePools, deps.dma),
       xdpRxqs: watchRxqs(this, deps.xdpRxqs), xdpPrograms: watchPrograms(this, deps.xdpPrograms), xdpReturn: watchReturns(this, deps.xdpReturn),
