@@ -14,7 +14,8 @@ export default defineConfig({
           name: "source",
           include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "tools/*/test/**/*.test.ts"],
           exclude: ["**/*.dist.test.ts", "**/node_modules/**"],
-          testTimeout: 30_000,
+          // Against hanging only: a machine at half its speed must not trip it.
+          testTimeout: 120_000,
         },
       },
       {
