@@ -14,8 +14,7 @@ export default defineConfig({
           name: "source",
           include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "tools/*/test/**/*.test.ts"],
           exclude: ["**/*.dist.test.ts", "**/node_modules/**"],
-          // Against hanging only: a machine at half its speed must not trip it.
-          testTimeout: 120_000,
+          testTimeout: 30_000,
         },
       },
       {
