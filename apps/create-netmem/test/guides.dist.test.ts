@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -71,8 +71,7 @@ describe.skipIf(!reachable)("the guides, followed literally in an empty folder, 
 });
 
 /** What a command prints, which must succeed. Beside this process, whose registry it asks. */
-async function run(command: string, cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
-  const { spawn } = await import("node:child_process");
+function run(command: string, cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((answer, refuse) => {
     const child = spawn("bash", ["-c", command], { cwd, env });
     let text = "";

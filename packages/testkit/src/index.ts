@@ -8,7 +8,9 @@ export { memModelConformance, type MemModelSubject, type ModelledAllocator } fro
 export { memoryModelConformance } from "./conformance/model/conformance.ts";
 export { memoryProviderConformance, type MemoryProviderSubject, type ProvidedSubject } from "./conformance/provider/conformance.ts";
 export { returnPathConformance, type ReturnPathSubject } from "./conformance/return-path/conformance.ts";
-export { runDriverCase, type CaseResult } from "./conformance/driver/run.ts";
+export { runDriverCase } from "./conformance/driver/run.ts";
+export type { CaseOutcome } from "./conformance/campaign.ts";
+export { warmHeads } from "./conformance/warm-heads.ts";
 export { caseInWords, type DriverCase, type Step } from "./conformance/driver/case.ts";
 export { breachInWords, checkWaivers, type Breach, type ConformanceOptions, type ConformanceReport, type RuleOutcome, type RuleStatus } from "./conformance/report.ts";
 export { DRIVER_RULES, MEMORY_MODEL_RULES, MEMORY_PROVIDER_RULES, MEM_MODEL_RULES, RETURN_PATH_RULES, type Rule } from "./conformance/rules.ts";

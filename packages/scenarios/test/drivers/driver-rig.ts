@@ -1,6 +1,7 @@
 import type { NetDriver } from "@netmem/driver/api";
 import { Wire, createMachine, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import type { SkBuff } from "@netmem/net-core/api";
+import { warmHeads } from "@netmem/testkit";
 
 export interface DriverRigOptions {
   readonly preset?: PresetName;
@@ -26,16 +27,6 @@ export const NOTHING_LEFT: { readonly live: number; readonly inflight: number; r
 
 export function wire(frames: readonly Uint8Array[]): WireFrame[] {
   return frames.map((bytes) => ({ bytes, offset: 0, lengthBytes: bytes.length, arrivalNs: 0 }));
-}
-
-/** Each CPU keeps pages that heads are cut from, small ones and others, once it needed them, until they are used up. */
-function warmHeads(machine: Machine): void {
-  const { kernel, net } = machine;
-  for (let cpu = 0; cpu < kernel.nrCpus; cpu++) kernel.timers.modTimer(kernel.timers.timerSetup(() => {
-    for (const bytes of [64, 1500]) net.lifetime.consumeSkb(net.lifetime.napiAllocSkb(net.loopback, bytes)!);
-  }, cpu), 0);
-  kernel.scheduler.runFor(0);
-  machine.mm.slab.shrink();
 }
 
 /** A device of the driver, up, in a machine of its own. */

@@ -49,14 +49,14 @@ export class Findings {
     if (!this.found.some((finding) => finding.rule === rule)) this.found.push({ rule, what, where });
   }
 
-  /** The same, where that is kept; else "". */
-  trace(): string {
-    return this.#traces ? this.here() : "";
-  }
-
   /** Where the plugin is; "" outside it. */
   here(): string {
     return this.frame === null ? "" : callerOf(this.frame);
+  }
+
+  /** The same, in a run that keeps places; else "". */
+  trace(): string {
+    return this.#traces ? this.here() : "";
   }
 }
 

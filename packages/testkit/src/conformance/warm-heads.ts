@@ -1,6 +1,6 @@
 import type { Machine } from "@netmem/machine";
 
-/** Each CPU keeps pages that heads are cut from, once it needed them, until they are used up. */
+/** Each CPU keeps pages that heads are cut from, once it needed them, until they are used up: done before and after, it has as many, and free pages can be compared. Nothing else may be running. */
 export function warmHeads(machine: Machine): void {
   const { kernel, net } = machine;
   for (let cpu = 0; cpu < kernel.nrCpus; cpu++) kernel.timers.modTimer(kernel.timers.timerSetup(() => {

@@ -22,10 +22,6 @@ export class FailingCalls {
     this.#failing = null;
   }
 
-  get armed(): boolean {
-    return this.#failing !== null;
-  }
-
   /** Asked once for each call that may fail. */
   fails(name: string): boolean {
     if (this.#failing === null) return false;

@@ -13,8 +13,6 @@ const RULE_OF_REPORT: Readonly<Record<string, string>> = {
   "unreadable-access": "R12", "netmem-not-a-page": "R12", "mp-not-taken": "R12", "skb-copy-unreadable": "R12",
 };
 
-/** Null: no fault of a driver's. A pool may wait for packets that somebody keeps; what is missing in the end is looked at then. */
-export function ruleOfReport(kind: string): string | null {
-  if (kind === "pp-stalled-shutdown") return null;
+export function ruleOfReport(kind: string): string {
   return Object.hasOwn(RULE_OF_REPORT, kind) ? RULE_OF_REPORT[kind]! : "traffic";
 }

@@ -1,7 +1,8 @@
 import type { NetDriver } from "@netmem/driver/api";
-import type { Wire } from "@netmem/machine";
-import { Findings, type Finding } from "../findings.ts";
 import { EOPNOTSUPP } from "@netmem/kernel/api";
+import type { Wire } from "@netmem/machine";
+import type { CaseOutcome } from "../campaign.ts";
+import { Findings } from "../findings.ts";
 import { thrownBy, type Thrown } from "../outcome.ts";
 import type { DriverCase, Failing, Reconfiguration, Step } from "./case.ts";
 import { FrameMaker } from "./frame-maker.ts";
@@ -10,6 +11,7 @@ import { DriverWorld } from "./world.ts";
 
 /** Slices that a step may take before it counts as hung. */
 const MOST_SLICES = 60_000;
+const MOST_IDLE_SLICES = 2000;
 /** Simulated time that a machine is given to settle, in ns: timers that try again are shorter. */
 const SETTLE_NS = 20_000_000;
 const DAMAGE_PERCENT = 30;
@@ -17,30 +19,21 @@ const LONGEST_TO_BELIE = 16_000;
 /** The one whose pools have memory providers. */
 const NEWEST_PRESET = "6.18";
 
-/** What a case shows of a driver. */
-export interface CaseResult {
-  readonly found: readonly Finding[];
-  readonly occasions: ReadonlyMap<string, number>;
-  /** Calls that were made to fail. */
-  readonly injected: number;
-}
-
 /** Runs one case on a machine of its own, and says of each rule that it breaks where. Synchronous: what never returns hangs. */
-export function runDriverCase(driver: NetDriver, driverCase: DriverCase): CaseResult {
+export function runDriverCase(driver: NetDriver, driverCase: DriverCase): CaseOutcome {
   return judgeCase(driver, driverCase, true, new FrameMaker());
 }
 
 /** `traces`: findings also say where a page that is missing in the end was last seen; slow. */
-export function judgeCase(driver: NetDriver, driverCase: DriverCase, traces: boolean, frames: FrameMaker): CaseResult {
+export function judgeCase(driver: NetDriver, driverCase: DriverCase, traces: boolean, frames: FrameMaker): CaseOutcome {
   const findings = new Findings(traces);
   const runner = new CaseRunner(driver, driverCase, findings, frames);
   const thrown = thrownBy(() => runner.run());
   if (thrown !== null) runner.threw(thrown);
-  return { found: findings.found, occasions: findings.occasions, injected: runner.injected };
+  return { found: findings.found, occasions: findings.occasions };
 }
 
 class CaseRunner {
-  injected = 0;
   readonly #driver: NetDriver;
   readonly #case: DriverCase;
   readonly #findings: Findings;
@@ -75,7 +68,7 @@ class CaseRunner {
   threw({ reason, where, panic }: Thrown): void {
     const injected = this.#world?.watch.failing.injected ?? [];
     const at = this.#findings.here() || where;
-    if (panic !== "") this.#findings.consequence(ruleOfReport(panic) ?? "traffic", reason, at);
+    if (panic !== "") this.#findings.consequence(ruleOfReport(panic), reason, at);
     else if (injected.length > 0) this.#findings.consequence("R7", `threw ${reason} after ${injected.at(-1)!} had failed: look at what it answers`, where || at);
     else this.#findings.consequence("traffic", `threw ${reason}`, where || at);
   }
@@ -141,7 +134,6 @@ class CaseRunner {
     if (failing !== undefined) calls.arm(failing);
     run();
     if (failing === undefined) return;
-    this.injected += calls.injected.length;
     if (calls.injected.length > 0) this.#disturbed = true;
     calls.disarm();
     calls.injected.length = 0;
@@ -226,18 +218,17 @@ class CaseRunner {
   #slices(world: DriverWorld, wire: Wire, { frames, midway }: Extract<Step, { do: "send" }>): void {
     const { scheduler } = world.machine.kernel;
     let pending = midway;
+    let sent = wire.sent();
     let idle = 0;
-    for (let slices = 0; world.dev.up && !wire.finished() && slices < MOST_SLICES; slices++) {
+    for (let slices = 0; world.dev.up && !wire.finished() && slices < MOST_SLICES && idle < MOST_IDLE_SLICES; slices++) {
       if (!scheduler.step()) break;
-      const before = wire.sent();
-      if (pending !== undefined && before * 2 >= frames) {
-        const now = pending;
-        pending = undefined;
-        this.#reconfigure(world, now);
-      }
       // Nothing moves any more while calls fail.
-      idle = wire.sent() === before ? idle + 1 : 0;
-      if (idle > 2000) break;
+      idle = wire.sent() === sent ? idle + 1 : 0;
+      sent = wire.sent();
+      if (pending === undefined || sent * 2 < frames) continue;
+      const now = pending;
+      pending = undefined;
+      this.#reconfigure(world, now);
     }
     scheduler.runFor(0);
   }

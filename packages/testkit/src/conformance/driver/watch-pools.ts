@@ -86,9 +86,10 @@ function watchPool(watch: DriverWatch, real: PagePool): PagePool {
   return given;
 }
 
-function mayAllocate({ findings, enabled, polling, posted }: DriverWatch, pool: WatchedPool): void {
+function mayAllocate(watch: DriverWatch, pool: WatchedPool): void {
+  const { findings, enabled, posted } = watch;
   findings.occasion("R1");
-  const polled = polling.at(-1) ?? null;
+  const polled = watch.poll();
   const name = `page_pool ${pool.real.id}`;
   if (polled === null) {
     // Before its hardware runs nobody asks for a poll.
@@ -101,9 +102,10 @@ function mayAllocate({ findings, enabled, polling, posted }: DriverWatch, pool: 
 }
 
 /** Whether `direct` may be said here: in the poll of whoever takes from the pool, or while nobody can poll. */
-export function mayRecycleDirect({ findings, enabled, polling }: DriverWatch, pool: WatchedPool, what: string): void {
+export function mayRecycleDirect(watch: DriverWatch, pool: WatchedPool, what: string): void {
+  const { findings, enabled } = watch;
   findings.occasion("R3");
-  const polled = polling.at(-1) ?? null;
+  const polled = watch.poll();
   const { consumer } = pool;
   if (consumer === null || polled === consumer || (polled === null && !enabled.has(consumer))) return;
   findings.broke("R3", `${what} goes directly into the cache of page_pool ${pool.real.id} ${polled === null ? "outside any poll" : "in the poll of another NAPI instance"}, while its own may run`);

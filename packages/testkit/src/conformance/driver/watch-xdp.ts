@@ -26,7 +26,7 @@ export function watchRxqs(watch: DriverWatch, rxqs: XdpRxQueues): XdpRxQueues {
     pool.registrations++;
     findings.occasion("R1");
     if (pool.queueIndex >= 0 && queueIndex >= 0 && pool.queueIndex !== queueIndex) findings.broke("R1", `page_pool ${pool.real.id} is of receive queue ${pool.queueIndex}, and registered for queue ${queueIndex}, too`);
-    pool.queueIndex = queueIndex;
+    if (queueIndex >= 0) pool.queueIndex = queueIndex;
     return errno;
   };
   const disconnect = (key: object): void => {
@@ -34,14 +34,15 @@ export function watchRxqs(watch: DriverWatch, rxqs: XdpRxQueues): XdpRxQueues {
     registered.delete(key);
     if (pool !== null) pool.registrations--;
   };
-  const reg = { instead: <A extends readonly unknown[]>(call: (...args: A) => number, ...args: A): number => {
+  const register = (rxq: XdpRxqInfo, call: () => number): number => {
     if (failing.fails("xdp_rxq_info_reg")) return -ENOMEM;
-    const errno = call(...args);
-    if (errno === 0) registered.set(keyOf(args[0] as XdpRxqInfo), { pool: null, where: findings.trace() });
+    const errno = call();
+    if (errno === 0) registered.set(keyOf(rxq), { pool: null, where: findings.trace() });
     return errno;
-  } };
+  };
   return watch.watched(rxqs, {
-    xdpRxqInfoReg: reg as never, xdpRxqInfoRegFrags: reg as never,
+    xdpRxqInfoReg: { instead: (call, rxq, dev, queueIndex) => register(rxq, () => call(rxq, dev, queueIndex)) },
+    xdpRxqInfoRegFrags: { instead: (call, rxq, dev, queueIndex, fragSize) => register(rxq, () => call(rxq, dev, queueIndex, fragSize)) },
     xdpRxqInfoUnreg: { before: (rxq) => {
       registered.delete(keyOf(rxq));
       disconnect(rxq);

@@ -1,11 +1,11 @@
 import type { Timer } from "@netmem/kernel/api";
-import type { CoherentMemory, Netmem } from "@netmem/mm/api";
-import { netmemName } from "@netmem/mm/api";
+import { netmemName, type CoherentMemory, type Netmem } from "@netmem/mm/api";
 import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
 import type { DriverDeps, DriverOptions, NetDriver, NetInterface } from "@netmem/driver/api";
 import type { Machine } from "@netmem/machine";
 import type { PagePool } from "@netmem/page-pool/api";
 import type { Findings } from "../findings.ts";
+import { FreshReports } from "../fresh-reports.ts";
 import { watched, type Watches } from "../watched.ts";
 import { FailingCalls } from "./failing-calls.ts";
 import { NetmemLogs, type NetmemLog } from "./netmems.ts";
@@ -47,12 +47,12 @@ export class DriverWatch {
   readonly polling: NapiStruct[] = [];
   dev: NetDevice | null = null;
   posted: PostedBuffers | null = null;
-  #reportsSeen: number;
+  readonly #reports: FreshReports;
 
   constructor(machine: Machine, findings: Findings) {
     this.machine = machine;
     this.findings = findings;
-    this.#reportsSeen = machine.kernel.reports.total;
+    this.#reports = new FreshReports(machine.kernel.reports);
   }
 
   /** The driver, watched. */
@@ -87,15 +87,10 @@ export class DriverWatch {
 
   /** What the machine has found by itself since it was last asked. */
   reported(): void {
-    const { reports } = this.machine.kernel;
-    if (reports.total === this.#reportsSeen) return;
-    const fresh = reports.reports.slice(this.#reportsSeen);
-    this.#reportsSeen = reports.total;
-    for (const { kind, object, message } of fresh) {
+    for (const { kind, object, message } of this.#reports.take()) {
       // The driver was told, and has to go on.
       if (kind === "pp-create-failed" && this.failing.injected.length > 0) continue;
       const rule = ruleOfReport(kind);
-      if (rule === null) continue;
       const log = this.logs.named(object);
       const here = this.findings.here();
       // A mapping that is left may be any page's.

@@ -4,6 +4,7 @@ import { netmemIsMarked, netmemName, type Netmem, type Page } from "@netmem/mm/a
 import type { MemModel } from "@netmem/xdp/api";
 import { runCampaign, type CaseOutcome } from "../campaign.ts";
 import { Findings } from "../findings.ts";
+import { FreshReports } from "../fresh-reports.ts";
 import { thrownBy } from "../outcome.ts";
 import type { ConformanceOptions, ConformanceReport } from "../report.ts";
 import { MEM_MODEL_RULES } from "../rules.ts";
@@ -62,6 +63,7 @@ function runCase(subject: MemModelSubject, { steps }: ModelCase, traces: boolean
   const findings = new Findings(traces);
   const thrown = thrownBy(() => {
     const machine = createMachine({ nrPages: 1024 });
+    const reports = new FreshReports(machine.kernel.reports);
     const allocator = subject.create(machine);
     const { model, out } = allocator;
     const { registry, structs } = machine.xdp;
@@ -82,7 +84,7 @@ function runCase(subject: MemModelSubject, { steps }: ModelCase, traces: boolean
     const judge = (rule: string): void => {
       findings.occasion(rule);
       if (out() !== holders.size) findings.consequence(rule, `${out()} netmems are out, and ${holders.size} have holders`, "");
-      for (const { kind, object, message } of machine.kernel.reports.reports.slice(0, 1)) if (kind !== "pp-stalled-shutdown") findings.consequence(rule, `${kind}: ${object}: ${message}`, "");
+      for (const { kind, object, message } of reports.take()) findings.consequence(rule, `${kind}: ${object}: ${message}`, "");
     };
     const taken = (count: number): Netmem[] => [...holders.keys()].slice(0, count);
     for (const step of steps) {

@@ -10,6 +10,7 @@ import { conservationFaults } from "../../conservation.ts";
 import { tcpFrame, testPayload } from "../../inet-frames.ts";
 import { DriverWatch } from "../driver/watch.ts";
 import { Findings } from "../findings.ts";
+import { FreshReports } from "../fresh-reports.ts";
 import { warmHeads } from "../warm-heads.ts";
 import { watched, type Watches } from "../watched.ts";
 import type { BindFailing, ModelCase } from "./case.ts";
@@ -23,8 +24,6 @@ const CONNECTIONS = 3;
 const OVERLAP_BYTES = 4;
 /** Of the queue's instance: whoever reads there frees there. */
 const QUEUE_CPU = 1;
-/** What a user could have been given of one connection, or, of a model that delivers frames, of all. */
-const HEADER_BYTES = 54;
 
 /** Which rule a report of the machine speaks of. */
 const RULE_OF_REPORT: Readonly<Record<string, string>> = {
@@ -61,7 +60,7 @@ export class ModelWorld {
   readonly #watch: DriverWatch;
   readonly #ofDriver: Findings = new Findings(false);
   readonly #connections: Connection[];
-  readonly #reports: { seen: number } = { seen: 0 };
+  readonly #reports: FreshReports;
   readonly #freePages: number;
   #queueFails = false;
   #serial = 0;
@@ -73,6 +72,7 @@ export class ModelWorld {
     this.#buffers = buffers;
     this.deliversFrames = model.delivers === "frames";
     this.machine = createMachine({ nrPages: PAGES, extraBytes: bytes + MOST_BINDINGS * buffers * PAGE_SIZE + (1 << 18) });
+    this.#reports = new FreshReports(this.machine.kernel.reports);
     const { net } = this.machine;
     warmHeads(this.machine);
     this.#freePages = this.machine.mm.pages.freePages();
@@ -148,10 +148,6 @@ export class ModelWorld {
     const wire = new Wire(this.machine.kernel, this.machine.mm.payload, frames, "back-to-back");
     wire.connect(this.device.nic);
     return wire;
-  }
-
-  frameBytes(bytes: number): number {
-    return bytes + HEADER_BYTES + 32;
   }
 
   /** Every user reads what there is, by turns on the CPU that built the packets and on another. */
@@ -257,11 +253,9 @@ export class ModelWorld {
   }
 
   reported(): void {
-    const { reports } = this.machine.kernel;
-    const fresh = reports.reports.slice(this.#reports.seen);
-    this.#reports.seen = reports.reports.length;
-    for (const { kind, object, message } of fresh) {
-      if (kind === "pp-stalled-shutdown" || kind === "pp-create-failed" || kind === "mp-init-failed") continue;
+    for (const { kind, object, message } of this.#reports.take()) {
+      // Whoever asked was told.
+      if (kind === "pp-create-failed" || kind === "mp-init-failed") continue;
       const rule = Object.hasOwn(RULE_OF_REPORT, kind) ? RULE_OF_REPORT[kind]! : "M9";
       this.findings.consequence(rule, `${kind}: ${object}: ${message}`, this.findings.here());
     }

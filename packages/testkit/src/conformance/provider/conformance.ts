@@ -5,6 +5,7 @@ import { PP_FLAG_ALLOW_UNREADABLE_NETMEM, PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV,
 import type { NetDevice } from "@netmem/xdp/api";
 import { runCampaign, type CaseOutcome } from "../campaign.ts";
 import { Findings } from "../findings.ts";
+import { FreshReports } from "../fresh-reports.ts";
 import { thrownBy } from "../outcome.ts";
 import type { ConformanceOptions, ConformanceReport } from "../report.ts";
 import { MEMORY_PROVIDER_RULES } from "../rules.ts";
@@ -53,12 +54,13 @@ class ProviderRun {
   readonly #pools: { readonly pool: PagePool; destroyed: boolean }[] = [];
   /** Handed out by a pool, the oldest first. */
   readonly #out: { readonly netmem: Netmem; readonly pool: PagePool }[] = [];
-  #reportsSeen = 0;
+  readonly #reports: FreshReports;
 
   constructor({ create }: MemoryProviderSubject, providerCase: ProviderCase, findings: Findings) {
     this.#case = providerCase;
     this.#findings = findings;
     this.#machine = createMachine({ nrPages: 512, extraBytes: (providerCase.buffers + 1) * PAGE_SIZE });
+    this.#reports = new FreshReports(this.#machine.kernel.reports);
     this.#dev = this.#machine.net.registerNetdev("eth0", QUEUES);
     this.#dmas = ["eth0", "eth1"].map((name) => this.#machine.mm.attachDevice({ name, coherent: false }).dma);
     this.#subject = create(this.#machine.memoryModelDeps(), this.#dev, providerCase.buffers);
@@ -196,11 +198,19 @@ class ProviderRun {
   }
 
   #reported(): void {
-    const { reports } = this.#machine.kernel.reports;
-    for (const { kind, object, message } of reports.slice(this.#reportsSeen)) {
-      const rule = kind === "mp-cache-full" ? "P3" : kind === "mp-counted-twice" || kind === "mp-not-counted" ? "P2" : kind === "mp-mark-left" || kind === "mp-not-taken" ? "P5" : kind === "mp-threw" ? "P1" : kind.startsWith("dma-") ? "P6" : kind === "pp-create-failed" || kind === "mp-init-failed" || kind === "pp-stalled-shutdown" ? null : "P4";
-      if (rule !== null) this.#findings.consequence(rule, `${kind}: ${object}: ${message}`, "");
+    for (const { kind, object, message } of this.#reports.take()) {
+      // Whoever asked was told.
+      if (kind !== "pp-create-failed" && kind !== "mp-init-failed") this.#findings.consequence(ruleOfReport(kind), `${kind}: ${object}: ${message}`, "");
     }
-    this.#reportsSeen = reports.length;
   }
+}
+
+/** Which rule a report of the machine speaks of. */
+const RULE_OF_REPORT: Readonly<Record<string, string>> = {
+  "mp-cache-full": "P3", "mp-counted-twice": "P2", "mp-not-counted": "P2", "mp-mark-left": "P5", "mp-not-taken": "P5", "mp-threw": "P1",
+};
+
+function ruleOfReport(kind: string): string {
+  if (kind.startsWith("dma-")) return "P6";
+  return Object.hasOwn(RULE_OF_REPORT, kind) ? RULE_OF_REPORT[kind]! : "P4";
 }

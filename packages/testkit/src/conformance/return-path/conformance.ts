@@ -6,6 +6,7 @@ import type { PagePool } from "@netmem/page-pool/api";
 import type { MemInfo, NetmemReturn } from "@netmem/xdp/api";
 import { runCampaign, type CaseOutcome } from "../campaign.ts";
 import { Findings } from "../findings.ts";
+import { FreshReports } from "../fresh-reports.ts";
 import { thrownBy } from "../outcome.ts";
 import type { ConformanceOptions, ConformanceReport } from "../report.ts";
 import { RETURN_PATH_RULES } from "../rules.ts";
@@ -45,6 +46,7 @@ function runCase(subject: ReturnPathSubject, { skbs }: PathCase, traces: boolean
   const findings = new Findings(traces);
   const thrown = thrownBy(() => {
     const { machine, path } = subject.create();
+    const reports = new FreshReports(machine.kernel.reports);
     const pools = Array.from({ length: POOLS }, () => poolOf(machine));
     for (const pages of skbs) {
       const distinct = new Set(pages.map(({ pool }) => pool)).size;
@@ -56,8 +58,7 @@ function runCase(subject: ReturnPathSubject, { skbs }: PathCase, traces: boolean
         if (path.needsSkb) path.enterSkb(mark === undefined ? 0 : pools[mark.pool]!.mem.type, mark === undefined ? 0 : pools[mark.pool]!.mem.id);
         judgePage(machine, path, page, pool < 0 ? null : pools[pool]!.pool, shares, rule, findings);
       }
-      const { reports } = machine.kernel.reports;
-      for (const { kind, object, message } of reports.slice(0, 1)) findings.consequence(rule ?? "T1", `${kind}: ${object}: ${message}`, "");
+      for (const { kind, object, message } of reports.take()) findings.consequence(rule ?? "T1", `${kind}: ${object}: ${message}`, "");
     }
   });
   if (thrown !== null) findings.consequence("T1", `threw ${thrown.reason}`, thrown.where);
