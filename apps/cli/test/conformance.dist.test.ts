@@ -65,7 +65,7 @@ describe("a package that does not", () => {
     const at = lines.findIndex((line) => line.startsWith("  BROKEN"));
     expect(lines[at]).toContain("R13");
     expect(lines[at + 1]).toContain("a pool of no device instead of eth0");
-    expect(lines[at + 2]).toMatch(/where {5}MyDriverQueue\.open \(src\/queue\.ts:53:\d+\)$/);
+    expect(lines[at + 2]).toMatch(/where {5}RxQueue\.open \(src\/queue\.ts:53:\d+\)$/);
     expect(lines[at + 3]).toMatch(/shown by {2}6\.18, iommu-strict, 1 queue, MTU 1500: open$/);
     expect(lines.filter((line) => /^ {2}\S/.test(line)).slice(0, -1).map((line) => line.trim().split(/\s{2,}/)[1])).toEqual(["R12", "R13"]);
     expect(lines.at(-2)).toBe("  1 broken, 1 without an occasion");

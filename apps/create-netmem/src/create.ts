@@ -8,13 +8,8 @@ export type Template = "driver" | "memory-model";
 export class CreateError extends Error {}
 
 const TEMPLATES: string = fileURLToPath(new URL("../templates", import.meta.url));
-/** How the templates call what is made of them. */
+/** How the templates call the package that is made of them; in code nothing is called after it, so that any name will do. */
 const PLACEHOLDERS: Readonly<Record<Template, string>> = { driver: "my-driver", "memory-model": "my-model" };
-/** Names whose class, or constant, would be another's: reserved words, and Net…, Memory…, Page… of the headers. */
-const CLASHES: readonly string[] = [
-  "net", "memory", "provided", "default", "switch", "class", "function", "import", "export", "delete", "new", "null", "true", "false", "this", "super", "void", "with", "while", "do", "if", "else", "for", "in", "try", "catch",
-  "finally", "throw", "return", "break", "continue", "case", "const", "let", "var", "enum", "extends", "static", "yield", "await", "typeof", "instanceof", "debugger", "interface", "package", "private", "protected", "public", "implements",
-];
 /** Files that npm would not pack by their names. */
 const RENAMED: Readonly<Record<string, string>> = { gitignore: ".gitignore" };
 
@@ -23,7 +18,6 @@ export function createPlugin(folder: string, template: Template, cwd: string): s
   const target = resolve(cwd, folder);
   const name = basename(target);
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name)) throw new CreateError(`${folder}: give a folder whose name can be a package's: lower case letters, digits and single hyphens, a letter first`);
-  if (CLASHES.includes(name)) throw new CreateError(`${folder}: ${name} is a word of TypeScript's, or of the headers that a plugin imports; give another name`);
   const isThere = existsSync(target);
   if (isThere && (!statSync(target).isDirectory() || readdirSync(target).length > 0)) throw new CreateError(`${folder}: there is something already; give a folder that is empty, or not there`);
   const parent = dirname(target);
@@ -48,20 +42,11 @@ export function createPlugin(folder: string, template: Template, cwd: string): s
 function fillIn(file: string, placeholder: string, name: string): void {
   if (!statSync(file).isFile() || file.endsWith(".pcap")) return;
   const text = readFileSync(file, "utf8");
-  const filled = text.replaceAll(pascal(placeholder), () => pascal(name)).replaceAll(camel(placeholder), () => camel(name)).replaceAll(placeholder, () => name).replaceAll("0.0.0-netmem", () => `^${version()}`);
+  const filled = text.replaceAll(placeholder, () => name).replaceAll("0.0.0-netmem", () => `^${version()}`);
   if (filled !== text) writeFileSync(file, filled);
 }
 
 /** Of this package, which is that of all. */
 export function version(): string {
   return (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { readonly version: string }).version;
-}
-
-function pascal(name: string): string {
-  return name.split("-").map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
-}
-
-function camel(name: string): string {
-  const whole = pascal(name);
-  return whole.charAt(0).toLowerCase() + whole.slice(1);
 }

@@ -20,10 +20,10 @@ interface Fields {
   readonly devDependencies?: readonly string[];
 }
 
-/** A manifest, one dependency a line; `mm` stands for `@netmem/mm`. */
-export function manifest(name: string, fields: Fields): string {
-  const entries = Object.entries(fields).map(([field, names]) => [field, Object.fromEntries((names as string[]).map((each) => [`@netmem/${each}`, "workspace:^"]))]);
-  return JSON.stringify({ name: `@netmem/${name}`, ...Object.fromEntries(entries) as object }, null, 2);
+/** A manifest, one dependency a line; `mm` stands for `@netmem/mm`. `entries`: what it exports beside the usual. */
+export function manifest(name: string, fields: Fields, entries?: Readonly<Record<string, string>>): string {
+  const dependencies = Object.entries(fields).map(([field, names]) => [field, Object.fromEntries((names as string[]).map((each) => [`@netmem/${each}`, "workspace:^"]))]);
+  return JSON.stringify({ name: `@netmem/${name}`, ...(entries === undefined ? {} : { exports: entries }), ...Object.fromEntries(dependencies) as object }, null, 2);
 }
 
 export function tsconfig(...references: readonly string[]): string {

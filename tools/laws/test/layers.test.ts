@@ -63,6 +63,14 @@ describe("law 1, layers: planted violations", () => {
     expect(findImports(source).map(({ kind, line }) => [kind, line])).toEqual(forms.map(([kind], index) => [kind, index + 1]));
   });
 
+  it("lets programs use an entry that a manifest opens, and nobody else, as an implementation is", () => {
+    const opened = { "packages/machine/package.json": manifest("machine", { dependencies: ["page-pool"] }, { ".": "./x", "./vitest": "./y" }) };
+    expect(found(checkLayers(houseWith({ ...opened, "apps/cli/src/ok.ts": 'import { run } from "@netmem/machine/vitest";' })))).toEqual([]);
+    expect(found(checkLayers(houseWith({ ...opened, "apps/cli/src/bad.ts": 'import { run } from "@netmem/machine/node";' })))).toEqual(['apps/cli/src/bad.ts:1: static import of "@netmem/machine/node" reaches into the package']);
+    const layer = { "packages/mm/package.json": manifest("mm", { dependencies: ["kernel"] }, { ".": "./x", "./vitest": "./y" }) };
+    expect(found(checkLayers(houseWith({ ...layer, "packages/net-core/src/bad.ts": 'import { run } from "@netmem/mm/vitest";' })))).toEqual(['packages/net-core/src/bad.ts:1: static import of "@netmem/mm/vitest"']);
+  });
+
   it.each([
     ["a dynamic import of a computed name", { "packages/mm/src/bad.ts": "export const load = (name: string): unknown => import(name);" }, "packages/mm/src/bad.ts:1: dynamic import of a computed name"],
     ["an implementation, in src of a layer", { "packages/net-core/src/bad.ts": 'import { createMm } from "@netmem/mm";' }, 'packages/net-core/src/bad.ts:1: static import of "@netmem/mm"'],

@@ -34,7 +34,7 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "ifq.ts", find: "    this.provided.removePool(pool);\n", replace: "    void pool;\n" }, { file: "ifq.ts", find: "    this.#head = this.#tail;\n    this.provided.unmap();\n", replace: "    this.#head = this.#tail;\n" }],
   },
   {
-    ...devmem, rule: "M2", subtle: true, mistake: "maps its memory before the queue is bound, and leaves it so when that is refused",
+    ...devmem, rule: "M2", subtle: true, mistake: "stays bound to a queue that refused it",
     edits: [{ file: "binding.ts", find: "    if (errno === 0) this.#queues.push({ dev, index });\n    return errno;", replace: "    if (errno === 0) this.#queues.push({ dev, index });\n    else dev.rxQueues[index]!.memoryProvider ??= this;\n    return errno;" }],
   },
   {

@@ -58,6 +58,11 @@ export class Findings {
   trace(): string {
     return this.#traces ? this.here() : "";
   }
+
+  /** Who called `frame`, a function of the suite's that the plugin was given; "" in a run that keeps no places. */
+  traceOf(frame: Frame): string {
+    return this.#traces ? callerOf(frame) : "";
+  }
 }
 
 interface StackTraces {

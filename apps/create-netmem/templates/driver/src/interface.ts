@@ -1,14 +1,14 @@
 import { openQueues, queuesInRings, resizeRings, stopQueues, type DriverDeps, type DriverOptions, type InRings, type NetInterface, type QueueShared } from "@netmem/driver/api";
 import { NETDEV_TX_BUSY, type NetDevice } from "@netmem/xdp/api";
 import { RING_LIMITS, TX_DESCRIPTORS } from "./hardware.ts";
-import { MyDriverQueue } from "./queue.ts";
+import { RxQueue } from "./queue.ts";
 
 /** The network interface: what the stack, and its user, call. */
-export class MyDriverInterface implements NetInterface {
+export class EthernetInterface implements NetInterface {
   readonly dev: NetDevice;
   readonly #deps: DriverDeps;
   readonly #shared: QueueShared;
-  readonly #queues: readonly MyDriverQueue[];
+  readonly #queues: readonly RxQueue[];
   #ringSize: number;
 
   constructor(deps: DriverDeps, options: DriverOptions) {
@@ -16,7 +16,7 @@ export class MyDriverInterface implements NetInterface {
     this.#ringSize = options.rxRingSize;
     this.dev = deps.registerNetdev(options.name, options.rxQueueCount);
     this.#shared = { dev: this.dev, earlyDrop: options.earlyDrop, tx: null, prog: null };
-    this.#queues = this.dev.rxQueues.map((queue) => new MyDriverQueue(deps, this.#shared, queue, options.cpu));
+    this.#queues = this.dev.rxQueues.map((queue) => new RxQueue(deps, this.#shared, queue, options.cpu));
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 

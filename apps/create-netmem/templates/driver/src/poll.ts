@@ -3,10 +3,10 @@ import { PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED } from "@netmem/net-core/api";
 import { MAX_SKB_FRAGS, type NapiStruct } from "@netmem/xdp/api";
 import { BUFFER_BYTES, HEADROOM, RXD_ERROR, RXD_FIRST, RXD_LAST, RX_DESC } from "./hardware.ts";
-import type { MyDriverQueue, Running } from "./queue.ts";
+import type { RxQueue, Running } from "./queue.ts";
 
 /** Poll: filled descriptors become packets, at most `budget` of them; how many. */
-export function pollRx(deps: DriverDeps, queue: MyDriverQueue, running: Running, napi: NapiStruct, budget: number): number {
+export function pollRx(deps: DriverDeps, queue: RxQueue, running: Running, napi: NapiStruct, budget: number): number {
   const { ring, posted, pool } = running;
   const { dev } = queue.shared;
   const todo = queue.hw.occupied();
@@ -53,7 +53,7 @@ export function pollRx(deps: DriverDeps, queue: MyDriverQueue, running: Running,
 }
 
 /** The page is the packet's: its head, or a fragment. False: it is not, and the packet is lost. */
-function takePage(deps: DriverDeps, queue: MyDriverQueue, { pool }: Running, page: Page, bytes: number): boolean {
+function takePage(deps: DriverDeps, queue: RxQueue, { pool }: Running, page: Page, bytes: number): boolean {
   const { mem } = queue.queue.xdpRxq;
   if (queue.skb !== null && queue.skb.shinfo!.nrFrags === MAX_SKB_FRAGS) {
     lose(deps, queue);
@@ -82,13 +82,13 @@ function takePage(deps: DriverDeps, queue: MyDriverQueue, { pool }: Running, pag
 }
 
 /** This packet, and what is still to come of it; counted once. */
-function lose(deps: DriverDeps, queue: MyDriverQueue): void {
+function lose(deps: DriverDeps, queue: RxQueue): void {
   if (queue.skb === null && !queue.skipping) queue.shared.dev.rxDropped++;
   dropFrame(deps, queue);
   queue.skipping = true;
 }
 
-export function dropFrame(deps: DriverDeps, queue: MyDriverQueue): void {
+export function dropFrame(deps: DriverDeps, queue: RxQueue): void {
   if (queue.skb === null) return;
   queue.shared.dev.rxDropped++;
   deps.lifetime.kfreeSkb(queue.skb, SKB_DROP_REASON_NOT_SPECIFIED);

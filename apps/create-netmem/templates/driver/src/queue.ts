@@ -15,7 +15,7 @@ export interface Running {
   readonly posted: (Page | null)[];
 }
 
-export class MyDriverQueue implements InterfaceQueue {
+export class RxQueue implements InterfaceQueue {
   readonly shared: QueueShared;
   readonly queue: NetdevRxQueue;
   readonly hw: NicRxQueue;

@@ -1,4 +1,4 @@
 import { describeDriver } from "@netmem/testkit/node";
-import { myDriver } from "../dist/index.js";
+import { driver } from "../dist/index.js";
 
-describeDriver(myDriver);
+describeDriver(driver);

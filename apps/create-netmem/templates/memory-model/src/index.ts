@@ -1,12 +1,12 @@
 import { bindingOf, type MemoryModel } from "@netmem/memory-model/api";
-import { MyModelProvider } from "./provider.ts";
-import { MyModelStream } from "./stream.ts";
+import { DeviceMemoryProvider } from "./provider.ts";
+import { InPlaceStream } from "./stream.ts";
 
-export const myModel: MemoryModel = {
+export const model: MemoryModel = {
   name: "my-model",
   bind: (deps, { dev, queueIndex, buffers }) => {
-    const provider = new MyModelProvider(deps, dev, queueIndex, buffers);
+    const provider = new DeviceMemoryProvider(deps, dev, queueIndex, buffers);
     const errno = provider.open();
-    return errno < 0 ? errno : bindingOf(() => [provider.provided], (socket) => new MyModelStream(socket), () => provider.close());
+    return errno < 0 ? errno : bindingOf(() => [provider.provided], (socket) => new InPlaceStream(socket), () => provider.close());
   },
 };

@@ -4,7 +4,7 @@ import type { MemoryProvider, ProviderPool } from "@netmem/page-pool/api";
 import type { MemoryProviderInfo, NetDevice, NetdevRxQueue } from "@netmem/xdp/api";
 
 /** Where the memory of one queue comes from, in place of the page allocator. */
-export class MyModelProvider implements MemoryProvider {
+export class DeviceMemoryProvider implements MemoryProvider {
   readonly name = "my-model";
   readonly provided: ProvidedArea;
   readonly #deps: MemoryModelDeps;

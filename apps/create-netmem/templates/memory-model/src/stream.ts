@@ -7,7 +7,7 @@ const ALL = 0x7fff_ffff;
 /**
  * A user who looks at the bytes of a connection where they lie, as long as the packet is there that brought them. One who wants to keep a piece takes a reference of its own, `ProvidedArea.giveToUser`, and gives it back, `putUser`.
  */
-export class MyModelStream implements MemoryStream {
+export class InPlaceStream implements MemoryStream {
   readonly #socket: TcpSocket;
   #onBytes: OnBytes = () => undefined;
   readonly #pieces: SkbPieces = {

@@ -1,4 +1,4 @@
 import { describeMemoryModel } from "@netmem/testkit/node";
-import { myModel } from "../dist/index.js";
+import { model } from "../dist/index.js";
 
-describeMemoryModel(myModel);
+describeMemoryModel(model);

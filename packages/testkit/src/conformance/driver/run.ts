@@ -238,7 +238,7 @@ class CaseRunner {
     if (world.wrongFrame === null) return;
     const { dma } = this.#case;
     // The device's bytes are right in memory that needs no syncs: what is missing then is a sync for the device.
-    this.#findings.consequence(dma === "coherent" || dma === "bounce" ? "traffic" : this.#isRightWhereCoherent() ? "R5" : "traffic", world.wrongFrame, "");
+    this.#findings.consequence(dma === "coherent" || dma === "bounce" ? "traffic" : this.#isRightWhereCoherent() ? "R5" : "traffic", world.wrongFrame, world.wrongWhere);
   }
 
   #isRightWhereCoherent(): boolean {

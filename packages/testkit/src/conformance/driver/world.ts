@@ -36,6 +36,8 @@ export class DriverWorld {
   readonly came: number[] = [];
   /** Frames that nobody sent, in words. */
   wrongFrame: string | null = null;
+  /** Where the driver gave it up, if it did that just then. */
+  wrongWhere = "";
   /** They may come twice, while the NIC is told to. */
   mayRepeat = false;
   holding = false;
@@ -169,16 +171,19 @@ export class DriverWorld {
   /** Sent frames come in their order, some missing where something failed. Of several queues, and of what a program sends, each is in order by itself. */
   #arrived(bytes: Uint8Array): void {
     if (this.wrongFrame !== null) return;
+    this.wrongFrame = this.#wrongWith(bytes);
+    if (this.wrongFrame !== null) this.wrongWhere = this.watch.findings.here();
+  }
+
+  #wrongWith(bytes: Uint8Array): string | null {
     const sent = this.#sent.get(frameKey(bytes))?.find((frame) => same(bytes, frame.bytes));
-    if (sent === undefined) {
-      this.wrongFrame = `a frame of ${bytes.length} bytes comes that was not sent`;
-      return;
-    }
+    if (sent === undefined) return `a frame of ${bytes.length} bytes comes that was not sent`;
     if (sent.times++ === 0) this.came[sent.step] = (this.came[sent.step] ?? 0) + 1;
-    else if (!this.mayRepeat) this.wrongFrame = `a frame of ${bytes.length} bytes comes twice`;
-    const inOrder = this.dev.rxQueues.length === 1 && this.#prog === null;
-    if (inOrder && sent.serial < this.#latest) this.wrongFrame = `a frame of ${bytes.length} bytes comes out of order`;
-    if (inOrder) this.#latest = sent.serial;
+    else if (!this.mayRepeat) return `a frame of ${bytes.length} bytes comes twice`;
+    if (this.dev.rxQueues.length > 1 || this.#prog !== null) return null;
+    if (sent.serial < this.#latest) return `a frame of ${bytes.length} bytes comes out of order`;
+    this.#latest = sent.serial;
+    return null;
   }
 
   #verdict(kind: ProgramKind, ctx: XdpMd): number {

@@ -52,9 +52,9 @@ function run(world: ModelWorld, step: ModelStep): void {
       const errno = world.bind(step.failing);
       world.findings.occasion("M2");
       if (errno >= 0) return;
-      if (!wasBound && step.failing === undefined) world.findings.consequence("M9", `bind answers ${errno}, and nothing has failed`, "");
-      if (world.isBound() !== wasBound) world.findings.consequence("M2", `bind answers ${errno}, and the queue is ${wasBound ? "no longer bound" : "bound all the same"}`, "");
-      else if (world.device.dma.liveMappings() > live) world.findings.consequence("M2", `bind answers ${errno}, and ${world.device.dma.liveMappings() - live} mappings more are left`, "");
+      if (!wasBound && step.failing === undefined) world.findings.consequence("M9", `bind answers ${errno}, and nothing has failed`, world.boundWhere);
+      if (world.isBound() !== wasBound) world.findings.consequence("M2", `bind answers ${errno}, and the queue is ${wasBound ? "no longer bound" : "bound all the same"}`, world.boundWhere);
+      else if (world.device.dma.liveMappings() > live) world.findings.consequence("M2", `bind answers ${errno}, and ${world.device.dma.liveMappings() - live} mappings more are left`, world.boundWhere);
       return;
     }
     case "send": {

@@ -53,6 +53,8 @@ export class ModelWorld {
   readonly bindings: MemoryBinding[] = [];
   readonly deliversFrames: boolean;
   readonly ringSize: number = RING_SIZE;
+  /** Where the model last asked for its queue, in a run that keeps places. */
+  boundWhere = "";
   /** Whatever was sent from here on may not come whole. */
   disturbed = false;
   readonly #model: MemoryModel;
@@ -62,6 +64,11 @@ export class ModelWorld {
   readonly #connections: Connection[];
   readonly #reports: FreshReports;
   readonly #freePages: number;
+  /** In a run that keeps places: where the model took each buffer that it has not given up, where it gave users each that they have not given back, where it last told one of bytes, and last mapped or unmapped. */
+  readonly #taken: Map<NetIov, string> = new Map<NetIov, string>();
+  readonly #given: Map<NetIov, string> = new Map<NetIov, string>();
+  #toldWhere = "";
+  #mappedWhere = "";
   #queueFails = false;
   #serial = 0;
   #reads = 0;
@@ -169,10 +176,12 @@ export class ModelWorld {
       if (connection.stream === null) continue;
       this.findings.occasion("M4");
       if (this.#areas().some(({ region }) => !region.cpuReadable)) this.findings.occasion("M5");
-      connection.stream.read((region, offset, length) => {
+      const onBytes = (region: PayloadRegion, offset: number, length: number): void => {
+        this.#toldWhere = this.findings.traceOf(onBytes);
         for (let i = 0; i < length; i++) connection.read.push(region.bytes[offset + i]!);
         this.#isUsers(region, offset);
-      });
+      };
+      connection.stream.read(onBytes);
     }
   }
 
@@ -204,8 +213,8 @@ export class ModelWorld {
       if (this.deliversFrames && this.disturbed) continue;
       const wrongAfter = (start: number): number => read.findIndex((byte, at) => byte !== sent[start + at]);
       const wrong = wrongAfter(0);
-      if (wrong >= 0 && !(this.disturbed && starts.some((start) => wrongAfter(start) < 0))) this.findings.consequence("M1", `byte ${wrong} of ${what} is not what was sent`, "");
-      else if (whole && !this.disturbed && read.length < sent.length) this.findings.consequence("M1", `${read.length} of the ${sent.length} bytes of ${what} are read, and no more come`, "");
+      if (wrong >= 0 && !(this.disturbed && starts.some((start) => wrongAfter(start) < 0))) this.findings.consequence("M1", `byte ${wrong} of ${what} is not what was sent`, this.#toldWhere);
+      else if (whole && !this.disturbed && read.length < sent.length) this.findings.consequence("M1", `${read.length} of the ${sent.length} bytes of ${what} are read, and no more come`, this.#toldWhere);
     }
   }
 
@@ -215,15 +224,13 @@ export class ModelWorld {
     this.reported();
     const areas = this.#areas();
     findings.occasion("M3");
-    for (const fault of conservationFaults(machine, this.#pools(), areas)) if (!(this.deliversFrames && fault.includes("live mappings"))) findings.consequence(fault.includes("mapping") || fault.includes("maps") ? "M7" : "M3", fault, "");
+    for (const fault of conservationFaults(machine, this.#pools(), areas)) if (!(this.deliversFrames && fault.includes("live mappings"))) findings.consequence(fault.includes("mapping") || fault.includes("maps") ? "M7" : "M3", fault, this.#lostWhere());
     for (const binding of this.bindings) {
       const [free, held] = [binding.free(), binding.held()];
       const out = binding.areas().flatMap(({ niovs }) => niovs).filter(({ poolState }) => poolState !== 0).length;
-      if (free < 0 || held < 0 || free > this.#buffers || (!this.deliversFrames && free + out > this.#buffers)) findings.consequence("M3", `${free} buffers are free, ${held} held and ${out} a pool's, of ${this.#buffers}`, "");
+      if (free < 0 || held < 0 || free > this.#buffers || (!this.deliversFrames && free + out > this.#buffers)) findings.consequence("M3", `${free} buffers are free, ${held} held and ${out} a pool's, of ${this.#buffers}`, this.#lostWhere());
     }
-    // The driver is a good one: what is let go of under its hardware, the model has unmapped.
-    const unmapped = this.#ofDriver.found.find(({ rule }) => rule === "R8");
-    if (unmapped !== undefined) findings.consequence("M7", unmapped.what, "");
+    this.#judgeUnmapped();
     findings.occasion("M8");
     for (const { socket } of this.#connections) for (const skb of socket?.packets() ?? []) this.#judgePacket(skb);
   }
@@ -238,13 +245,13 @@ export class ModelWorld {
     findings.occasion("M6");
     for (const binding of this.bindings) {
       const [free, held] = [binding.free(), binding.held()];
-      if (held !== 0) findings.consequence("M6", `${held} buffers are still held after their users have gone`, "");
-      else if (free !== this.#buffers) findings.consequence("M3", `${free} of ${this.#buffers} buffers are free once everything is down`, "");
+      if (held !== 0) findings.consequence("M6", `${held} buffers are still held after their users have gone`, [...this.#given.values()][0] ?? "");
+      else if (free !== this.#buffers) findings.consequence("M3", `${free} of ${this.#buffers} buffers are free once everything is down`, this.#lostWhere());
     }
-    for (const pool of this.#pools()) if (pool.inflight() !== 0) findings.consequence("M3", `${pool.inflight()} buffers are missing from page_pool ${pool.id}`, "");
+    for (const pool of this.#pools()) if (pool.inflight() !== 0) findings.consequence("M3", `${pool.inflight()} buffers are missing from page_pool ${pool.id}`, this.#lostWhere());
     findings.occasion("M7");
     const live = this.device.dma.liveMappings();
-    if (live !== 0) findings.consequence("M7", `${live} mappings are left`, "");
+    if (live !== 0) findings.consequence("M7", `${live} mappings are left`, this.#mappedWhere);
     const { live: skbs } = machine.net.lifetime.stats;
     if (skbs > 0) findings.consequence("M3", `${skbs} packets are never freed`, "");
     warmHeads(machine);
@@ -257,7 +264,7 @@ export class ModelWorld {
       // Whoever asked was told.
       if (kind === "pp-create-failed" || kind === "mp-init-failed") continue;
       const rule = Object.hasOwn(RULE_OF_REPORT, kind) ? RULE_OF_REPORT[kind]! : "M9";
-      this.findings.consequence(rule, `${kind}: ${object}: ${message}`, this.findings.here());
+      this.findings.consequence(rule, `${kind}: ${object}: ${message}`, this.findings.here() || (rule === "M7" ? this.#mappedWhere : ""));
     }
   }
 
@@ -286,8 +293,20 @@ export class ModelWorld {
 
   #isNotPosted(niov: NetIov, who: string): void {
     const holder = this.#watch.posted!.holderOf(niov);
-    if (holder !== null) this.findings.consequence("M8", `${netmemName(niov)} is posted to ${holder}, and ${who}`, "");
-    if ((niov.poolState & 1) !== 0) this.findings.consequence("M8", `${netmemName(niov)} lies idle in its pool, and ${who}`, "");
+    if (holder !== null) this.findings.consequence("M8", `${netmemName(niov)} is posted to ${holder}, and ${who}`, this.#given.get(niov) ?? this.#taken.get(niov) ?? "");
+    if ((niov.poolState & 1) !== 0) this.findings.consequence("M8", `${netmemName(niov)} lies idle in its pool, and ${who}`, this.#given.get(niov) ?? this.#taken.get(niov) ?? "");
+  }
+
+  /** Of a buffer that no pool has, and that was not given up. */
+  #lostWhere(): string {
+    for (const [niov, where] of this.#taken) if (niov.poolState === 0) return where;
+    return [...this.#taken.values()].at(-1) ?? "";
+  }
+
+  /** The driver is a good one: what is let go of under its hardware, the model has unmapped. */
+  #judgeUnmapped(): void {
+    const unmapped = this.#ofDriver.found.find(({ rule }) => rule === "R8");
+    if (unmapped !== undefined) this.findings.consequence("M7", unmapped.what, this.findings.here());
   }
 
   #areas(): readonly NetIovArea[] {
@@ -301,11 +320,22 @@ export class ModelWorld {
   #watchDeps(deps: MemoryModelDeps): MemoryModelDeps {
     const { findings } = this;
     const reported = (): void => this.reported();
+    const takes = (niov: NetIov | null): void => void (niov !== null && this.#taken.set(niov, findings.trace()));
+    const gives = (niov: NetIov | null): void => void (niov !== null && this.#given.set(niov, findings.trace()));
+    const mapped = (): void => void (this.#mappedWhere = findings.trace());
     const watch = <T extends object>(target: T, watches: Watches<T> = {}): T => watched(target, findings, watches, reported);
     return {
       ...deps, payload: watch(deps.payload), edit: watch(deps.edit), pages: watch(deps.pages),
-      areas: watch(deps.areas, { create: { instead: (call, ...args): ProvidedArea => watch(call(...args)) } }),
-      providers: watch(deps.providers, { openRxq: { instead: (call, dev, queue, provider) => (this.#queueFails ? -EBUSY : call(dev, queue, provider)) } }),
+      areas: watch(deps.areas, { create: { instead: (call, ...args): ProvidedArea => {
+        const area = call(...args);
+        const givenBack = (niov: NetIov): void => void (area.userRefs(niov) === 0 && this.#given.delete(niov));
+        return watch(area, {
+          addPool: { before: mapped }, removePool: { before: mapped, after: () => this.#judgeUnmapped() }, unmap: { before: mapped, after: () => this.#judgeUnmapped() },
+          takeFree: { after: takes }, take: { before: (_pool, niov) => takes(niov) }, release: { before: (_pool, niov) => void this.#taken.delete(niov) },
+          giveToUser: { before: gives }, takeForUser: { after: gives }, putUser: { after: (_had, niov) => givenBack(niov) }, reclaim: { after: (_home, _pool, niov) => givenBack(niov) },
+        });
+      } } }),
+      providers: watch(deps.providers, { openRxq: { before: () => void (this.boundWhere = findings.trace()), instead: (call, dev, queue, provider) => (this.#queueFails ? -EBUSY : call(dev, queue, provider)) } }),
       afXdp: watch(deps.afXdp), xdpAttachment: watch(deps.xdpAttachment, { devXdpAttach: { instead: (call, ...args) => (this.#queueFails && args[1] !== null ? -EBUSY : call(...args)) } }),
     };
   }
