@@ -19,12 +19,12 @@ export class Findings {
   readonly occasions: Map<string, number> = new Map<string, number>();
   /** The watcher that the plugin has called, if it has. */
   frame: Frame | null = null;
-  readonly #traces: boolean;
+  /** Where the plugin had to do with each page is kept, which is slow. */
+  readonly traces: boolean;
   #explained = false;
 
-  /** `traces`: where the plugin had to do with each page is kept, which is slow. */
   constructor(traces: boolean) {
-    this.#traces = traces;
+    this.traces = traces;
   }
 
   occasion(rule: string): void {
@@ -56,12 +56,12 @@ export class Findings {
 
   /** The same, in a run that keeps places; else "". */
   trace(): string {
-    return this.#traces ? this.here() : "";
+    return this.traces ? this.here() : "";
   }
 
   /** Who called `frame`, a function of the suite's that the plugin was given; "" in a run that keeps no places. */
   traceOf(frame: Frame): string {
-    return this.#traces ? callerOf(frame) : "";
+    return this.traces ? callerOf(frame) : "";
   }
 }
 

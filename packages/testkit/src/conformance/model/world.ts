@@ -64,7 +64,7 @@ export class ModelWorld {
   readonly #connections: Connection[];
   readonly #reports: FreshReports;
   readonly #freePages: number;
-  /** In a run that keeps places: where the model took each buffer that it has not given up, where it gave users each that they have not given back, where it last told one of bytes, and last mapped or unmapped. */
+  /** In a run that keeps places: where the model took each buffer that it has not given up, or took its mark away, where it gave users each that they have not given back, where it last told one of bytes, and last mapped or unmapped. */
   readonly #taken: Map<NetIov, string> = new Map<NetIov, string>();
   readonly #given: Map<NetIov, string> = new Map<NetIov, string>();
   #toldWhere = "";
@@ -330,8 +330,12 @@ export class ModelWorld {
         const area = call(...args);
         const givenBack = (niov: NetIov): void => void (area.userRefs(niov) === 0 && this.#given.delete(niov));
         return watch(area, {
-          addPool: { before: mapped }, removePool: { before: mapped, after: () => this.#judgeUnmapped() }, unmap: { before: mapped, after: () => this.#judgeUnmapped() },
-          takeFree: { after: takes }, take: { before: (_pool, niov) => takes(niov) }, release: { before: (_pool, niov) => void this.#taken.delete(niov) },
+          addPool: { before: (pool) => {
+            mapped();
+            // Whoever takes a buffer's mark away is the last to have to do with it, unless the area hears of it.
+            if (findings.traces) Object.assign(pool, { niovClearPagePool: watch(pool, { niovClearPagePool: { before: takes } }).niovClearPagePool });
+          } }, removePool: { before: mapped, after: () => this.#judgeUnmapped() }, unmap: { before: mapped, after: () => this.#judgeUnmapped() },
+          takeFree: { after: takes }, take: { before: (_pool, niov) => takes(niov) }, release: { after: (_answer, _pool, niov) => void this.#taken.delete(niov) },
           giveToUser: { before: gives }, takeForUser: { after: gives }, putUser: { after: (_had, niov) => givenBack(niov) }, reclaim: { after: (_home, _pool, niov) => givenBack(niov) },
         });
       } } }),
