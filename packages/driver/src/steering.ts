@@ -22,8 +22,9 @@ export class Steering implements NicSteering {
   readonly #name: string;
   readonly #queues: number;
   readonly #indirection = new Int32Array(RXFH_INDIR_SIZE);
-  /** What each value of each hashed byte adds to the hash. */
-  readonly #contributions = new Int32Array(HASHED_BYTES * 256);
+  #key = Uint8Array.from(DEFAULT_KEY);
+  /** What each value of each hashed byte adds to the hash; null until something is hashed by the key. */
+  #contributions: Int32Array | null = null;
   readonly #rules: Rule[] = [];
   #nextRule = 1;
 
@@ -31,7 +32,6 @@ export class Steering implements NicSteering {
     this.#name = name;
     this.#queues = queues;
     for (let i = 0; i < RXFH_INDIR_SIZE; i++) this.#indirection[i] = i % queues;
-    this.setKey(Uint8Array.from(DEFAULT_KEY));
   }
 
   setIndirection(queues: readonly number[]): void {
@@ -42,13 +42,8 @@ export class Steering implements NicSteering {
 
   setKey(key: Uint8Array): void {
     if (key.length !== RXFH_KEY_SIZE) throw new UsageError("driver", `hash key of ${this.#name}`, key.length, `give ${RXFH_KEY_SIZE} bytes`);
-    for (let byte = 0; byte < HASHED_BYTES; byte++) {
-      for (let value = 0; value < 256; value++) {
-        let hash = 0;
-        for (let bit = 0; bit < 8; bit++) if ((value & (0x80 >> bit)) !== 0) hash ^= window(key, byte * 8 + bit);
-        this.#contributions[byte * 256 + value] = hash;
-      }
-    }
+    this.#key = key.slice();
+    this.#contributions = null;
   }
 
   insertRule(rule: RxFlowRule): number {
@@ -75,7 +70,7 @@ export class Steering implements NicSteering {
 
   /** 32 bits, signed. */
   hash(headers: FrameHeaders, { bytes }: PayloadRegion, start: number): number {
-    const contributions = this.#contributions;
+    const contributions = (this.#contributions ??= contributionsOf(this.#key));
     const addresses = start + ETH_HLEN + 12;
     const ports = start + headers.transportOffset;
     let hash = 0;
@@ -87,6 +82,18 @@ export class Steering implements NicSteering {
   #check(queue: number): void {
     if (!Number.isInteger(queue) || queue < 0 || queue >= this.#queues) throw new UsageError("driver", `queue of ${this.#name}`, queue, `it has queues 0 to ${this.#queues - 1}`);
   }
+}
+
+function contributionsOf(key: Uint8Array): Int32Array {
+  const contributions = new Int32Array(HASHED_BYTES * 256);
+  for (let byte = 0; byte < HASHED_BYTES; byte++) {
+    for (let value = 0; value < 256; value++) {
+      let hash = 0;
+      for (let bit = 0; bit < 8; bit++) if ((value & (0x80 >> bit)) !== 0) hash ^= window(key, byte * 8 + bit);
+      contributions[byte * 256 + value] = hash;
+    }
+  }
+  return contributions;
 }
 
 /** 32 bits of the key from a bit on. */

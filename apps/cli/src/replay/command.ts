@@ -73,7 +73,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   const frames = inputs.flatMap((input) => input.frames);
   // What it prints is of the packets it is counted on.
   const timed = program?.instantiate(null) ?? null;
-  warmUp(frames, options, timed, plugins);
+  if (!options.countsOnly) warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
   const traced = options.trace === undefined ? null : new TracedRun(options.trace, cwd, [...paths.filter((path) => path !== "-"), ...(options.write === undefined ? [] : [options.write])]);
@@ -84,7 +84,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   } finally {
     traced?.discard();
   }
-  const runs = timeAgain(first, frames, options, timed, plugins);
+  const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
   if (!options.json) terminal.out(runs.map(heldText).join(""));
   for (const { design, expandFailures = 0 } of runs) {

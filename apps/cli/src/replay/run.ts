@@ -36,6 +36,7 @@ export interface DesignRun {
   readonly recycled: { readonly cached: number; readonly ring: number; readonly released: number; readonly percent: number };
   readonly inflightAtEnd: number;
   readonly reports: readonly { readonly kind: string; readonly count: number }[];
+  /** Of this machine's time; 0 where nothing was timed. */
   readonly nsPerPacket: number;
   /** Only with a program. */
   readonly xdp?: XdpRun;

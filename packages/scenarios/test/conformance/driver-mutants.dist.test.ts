@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { NetDriver } from "@netmem/driver/api";
 import { DRIVER_RULES, driverConformance, testFrame } from "@netmem/testkit";
-import { NOTHING_LEFT, bytesOf, driverRig, wire } from "../drivers/driver-rig.ts";
+import { NOTHING_LEFT, asText, frameOf, driverRig, wire } from "../drivers/driver-rig.ts";
 import { DRIVER_MUTANTS } from "./driver-mutants.ts";
 import { judge, withoutSubtle } from "./judge.ts";
 import { loadMutant } from "./mutant.ts";
@@ -13,12 +13,12 @@ function passesOrdinaryTest(driver: NetDriver): boolean {
   const frames = Array.from({ length: 300 }, (_, i) => testFrame([60, 128, 590, 1514, Math.min(4000, driver.maxFrameBytes)][i % 5]!, i));
   const got: string[] = [];
   rig.machine.net.receive.setProtocol({ packetRcv: (skb) => {
-    got.push(bytesOf(rig.machine, skb).join());
+    got.push(frameOf(rig.machine, skb));
     rig.machine.net.lifetime.consumeSkb(skb);
   } });
   rig.send(wire(frames));
   const left = rig.end();
-  return got.length === frames.length && frames.every((frame, i) => frame.join() === got[i]) && JSON.stringify(left) === JSON.stringify(NOTHING_LEFT);
+  return got.length === frames.length && frames.every((frame, i) => asText(frame) === got[i]) && JSON.stringify(left) === JSON.stringify(NOTHING_LEFT);
 }
 
 describe("mutants of drivers", () => {

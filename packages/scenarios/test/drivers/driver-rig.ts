@@ -1,7 +1,9 @@
 import type { NetDriver } from "@netmem/driver/api";
 import { Wire, createMachine, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import type { PayloadRegion } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
 import { warmHeads } from "@netmem/testkit";
+import { ETH_HLEN } from "@netmem/xdp/api";
 
 export interface DriverRigOptions {
   readonly preset?: PresetName;
@@ -31,7 +33,7 @@ export function wire(frames: readonly Uint8Array[]): WireFrame[] {
 
 /** A device of the driver, up, in a machine of its own. */
 export function driverRig(driver: NetDriver, options: DriverRigOptions = {}): DriverRig {
-  const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: 16_384, extraBytes: options.bytes ?? 1 << 23 });
+  const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: 8192, extraBytes: options.bytes ?? 1 << 23 });
   warmHeads(machine);
   const freePages = machine.mm.pages.freePages();
   const device = machine.attach(driver, { rxRingSize: options.ring ?? 64, rxQueueCount: options.queues ?? 1 });
@@ -55,9 +57,21 @@ export function driverRig(driver: NetDriver, options: DriverRigOptions = {}): Dr
   };
 }
 
+/** By machine: where frames are copied to, to be looked at. */
+const scratches = new WeakMap<Machine, PayloadRegion>();
+
 /** The whole frame, whose Ethernet header has been pulled. */
-export function bytesOf(machine: Machine, skb: SkBuff): number[] {
-  const copy = new Uint8Array((skb.len + 14 + 7) & ~7);
-  machine.net.edit.skbCopyBits(skb, -14, machine.mm.payload.adoptRegion("copy", copy, true), 0, skb.len + 14);
-  return [...copy.subarray(0, skb.len + 14)];
+export function frameOf(machine: Machine, skb: SkBuff): string {
+  let scratch = scratches.get(machine);
+  if (scratch === undefined) {
+    scratch = machine.mm.payload.adoptRegion("scratch", new Uint8Array(1 << 17), true);
+    scratches.set(machine, scratch);
+  }
+  machine.net.edit.skbCopyBits(skb, -ETH_HLEN, scratch, 0, skb.len + ETH_HLEN);
+  return asText(scratch.bytes.subarray(0, skb.len + ETH_HLEN));
+}
+
+/** A character for each byte: what is compared often is compared at once. */
+export function asText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }

@@ -5,7 +5,7 @@ import { IPPROTO_TCP, XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/a
 import type { PagePool } from "@netmem/page-pool/api";
 import { conservationFaults, tcpFrame, testFrame, testPayload } from "@netmem/testkit";
 import { XDP_PASS, type XdpProg } from "@netmem/xdp/api";
-import { NOTHING_LEFT, bytesOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
+import { NOTHING_LEFT, frameOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
 
 /** Buffers of each kind. @kernel MVPP2_BM_SHORT_BUF_NUM, MVPP2_BM_LONG_BUF_NUM */
 const SHORT = 2048;
@@ -118,7 +118,7 @@ test("what the program left is the packet, even if it grew beyond the buffer's s
   expect(machine.net.xdpAttachment.devXdpAttach(device.netif.dev, prog, XDP_FLAGS_DRV_MODE, null)).toBe(0);
   const got: unknown[] = [];
   machine.net.receive.setProtocol({ packetRcv: (skb) => {
-    got.push([skb.len, skb.shinfo!.metaLen, bytesOf(machine, skb).length]);
+    got.push([skb.len, skb.shinfo!.metaLen, frameOf(machine, skb).length]);
     machine.net.lifetime.consumeSkb(skb);
   } });
   rig.send(wire([tcpFrame(testPayload(10, 1))]));

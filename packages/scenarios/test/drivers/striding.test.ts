@@ -4,7 +4,7 @@ import { PRESET_NAMES, Wire } from "@netmem/machine";
 import type { PagePool } from "@netmem/page-pool/api";
 import type { SkBuff } from "@netmem/net-core/api";
 import { testFrame } from "@netmem/testkit";
-import { NOTHING_LEFT, bytesOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
+import { NOTHING_LEFT, frameOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
 
 const PAGES = 16;
 /** With Ethernet's MTU: two strides a page. */
@@ -92,10 +92,10 @@ test("packets outlive the interface: their pages are home when they are freed, a
   for (const mtu of [1500, 9000]) {
     const received = receiving(mtu);
     received.send(Array.from({ length: 40 }, (_, i) => 300 + 13 * i));
-    const bytes = received.skbs.map((skb) => bytesOf(received.rig.machine, skb));
+    const bytes = received.skbs.map((skb) => frameOf(received.rig.machine, skb));
     received.rig.device.netif.stop();
     const out = received.pool.inflight();
-    expect([out > 0, received.skbs.map((skb) => bytesOf(received.rig.machine, skb))]).toEqual([true, bytes]);
+    expect([out > 0, received.skbs.map((skb) => frameOf(received.rig.machine, skb))]).toEqual([true, bytes]);
     free(received, (a, b) => b - a);
     received.rig.machine.kernel.scheduler.runFor(2_000_000_000);
     expect([received.pool.dead, received.rig.end()]).toEqual([true, NOTHING_LEFT]);

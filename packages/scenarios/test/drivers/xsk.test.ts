@@ -8,7 +8,7 @@ import { testFrame } from "@netmem/testkit";
 import {
   MEM_TYPE_PAGE_POOL, MEM_TYPE_XSK_BUFF_POOL, MSG_DONTWAIT, XDP_COPY, XDP_DROP, XDP_PASS, XDP_RING_NEED_WAKEUP, XDP_TX, XDP_USE_NEED_WAKEUP, XDP_ZEROCOPY, type XdpMd, type XdpProg, type XdpSocket, type XskMap, type XskRing,
 } from "@netmem/xdp/api";
-import { NOTHING_LEFT, bytesOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
+import { NOTHING_LEFT, asText, frameOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
 
 const CHUNK = 2048;
 
@@ -31,8 +31,8 @@ class User {
   readonly pages: Page[];
   readonly map: XskMap;
   readonly prog: XdpProg;
-  readonly got: number[][] = [];
-  readonly passed: number[][] = [];
+  readonly got: string[] = [];
+  readonly passed: string[] = [];
   readonly #chunkBytes: number;
 
   constructor({ preset = "6.18", chunks = 256, chunkBytes = CHUNK, queues = 1, queue = 0, flags = XDP_ZEROCOPY | XDP_USE_NEED_WAKEUP, verdict = () => null, seed = 1 }: UserSetup = {}) {
@@ -52,7 +52,7 @@ class User {
     expect(socket.bind(device.netif.dev, queue, flags, null)).toBe(0);
     expect(this.map.mapUpdateElem(queue, socket, 0)).toBe(0);
     net.receive.setProtocol({ packetRcv: (skb) => {
-      this.passed.push(bytesOf(machine, skb));
+      this.passed.push(frameOf(machine, skb));
       net.lifetime.consumeSkb(skb);
     } });
   }
@@ -62,9 +62,9 @@ class User {
     for (const addr of addrs) push(this.socket.fill!, addr, 0);
   }
 
-  bytes(addr: number, length: number): number[] {
+  bytes(addr: number, length: number): string {
     const { region, base } = this.pages[Math.floor(addr / PAGE_SIZE)]!;
-    return [...region.bytes.subarray(base + (addr % PAGE_SIZE), base + (addr % PAGE_SIZE) + length)];
+    return asText(region.bytes.subarray(base + (addr % PAGE_SIZE), base + (addr % PAGE_SIZE) + length));
   }
 
   /** Takes what has come, and gives the chunks back. */
@@ -124,15 +124,14 @@ function push(ring: XskRing, addr: number, len: number): void {
 }
 
 /** What the device puts on the wire. */
-function sent(user: User): number[][] {
-  const out: number[][] = [];
+function sent(user: User): string[] {
+  const out: string[] = [];
   const region = user.rig.machine.mm.payload.addRegion("sink", 4096, true);
-  user.rig.device.nic.connectSink({ region, offset: () => 0, roomBytes: () => 4096, frameSent: (bytes) => void out.push([...region.bytes.subarray(0, bytes)]) });
+  user.rig.device.nic.connectSink({ region, offset: () => 0, roomBytes: () => 4096, frameSent: (bytes) => void out.push(asText(region.bytes.subarray(0, bytes))) });
   return out;
 }
 
 const FRAMES: readonly Uint8Array[] = Array.from({ length: 1000 }, (_, i) => testFrame(60 + ((i * 37) % 1400), i));
-const asNumbers = (frames: readonly Uint8Array[]): number[][] => frames.map((frame) => [...frame]);
 
 test.each(PRESET_NAMES)("under %s frames lie in the user's memory, where the device put them: no page is taken for them, no pool is asked, and all is home in the end", (preset) => {
   const user = new User({ preset });
@@ -142,7 +141,7 @@ test.each(PRESET_NAMES)("under %s frames lie in the user's memory, where the dev
   const before = pages.freePages();
   user.receive(FRAMES);
   expect(pages.freePages()).toBe(before);
-  expect(user.got).toEqual(asNumbers(FRAMES));
+  expect(user.got).toEqual(FRAMES.map(asText));
   expect(user.rig.machine.pagePools.pools().filter(({ netdev, destroyCnt }) => netdev === user.rig.device.netif.dev && destroyCnt === 0).map(({ holdCnt }) => holdCnt)).toEqual([0]);
   expect(user.end()).toEqual(NOTHING_LEFT);
 });
@@ -152,7 +151,7 @@ test("a program passes to the stack, drops, sends back and redirects, frame by f
   const user = new User({ chunks: 128, verdict: (ctx) => verdicts[ctx.getUint8(14) % 4]! });
   const out = sent(user);
   user.receive(FRAMES);
-  const of = (kind: number): number[][] => asNumbers(FRAMES.filter((frame) => frame[14]! % 4 === kind));
+  const of = (kind: number): string[] => FRAMES.filter((frame) => frame[14]! % 4 === kind).map(asText);
   expect([0, 1, 2, 3].every((kind) => of(kind).length > 100)).toBe(true);
   expect([user.got, user.passed, out]).toEqual([of(0), of(1), of(3)]);
   expect(user.rig.device.netif.dev.rxDropped).toBe(of(2).length);
@@ -188,7 +187,7 @@ describe("without chunks", () => {
       user.read();
       machine.kernel.scheduler.runFor(100_000);
     }
-    expect([sending.finished(), user.got]).toEqual([true, asNumbers(FRAMES.slice(0, 200))]);
+    expect([sending.finished(), user.got]).toEqual([true, FRAMES.slice(0, 200).map(asText)]);
     expect(user.end()).toEqual(NOTHING_LEFT);
   });
 
@@ -227,7 +226,7 @@ describe("sending", () => {
     for (const [i, frame] of frames.entries()) user.post(addrs[i]!, frame);
     expect(user.socket.sendmsg(MSG_DONTWAIT)).toBe(0);
     machine.kernel.scheduler.runFor(10_000_000);
-    expect([out, user.completed(), user.rig.device.dma.stats.maps]).toEqual([asNumbers(frames), addrs, maps]);
+    expect([out, user.completed(), user.rig.device.dma.stats.maps]).toEqual([frames.map(asText), addrs, maps]);
     expect(user.end()).toEqual(NOTHING_LEFT);
   });
 
@@ -237,7 +236,7 @@ describe("sending", () => {
     for (let i = 0; i < 1000; i++) user.post(i * CHUNK, FRAMES[i]!);
     user.socket.sendmsg(MSG_DONTWAIT);
     user.rig.machine.kernel.scheduler.runFor(100_000_000);
-    expect([out, user.completed().length]).toEqual([asNumbers(FRAMES), 1000]);
+    expect([out, user.completed().length]).toEqual([FRAMES.map(asText), 1000]);
     expect(user.end()).toEqual(NOTHING_LEFT);
   });
 
@@ -342,7 +341,7 @@ describe("binding", () => {
     const user = new User({ flags: XDP_COPY | XDP_USE_NEED_WAKEUP });
     expect(user.rig.device.netif.dev.rxQueues[0]!.xdpRxq.mem.type).toBe(MEM_TYPE_PAGE_POOL);
     user.receive(FRAMES.slice(0, 200));
-    expect(user.got).toEqual(asNumbers(FRAMES.slice(0, 200)));
+    expect(user.got).toEqual(FRAMES.slice(0, 200).map(asText));
     expect(user.end()).toEqual(NOTHING_LEFT);
   });
 
@@ -386,8 +385,8 @@ test("users come and go, rings are resized and the interface goes down and up un
     }
     machine.kernel.scheduler.runFor(10_000_000);
     user.read();
-    const known = new Set(FRAMES.map((frame) => Buffer.from(frame).toString("hex")));
-    for (const bytes of [...user.got, ...user.passed]) expect(known.has(Buffer.from(bytes).toString("hex"))).toBe(true);
+    const known = new Set(FRAMES.map(asText));
+    for (const frame of [...user.got, ...user.passed]) expect(known.has(frame)).toBe(true);
     got += user.got.length;
     expect([seed, user.end()]).toEqual([seed, NOTHING_LEFT]);
   }

@@ -3,7 +3,7 @@ import { headerSplit } from "@netmem/driver-header-split";
 import { PRESET_NAMES, Wire } from "@netmem/machine";
 import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, IPPROTO_UDP, skbHeadlen, type TcpSocket } from "@netmem/net-core/api";
 import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
-import { NOTHING_LEFT, bytesOf, driverRig, wire } from "../drivers/driver-rig.ts";
+import { NOTHING_LEFT, asText, frameOf, driverRig, wire } from "../drivers/driver-rig.ts";
 
 describe.each(PRESET_NAMES)("under %s", (preset) => {
   test("of TCP the headers are in the head and the payload in frags; anything else has its first 256 bytes in the head", () => {
@@ -11,13 +11,13 @@ describe.each(PRESET_NAMES)("under %s", (preset) => {
     const frames = [
       tcpFrame(testPayload(1448, 1)), tcpFrame(testPayload(9000, 2), { options: new Uint8Array(12).fill(1) }), tcpFrame(new Uint8Array(0)), udpFrame(testPayload(1000, 3)), udpFrame(testPayload(10, 4)), testFrame(700, 5), testFrame(60, 6),
     ];
-    const got: { bytes: number[]; head: number; frags: number; summed: number }[] = [];
+    const got: { frame: string; head: number; frags: number; summed: number }[] = [];
     rig.machine.net.receive.setProtocol({ packetRcv: (skb) => {
-      got.push({ bytes: bytesOf(rig.machine, skb), head: skbHeadlen(skb) + 14, frags: skb.shinfo!.nrFrags, summed: skb.ipSummed });
+      got.push({ frame: frameOf(rig.machine, skb), head: skbHeadlen(skb) + 14, frags: skb.shinfo!.nrFrags, summed: skb.ipSummed });
       rig.machine.net.lifetime.consumeSkb(skb);
     } });
     rig.send(wire(frames));
-    expect(got.map(({ bytes }) => bytes)).toEqual(frames.map((frame) => [...frame]));
+    expect(got.map(({ frame }) => frame)).toEqual(frames.map(asText));
     expect(got.map(({ head, frags }) => [head, frags])).toEqual([[54, 1], [66, 3], [54, 0], [256, 1], [52, 0], [256, 1], [60, 0]]);
     expect(got.map(({ summed }) => summed)).toEqual([...Array.from({ length: 5 }, () => CHECKSUM_UNNECESSARY), CHECKSUM_NONE, CHECKSUM_NONE]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
@@ -30,8 +30,9 @@ test("flows are spread over the queues by their hash, all frames of one to the s
   rig.device.nic.steering.insertRule({ protocol: IPPROTO_UDP, dport: 53, queue: 3 });
   const queues = new Map<string, Set<number>>();
   net.receive.setProtocol({ packetRcv: (skb) => {
-    const bytes = bytesOf(rig.machine, skb);
-    const key = bytes[12] !== 8 ? "other" : bytes[23] === IPPROTO_TCP ? `tcp ${(bytes[34]! << 8) | bytes[35]!}` : "dns";
+    const frame = frameOf(rig.machine, skb);
+    const at = (offset: number): number => frame.charCodeAt(offset);
+    const key = at(12) !== 8 ? "other" : at(23) === IPPROTO_TCP ? `tcp ${(at(34) << 8) | at(35)}` : "dns";
     queues.set(key, (queues.get(key) ?? new Set()).add(skb.rxQueue - 1));
     net.lifetime.consumeSkb(skb);
   } });

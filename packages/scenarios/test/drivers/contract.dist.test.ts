@@ -12,7 +12,7 @@ import { XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/api";
 import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type XdpProg } from "@netmem/xdp/api";
 import { capture } from "../captured.ts";
-import { NOTHING_LEFT, bytesOf, driverRig, wire } from "./driver-rig.ts";
+import { NOTHING_LEFT, asText, frameOf, driverRig, wire } from "./driver-rig.ts";
 
 /** Whoever writes a driver adds it here. */
 const DRIVERS: readonly NetDriver[] = [mvneta, mvpp2, headerSplit, splitPage, striding, xsk];
@@ -26,7 +26,7 @@ describe.each(DRIVERS)("$name", (driver) => {
     let at = 0;
     net.receive.setProtocol({ packetRcv: (skb) => {
       const frame = frames[at++]!;
-      expect(Buffer.compare(Uint8Array.from(bytesOf(rig.machine, skb)), frame.bytes.subarray(frame.offset, frame.offset + frame.lengthBytes))).toBe(0);
+      expect(frameOf(rig.machine, skb) === asText(frame.bytes.subarray(frame.offset, frame.offset + frame.lengthBytes))).toBe(true);
       waiting.push(skb);
       if (waiting.length > 100) net.lifetime.consumeSkb(waiting.splice((at * 7) % 100, 1)[0]!);
     } });
@@ -39,14 +39,14 @@ describe.each(DRIVERS)("$name", (driver) => {
     const rig = driverRig(driver, { bytes: 1 << 24 });
     const lengths = [60, 61, 1514, 1518, 1536, 1537, 2048, 3072, 3073, 4096, 9014, 15_000, driver.maxFrameBytes - 1, driver.maxFrameBytes].filter((length) => length <= driver.maxFrameBytes);
     const frames = lengths.map((length, i) => testFrame(length, i));
-    const got: number[][] = [];
+    const got: string[] = [];
     rig.machine.net.receive.setProtocol({ packetRcv: (skb) => {
-      got.push(bytesOf(rig.machine, skb));
+      got.push(frameOf(rig.machine, skb));
       rig.machine.net.lifetime.consumeSkb(skb);
     } });
     rig.send(wire(frames));
-    expect(got.map((bytes) => bytes.length)).toEqual(lengths);
-    expect(got).toEqual(frames.map((frame) => [...frame]));
+    expect(got.map(({ length }) => length)).toEqual(lengths);
+    expect(got).toEqual(frames.map(asText));
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 
@@ -58,13 +58,14 @@ describe.each(DRIVERS)("$name", (driver) => {
       const { net, kernel, mm, pagePools } = rig.machine;
       const most = Math.min(driver.maxFrameBytes - 120, 6000);
       const frames = Array.from({ length: 600 }, (_, i) => (i % 3 === 0 ? tcpFrame(testPayload(50 + ((i * 97) % most), i), { seq: i }) : i % 3 === 1 ? udpFrame(testPayload(10 + i, i)) : testFrame(60 + ((i * 331) % most), i)));
+      const texts = frames.map(asText);
       const waiting: SkBuff[] = [];
       let at = 0;
       net.receive.setProtocol({ packetRcv: (skb) => {
         received++;
-        const bytes = Buffer.from(bytesOf(rig.machine, skb));
-        while (at < frames.length && Buffer.compare(bytes, frames[at]!) !== 0) at++;
-        if (at++ === frames.length) throw new Error(`seed ${seed}: a frame of ${bytes.length} bytes that was not sent, or not in this order`);
+        const frame = frameOf(rig.machine, skb);
+        while (at < frames.length && frame !== texts[at]) at++;
+        if (at++ === frames.length) throw new Error(`seed ${seed}: a frame of ${frame.length} bytes that was not sent, or not in this order`);
         waiting.push(skb);
         if (waiting.length > 200) net.lifetime.consumeSkb(waiting.splice((at * 7) % 200, 1)[0]!);
       } });
@@ -153,9 +154,9 @@ describe.each(DRIVERS)("$name", (driver) => {
     const rig = driverRig(driver, { preset, mtu: 1500 });
     const { machine, device } = rig;
     const frameLength = machine.mm.faults.failFunction("nicFrameLength");
-    const got: number[][] = [];
+    const got: string[] = [];
     machine.net.receive.setProtocol({ packetRcv: (skb) => {
-      got.push(bytesOf(machine, skb));
+      got.push(frameOf(machine, skb));
       machine.net.lifetime.consumeSkb(skb);
     } });
     const frames = Array.from({ length: 200 }, (_, i) => testFrame(60 + 7 * i, i));
@@ -164,8 +165,8 @@ describe.each(DRIVERS)("$name", (driver) => {
     const wrong = frameLength.injected();
     frameLength.disarm();
     expect([wrong > 20, got.length, device.netif.dev.rxDropped]).toEqual([true, 200 - wrong, wrong]);
-    const sent = new Set(frames.map((frame) => frame.join()));
-    expect(got.filter((bytes) => !sent.has(bytes.join()))).toEqual([]);
+    const sent = new Set(frames.map(asText));
+    expect(got.filter((frame) => !sent.has(frame))).toEqual([]);
     rig.send(wire(frames));
     expect([got.length, rig.end()]).toEqual([400 - wrong, NOTHING_LEFT]);
   });
@@ -252,25 +253,25 @@ describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name"
       const { machine, device } = rig;
       const out = machine.attach(driver, { name: "eth1", rxRingSize: 64 });
       expect(out.netif.open()).toBe(0);
-      const sent: number[][][] = [[], []];
+      const sent: string[][] = [[], []];
       for (const [i, { nic, netif }] of [device, out].entries()) {
         netif.dev.mtu = 1500;
         const region = machine.mm.payload.addRegion(`sink ${i}`, 4096, true);
-        nic.connectSink({ region, offset: () => 0, roomBytes: () => 4096, frameSent: (bytes) => void sent[i]!.push([...region.bytes.subarray(0, bytes)]) });
+        nic.connectSink({ region, offset: () => 0, roomBytes: () => 4096, frameSent: (bytes) => void sent[i]!.push(asText(region.bytes.subarray(0, bytes))) });
       }
       const prog = machine.xdp.programs.bpfProgLoad("mixed", (ctx) => {
         const kind = ctx.getUint8(14) % 5;
         return kind === 4 ? ctx.redirect(out.netif.dev.ifindex, 0) : verdicts[kind]!;
       }, false) as XdpProg;
       expect(machine.net.xdpAttachment.devXdpAttach(device.netif.dev, prog, XDP_FLAGS_DRV_MODE, null)).toBe(0);
-      const passed: number[][] = [];
+      const passed: string[] = [];
       machine.net.receive.setProtocol({ packetRcv: (skb) => {
-        passed.push(bytesOf(machine, skb));
+        passed.push(frameOf(machine, skb));
         machine.net.lifetime.consumeSkb(skb);
       } });
       const frames = Array.from({ length: 500 }, (_, i) => testFrame(60 + ((i * 37) % 1400), i));
       rig.send(wire(frames));
-      const of = (kind: number): number[][] => frames.filter((frame) => frame[14]! % 5 === kind).map((frame) => [...frame]);
+      const of = (kind: number): string[] => frames.filter((frame) => frame[14]! % 5 === kind).map(asText);
       expect([0, 1, 2, 3, 4].every((kind) => of(kind).length > 50)).toBe(true);
       expect(passed).toEqual(of(0));
       expect(sent).toEqual([of(2), of(4)]);

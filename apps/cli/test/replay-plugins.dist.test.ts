@@ -18,7 +18,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 async function replay(...args: readonly string[]): Promise<ReplayDocument> {
-  const { code, out, err } = await cli(["replay", ...args, "--json"], ROOT);
+  const { code, out, err } = await cli(["replay", ...args, "--json", "--counts-only"], ROOT);
   expect([code, err]).toEqual([0, ""]);
   return JSON.parse(out) as ReplayDocument;
 }
@@ -58,7 +58,7 @@ describe("--driver split-page", () => {
   test("delivers what mvneta does, and forwards, without a pool, and says so", async () => {
     const [ours, theirs] = [await replay(...CAPTURES), await replay(...CAPTURES, "--driver", "split-page")];
     for (const run of theirs.runs) expect([run.delivered, run.pageAllocs, run.reports, run.dmaMaps - run.dmaUnmaps]).toEqual([ours.runs[0]!.delivered, 0, [], 0]);
-    const { code, out } = await cli(["replay", CAPTURES[0]!, "--driver", "split-page", "--forward", "--reader-lag", "0"], ROOT);
+    const { code, out } = await cli(["replay", CAPTURES[0]!, "--driver", "split-page", "--forward", "--counts-only", "--reader-lag", "0"], ROOT);
     expect([code, out.trim().split("\n").at(-1)]).toEqual([0, expect.stringMatching(/^No page was a pool's: they were the driver's own, or a user's, mapped [\d ]+ times, and no design has a part in how they come back\.$/)]);
   });
 });
@@ -163,7 +163,7 @@ describe("a plugin that fails as it runs is one line, by name, and exit 2", () =
     ["a model's bind answers no binding", "--model", `module.exports = { mine: { name: "mine", bind: () => ({ free: () => 1 }) } };`, /^@netmem\/machine: held of binding of memory model mine = undefined: it must be a function$/],
   ])("%s", async (what, option, text, message) => {
     const path = write(`${what.replaceAll(/\W/g, "-")}.cjs`, text);
-    const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--design", "6.18", option, path, ...(option === "--model" ? ["--driver", "header-split", "--sockets", "1"] : [])], ROOT);
+    const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--design", "6.18", "--counts-only", option, path, ...(option === "--model" ? ["--driver", "header-split", "--sockets", "1"] : [])], ROOT);
     expect([code, out]).toEqual([2, ""]);
     expect(err.trim().replace(/^netmem: /, "").replace(`${option} ${path}`, "FILE")).toMatch(message);
   });

@@ -9,7 +9,7 @@ const CAPTURE = "examples/captures/dns-ping.pcapng";
 const JUMBO = "examples/captures/jumbo.pcap";
 
 async function compare(...args: readonly string[]): Promise<CompareDocument> {
-  const { code, out, err } = await cli(["compare", ...args, "--json"], ROOT);
+  const { code, out, err } = await cli(["compare", ...args, "--json", "--counts-only"], ROOT);
   expect([code, err]).toEqual([0, ""]);
   return JSON.parse(out) as CompareDocument;
 }
@@ -42,6 +42,7 @@ describe("under every design", () => {
 test("the table has a line a run, and says what was left out", async () => {
   const { code, out } = await cli(["compare", JUMBO, "--design", "6.18", "--models", "pages,zcrx", "--gro"], ROOT);
   const lines = out.split("\n");
+  expect(lines.slice(4, 10).map((line) => /\d$/.test(line))).toEqual(Array(6).fill(true));
   expect([code, lines[0], lines[2]!.split(/ {2,}/), lines.slice(4, 10).map((line) => line.split(/ {2,}/).slice(0, 4)), lines.slice(11)]).toEqual([
     0, "examples/captures/jumbo.pcap: 293 packets, 1 724 109 bytes",
     ["driver", "model", "design", "bytes read", "dropped", "pages", "buffers", "maps", "syncs", "look-ups", "recycled", "in flight", "reports", "packets/s"],
@@ -51,6 +52,12 @@ test("the table has a line a run, and says what was left out", async () => {
       "left out: mvpp2 with pages, mvpp2 with zcrx: it takes frames of up to 1 662 bytes, and the longest here has 9 014", "",
     ],
   ]);
+});
+
+test("where only counts are asked for, no time is told", async () => {
+  const { code, out } = await cli(["compare", JUMBO, "--design", "6.18", "--models", "pages", "--drivers", "mvneta,xsk", "--counts-only"], ROOT);
+  const lines = out.split("\n");
+  expect([code, lines.slice(4, 6).map((line) => [line.split(" ")[0], line.at(-1)])]).toEqual([0, [["mvneta", "–"], ["xsk", "–"]]]);
 });
 
 test("a model whose users are given frames is left out, and why", async () => {
