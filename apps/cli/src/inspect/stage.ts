@@ -20,7 +20,7 @@ export interface NamedSkb {
   holders: number;
 }
 
-const NR_PAGES = 8192;
+const NR_PAGES = 2048;
 /** The device interrupts this CPU; the process that does the operations runs on another, unless asked otherwise. */
 const NIC_CPU = 0;
 const LETTERS = 26;
