@@ -12,6 +12,8 @@ export interface DriverRigOptions {
   /** Default 65536: any frame. */
   readonly mtu?: number;
   readonly seed?: number;
+  /** Default 8192. */
+  readonly pages?: number;
   /** Of the wire. */
   readonly bytes?: number;
 }
@@ -33,7 +35,7 @@ export function wire(frames: readonly Uint8Array[]): WireFrame[] {
 
 /** A device of the driver, up, in a machine of its own. */
 export function driverRig(driver: NetDriver, options: DriverRigOptions = {}): DriverRig {
-  const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: 8192, extraBytes: options.bytes ?? 1 << 23 });
+  const machine = createMachine({ preset: options.preset ?? "6.18", seed: options.seed ?? 1, nrPages: options.pages ?? 8192, extraBytes: options.bytes ?? 1 << 23 });
   warmHeads(machine);
   const freePages = machine.mm.pages.freePages();
   const device = machine.attach(driver, { rxRingSize: options.ring ?? 64, rxQueueCount: options.queues ?? 1 });

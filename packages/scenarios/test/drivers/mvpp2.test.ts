@@ -39,7 +39,7 @@ describe.each(PRESET_NAMES)("under %s", (preset) => {
 });
 
 test("each of four queues has pools of its own, and its flows' pages are from them", () => {
-  const rig = driverRig(mvpp2, { queues: 4 });
+  const rig = driverRig(mvpp2, { queues: 4, pages: 16_384 });
   const { machine } = rig;
   const pools = poolsOf(rig);
   expect(pools.length).toBe(8);
