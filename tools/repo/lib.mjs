@@ -57,7 +57,7 @@ function newestChange(path) {
 
 /** What the build reads, as one number, and whether everything it writes is there. */
 function buildState() {
-  let newest = Math.max(...["tsconfig.base.json", "turbo.json", "pnpm-lock.yaml"].map((file) => newestChange(join(ROOT, file))));
+  let newest = Math.max(...["tsconfig.base.json", "turbo.json", "pnpm-lock.yaml", "tools/repo/compile-in.mjs"].map((file) => newestChange(join(ROOT, file))));
   let built = true;
   for (const parent of ["packages", "apps"]) {
     for (const name of readdirSync(join(ROOT, parent))) {

@@ -1,0 +1,44 @@
+import { expect, test } from "vitest";
+import { Constants } from "../compile-in.mjs";
+
+/** The text of `main` among modules that import each other by name. */
+function compiledIn(modules: Readonly<Record<string, string>>, main: string = "main"): string {
+  return new Constants((path) => modules[path]!, (_from, specifier) => (specifier in modules ? specifier : null)).compiledIn(main);
+}
+
+const HEADER = "export const PAGE_SHIFT = 12;\nexport const PAGE_SIZE = 1 << PAGE_SHIFT;\nexport const MASK = ~(PAGE_SIZE - 1);\nexport const HALF = 0.5;\nexport const NAME = 'x';\nexport let counter = 1;\nexport const at = () => 4;\n";
+
+test("numbers of other modules are written where they are used, with their names; what is no number, or may change, stays an import", () => {
+  expect(compiledIn({ header: HEADER, main: 'import { PAGE_SIZE, MASK, HALF, NAME, counter, at } from "header";\nf(PAGE_SIZE, -PAGE_SIZE, MASK, HALF, NAME, counter, at());\n' }))
+    .toBe('import { PAGE_SIZE, MASK, HALF, NAME, counter, at } from "header";\nf(4096 /* PAGE_SIZE */, -4096 /* PAGE_SIZE */, (-4096 /* =MASK */), 0.5 /* HALF */, NAME, counter, at());\n');
+});
+
+test("through modules that export again, under other names, and all there is; by other names here; in a module's own code, too", () => {
+  const modules = {
+    header: HEADER, renamed: 'import { PAGE_SIZE } from "header";\nexport { PAGE_SHIFT as SHIFT } from "header";\nexport const TWO = PAGE_SIZE * 2;\nconst own = 3;\nexport { own as OWN };\n', all: 'export * from "renamed";\nexport * from "gone";\n',
+    main: 'import { SHIFT, TWO as two, OWN } from "all";\nexport const LIMIT = two + 1;\nexport const f = () => SHIFT + two + OWN + LIMIT;\n',
+  };
+  expect(compiledIn(modules)).toBe('import { SHIFT, TWO as two, OWN } from "all";\nexport const LIMIT = 8192 /* two */ + 1;\nexport const f = () => 12 /* SHIFT */ + 8192 /* two */ + 3 /* OWN */ + 8193 /* LIMIT */;\n');
+});
+
+test("a member of that name is none of it; where it stands for a member's value, or has members, it is written so that it is still a program", () => {
+  expect(compiledIn({ header: HEADER, main: 'import { PAGE_SIZE } from "header";\nconst o = { PAGE_SIZE, [PAGE_SIZE]: 1, PAGE_SIZE: 2 };\no.PAGE_SIZE = o[PAGE_SIZE] + PAGE_SIZE.toString(16);\nclass C { PAGE_SIZE = PAGE_SIZE; }\n' }))
+    .toBe('import { PAGE_SIZE } from "header";\nconst o = { PAGE_SIZE: 4096 /* PAGE_SIZE */, [4096 /* PAGE_SIZE */]: 1, PAGE_SIZE: 2 };\no.PAGE_SIZE = o[4096 /* PAGE_SIZE */] + (4096 /* =PAGE_SIZE */).toString(16);\nclass C { PAGE_SIZE = 4096 /* PAGE_SIZE */; }\n');
+});
+
+test.each([
+  "function f(PAGE_SIZE) { return PAGE_SIZE; }", "const f = ({ PAGE_SIZE }) => PAGE_SIZE;", "const f = ([a, PAGE_SIZE = 2]) => PAGE_SIZE;", "{ const PAGE_SIZE = 1; g(PAGE_SIZE); }", "const f = (...PAGE_SIZE) => PAGE_SIZE;",
+  "const f = ({ a: PAGE_SIZE }) => PAGE_SIZE;", "try { g(); } catch (PAGE_SIZE) { g(PAGE_SIZE); }", "class PAGE_SIZE {}", "for (const PAGE_SIZE of all) g(PAGE_SIZE);",
+])("a name that somebody declares once more is left alone: %s", (text) => {
+  const main = `import { PAGE_SIZE } from "header";\n${text}\n`;
+  expect(compiledIn({ header: HEADER, main })).toBe(main);
+});
+
+test("once more is the same, and a constant that has changed since is written anew", () => {
+  const main = 'import { MASK, PAGE_SIZE } from "header";\nexport const OWN = 7;\nf(-PAGE_SIZE, MASK, -MASK, PAGE_SIZE.x, 3 /* pages */, OWN, { OWN });\n';
+  const once = compiledIn({ header: HEADER, main });
+  expect(compiledIn({ header: HEADER, main: once })).toBe(once);
+  const larger = HEADER.replace("12", "14");
+  expect(compiledIn({ header: larger, main: once })).toBe(compiledIn({ header: larger, main }));
+  expect(compiledIn({ header: larger, main: once })).toContain("f(-16384 /* PAGE_SIZE */, (-16384 /* =MASK */), -(-16384 /* =MASK */), (16384 /* =PAGE_SIZE */).x, 3 /* pages */, 7 /* OWN */");
+});
