@@ -213,6 +213,10 @@ function resolveBuilt(from, specifier) {
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) {
   const dist = resolve("dist");
+  if (!existsSync(dist)) {
+    process.stderr.write("compile-in: there is no dist, though tsc holds it to be up to date: remove tsconfig.tsbuildinfo and build again\n");
+    process.exit(1);
+  }
   const constants = new Constants((path) => readFileSync(path, "utf8"), resolveBuilt);
   for (const name of readdirSync(dist, { recursive: true })) {
     if (!name.endsWith(".js")) continue;

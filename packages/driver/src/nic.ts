@@ -113,7 +113,7 @@ export class ModelledNic implements NicHardware, NicWire {
       const bytes = source.peekBytes();
       if (bytes < 0) return TASK_SLEEP;
       let queueIndex = 0;
-      if (this.#parses) {
+      if (this.#parses === true) {
         headers.parse(source.region, source.peekOffset(), bytes);
         if (this.rxQueues.length > 1) queueIndex = this.steering.queueOf(headers, source.region, source.peekOffset());
       }
@@ -122,7 +122,7 @@ export class ModelledNic implements NicHardware, NicWire {
       const descriptors = queue.roomFor(bytes, headerPart);
       if (descriptors === 0) {
         // The doorbell wakes the engine again.
-        if (source.lossless && queue.takesFrameOf(bytes)) return TASK_SLEEP;
+        if (source.lossless === true && queue.takesFrameOf(bytes)) return TASK_SLEEP;
         this.stats.overruns++;
         if (this.#probe !== null) this.#probe.overrun(queueIndex, bytes);
       } else {
@@ -138,7 +138,7 @@ export class ModelledNic implements NicHardware, NicWire {
   }
 
   #complete(queueIndex: number, source: FrameSource, bytes: number, descriptors: number, headerPart: number): void {
-    this.rxQueues[queueIndex]!.receive(source, bytes, descriptors, headerPart, this.#parses ? this.#flags(source, headerPart) : 0);
+    this.rxQueues[queueIndex]!.receive(source, bytes, descriptors, headerPart, this.#parses === true ? this.#flags(source, headerPart) : 0);
     if (this.#probe !== null) this.#probe.received(queueIndex, bytes, descriptors);
   }
 

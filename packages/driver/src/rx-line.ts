@@ -28,7 +28,7 @@ export class RxLine {
 
   /** If the driver wants to be told. */
   raise(): void {
-    if (!this.enabled) return;
+    if (this.enabled === false) return;
     const { interrupt } = this.#faults;
     if (interrupt.armed && interrupt.shouldFail(0, 0)) return;
     if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
@@ -37,11 +37,11 @@ export class RxLine {
   /** Bytes that the descriptor says beside those that there are. */
   excessBytes(bytes: number): number {
     const { frameLength } = this.#faults;
-    return frameLength.armed && frameLength.shouldFail(0, bytes) ? EXCESS_BYTES : 0;
+    return frameLength.armed === true && frameLength.shouldFail(0, bytes) ? EXCESS_BYTES : 0;
   }
 
   frameArrivesBad(bytes: number): boolean {
     const { frameError } = this.#faults;
-    return frameError.armed && frameError.shouldFail(0, bytes);
+    return frameError.armed === true && frameError.shouldFail(0, bytes);
   }
 }

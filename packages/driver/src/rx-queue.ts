@@ -93,7 +93,7 @@ export class RxQueue implements FrameReceiver {
 
   /** Descriptors that a frame, of which `headerPart` bytes lie elsewhere, takes; 0: there is no room for it now. */
   roomFor(bytes: number, headerPart: number): number {
-    if (!this.#running) return 0;
+    if (this.#running === false) return 0;
     if (this.#pools.length === 0) {
       const descriptors = this.#descriptorsFor(bytes, headerPart);
       return descriptors > this.#nonOccupied ? 0 : descriptors;
@@ -128,7 +128,8 @@ export class RxQueue implements FrameReceiver {
 
   #descriptorsFor(bytes: number, headerPart: number): number {
     const elsewhere = headerPart === 0 ? 0 : this.#format.prefixBytes + headerPart;
-    return Math.max(1, Math.ceil((this.#format.prefixBytes + bytes + this.#format.fcsBytes - elsewhere) / this.#bufferBytes));
+    const here = this.#format.prefixBytes + bytes + this.#format.fcsBytes - elsewhere;
+    return here <= this.#bufferBytes ? 1 : Math.ceil(here / this.#bufferBytes);
   }
 
   /** The caller has seen that there are descriptors enough. `flags`: further bits for the status of the first. */
@@ -152,7 +153,7 @@ export class RxQueue implements FrameReceiver {
       const part = Math.min(this.#bufferBytes, total - done);
       if (part > 0) {
         const buffer = this.#bus.read32(descriptor + format.addressWord * 4);
-        if (!failed) failed = !this.#bus.write(buffer, region, start + done, part);
+        if (failed === false) failed = !this.#bus.write(buffer, region, start + done, part);
         done += part;
       }
       let status = 0;
@@ -161,7 +162,7 @@ export class RxQueue implements FrameReceiver {
         this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
       }
       if (i === descriptors - 1) status |= format.lastBit;
-      if (failed) status |= format.errorBit;
+      if (failed === true) status |= format.errorBit;
       this.#bus.write32(descriptor + format.statusWord * 4, status);
       this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
     }
@@ -190,7 +191,7 @@ export class RxQueue implements FrameReceiver {
   #received(bytes: number, descriptors: number, failed: boolean): void {
     this.#nonOccupied -= descriptors;
     this.#occupied += descriptors;
-    if (failed) this.#stats.faults++;
+    if (failed === true) this.#stats.faults++;
     else {
       this.#stats.frames++;
       this.#stats.bytes += bytes;

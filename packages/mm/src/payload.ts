@@ -43,7 +43,7 @@ export class BackedPayload implements PayloadMemory {
   }
 
   copy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
-    if (!target.cpuReadable || !source.cpuReadable) {
+    if (target.cpuReadable === false || source.cpuReadable === false) {
       const unreadable = target.cpuReadable ? source : target;
       this.reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
       return false;
@@ -70,7 +70,7 @@ export class BackedPayload implements PayloadMemory {
   }
 
   checksum(region: PayloadRegion, offset: number, lengthBytes: number): number {
-    if (!region.cpuReadable) {
+    if (region.cpuReadable === false) {
       this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `checksum of ${lengthBytes} bytes refused: the memory is the device's`);
       return 0;
     }

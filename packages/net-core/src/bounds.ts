@@ -110,6 +110,8 @@ export class SkbBoundary implements SkbBounds {
       done = Math.min(bytes, headlen - offset);
       this.part(skbRegion(skb), skb.data + offset, other, otherOffset, done, store);
     }
+    // Most packets are in one piece.
+    if (done === bytes) return 0;
     const info = skb.shinfo!;
     let start = headlen;
     for (let i = 0; i < info.nrFrags && done < bytes; i++) {
@@ -137,7 +139,7 @@ export class SkbBoundary implements SkbBounds {
   }
 
   private part(packet: PayloadRegion, at: number, other: PayloadRegion, otherAt: number, bytes: number, store: boolean): void {
-    if (store) this.payload.copy(packet, at, other, otherAt, bytes);
+    if (store === true) this.payload.copy(packet, at, other, otherAt, bytes);
     else this.payload.copy(other, otherAt, packet, at, bytes);
   }
 }

@@ -38,10 +38,10 @@ export class DeferredFree {
     const { context, softirqs } = this.#kernel;
     const cpu = skb.allocCpu;
     if (cpu === context.cpu) return false;
-    const list = this.#lists[cpu * this.#nodes + (this.#perNode ? context.node : 0)]!;
+    const list = this.#lists[cpu * this.#nodes + (this.#perNode === true ? context.node : 0)]!;
     const before = list.count;
     // Without a lock one place less.
-    if (before >= (this.#perNode ? this.#max - 1 : this.#max)) return false;
+    if (before >= (this.#perNode === true ? this.#max - 1 : this.#max)) return false;
     list.count++;
     skb.tstamp = this.#kernel.clock.nowNs;
     skb.next = list.first;
@@ -72,9 +72,9 @@ function flushList(list: DeferList, free: (skb: SkBuff) => void): void {
   while (skb !== null) {
     const { next }: { next: SkBuff | null } = skb;
     const gone = skb.free;
-    if (!gone) skb.next = null;
+    if (gone === false) skb.next = null;
     free(skb);
     // One that was freed meanwhile is reported, and its `next` leads among the free structs: those behind it are lost.
-    skb = gone ? null : next;
+    skb = gone === true ? null : next;
   }
 }

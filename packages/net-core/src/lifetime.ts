@@ -183,14 +183,14 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
   }
 
   skbAttemptDeferFree(skb: SkBuff): void {
-    if (skb.free) {
+    if (skb.free === true) {
       this.release.reportUseAfterFree(skb, "freed again");
       return;
     }
-    const now = !this.defersFrees || skb.users !== 1 || (this.deferSkipsZcopy && skbZcopy(skb));
+    const now = this.defersFrees === false || skb.users !== 1 || (this.deferSkipsZcopy === true && skbZcopy(skb));
     if (!now && skb.destructor !== null && skb.allocCpu !== this.context.cpu) this.reportDeferredDestructor(skb);
     if (!now && this.deferred.add(skb)) return;
-    if (!this.undeferredInSoftirq) {
+    if (this.undeferredInSoftirq === false) {
       this.consumeSkb(skb);
       return;
     }

@@ -37,8 +37,10 @@ export interface ReplayDocument {
 }
 
 /** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. */
-const WARM_UP_FRAMES = 8000;
+const WARM_UP_FRAMES = 20_000;
 const WARM_UP_BYTES = 8 * 1024 * 1024;
+/** And on so many machines: what the engine took for given in the first its end takes back. */
+const WARM_UP_MACHINES = 2;
 
 /** What a model can only be told of once it is known. */
 function checkModel({ driver, model }: Plugins, options: ReplayOptions, hasProgram: boolean): void {
@@ -103,7 +105,7 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: P
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
-  for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
+  for (let machine = 0; machine < WARM_UP_MACHINES; machine++) for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
 }
 
 /**

@@ -25,12 +25,23 @@ export class MemoryBus implements DeviceBus {
   private readonly payload: PayloadMemory;
   /** The cache that stands between device and CPU, if any is modelled. */
   private readonly cache: ShadowedCache | null;
+  /** Where words lay last, as the device remembers it until translations change: first address of that page, −1 for none; with which rights; the page's words. */
+  private wordsStart: number;
+  private wordsProt: number;
+  private wordsChanges: number;
+  private words: Int32Array;
+  private wordsFirst: number;
 
   constructor(parts: BusParts) {
     this.parts = parts;
     this.translation = parts.translation;
     this.payload = parts.payload;
     this.cache = parts.cache;
+    this.wordsStart = -1;
+    this.wordsProt = 0;
+    this.wordsChanges = 0;
+    this.words = new Int32Array(0);
+    this.wordsFirst = 0;
   }
 
   write(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
@@ -66,22 +77,33 @@ export class MemoryBus implements DeviceBus {
   }
 
   read32(dmaAddr: number): number {
+    const known = this.knownWord(dmaAddr, IOMMU_READ);
+    if (known >= 0) return this.words[known]!;
     if (!this.translation.allows(dmaAddr, 4, IOMMU_READ)) {
       this.fault(false, dmaAddr, 4);
       return 0;
     }
     const region = this.translation.region(dmaAddr);
     const offset = this.translation.offset(dmaAddr);
-    if (this.cache === null) return region.words[offset >> 2]!;
+    if (this.cache === null) {
+      this.remember(dmaAddr, region, offset, IOMMU_READ);
+      return region.words[offset >> 2]!;
+    }
     const { bytes } = this.side(region, offset);
     return bytes[offset]! | (bytes[offset + 1]! << 8) | (bytes[offset + 2]! << 16) | (bytes[offset + 3]! << 24);
   }
 
   write32(dmaAddr: number, value: number): boolean {
+    const known = this.knownWord(dmaAddr, IOMMU_WRITE);
+    if (known >= 0) {
+      this.words[known] = value;
+      return true;
+    }
     if (!this.translation.allows(dmaAddr, 4, IOMMU_WRITE)) return this.fault(true, dmaAddr, 4);
     const region = this.translation.region(dmaAddr);
     const offset = this.translation.offset(dmaAddr);
     if (this.cache === null) {
+      this.remember(dmaAddr, region, offset, IOMMU_WRITE);
       region.words[offset >> 2] = value;
       return true;
     }
@@ -97,6 +119,26 @@ export class MemoryBus implements DeviceBus {
 
   registerWrite(): void {
     this.parts.wmb();
+  }
+
+  /** Index in `words`, or −1: it must be looked up. */
+  private knownWord(dmaAddr: number, prot: number): number {
+    const at = dmaAddr - this.wordsStart;
+    return at >= 0 && at < PAGE_SIZE && (this.wordsProt & prot) !== 0 && this.wordsChanges === this.translation.changes ? this.wordsFirst + (at >> 2) : -1;
+  }
+
+  private remember(dmaAddr: number, region: PayloadRegion, offset: number, prot: number): void {
+    const inPage = dmaAddr & (PAGE_SIZE - 1);
+    const first = offset - inPage;
+    // A region may end within a page, and its words at their end.
+    if (first < 0 || first + PAGE_SIZE > region.words.length * 4) return;
+    const { changes } = this.translation;
+    const isSame = this.wordsStart === dmaAddr - inPage && this.wordsChanges === changes;
+    this.wordsProt = isSame ? this.wordsProt | prot : prot;
+    this.wordsStart = dmaAddr - inPage;
+    this.wordsChanges = changes;
+    this.words = region.words;
+    this.wordsFirst = first >> 2;
   }
 
   /** Memory as this device sees it. */

@@ -168,11 +168,11 @@ export class Device implements DmaDevice {
   }
 
   syncForCpu(dmaAddr: number, offset: number, sizeBytes: number, direction: number): void {
-    if (this.needSync) this.sync(DEBUG_PAGE, dmaAddr + offset, sizeBytes, direction, 0, true);
+    if (this.needSync === true) this.sync(DEBUG_PAGE, dmaAddr + offset, sizeBytes, direction, 0, true);
   }
 
   syncForDevice(dmaAddr: number, offset: number, sizeBytes: number, direction: number): void {
-    if (this.needSync) this.sync(DEBUG_PAGE, dmaAddr + offset, sizeBytes, direction, 0, false);
+    if (this.needSync === true) this.sync(DEBUG_PAGE, dmaAddr + offset, sizeBytes, direction, 0, false);
   }
 
   private sync(type: number, dmaAddr: number, sizeBytes: number, direction: number, entries: number, forCpu: boolean): void {
@@ -325,11 +325,11 @@ export class Device implements DmaDevice {
   }
 
   dmaRmb(): void {
-    if (this.options.weaklyOrdered) for (const block of this.coherent.values()) block.rmb();
+    if (this.options.weaklyOrdered === true) for (const block of this.coherent.values()) block.rmb();
   }
 
   dmaWmb(): void {
-    if (this.options.weaklyOrdered) for (const block of this.coherent.values()) block.wmb();
+    if (this.options.weaklyOrdered === true) for (const block of this.coherent.values()) block.wmb();
   }
 
   setFaultHandler(handler: ((dmaAddr: number, isWrite: boolean) => boolean) | null): void {

@@ -8,6 +8,7 @@ import type { Translation } from "./translation.ts";
 
 /** Device addresses are physical ones. What the device cannot reach is bounced. @kernel kernel/dma/direct.c, kernel/dma/direct.h */
 export class DirectOps implements DmaOps, Translation {
+  readonly changes = 0;
   private readonly parts: DeviceParts;
   private overflowReported = false;
 

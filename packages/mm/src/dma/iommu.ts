@@ -18,6 +18,7 @@ const FQ_TIMEOUT_NS: number = 10 * NSEC_PER_MSEC;
  * @kernel drivers/iommu/dma-iommu.c, drivers/iommu/iova.c
  */
 export class IommuDomain implements Translation {
+  changes = 0;
   /** Access rights of each I/O page, 0 where nothing is mapped. */
   readonly prot: Uint8Array;
   /** I/O pages that a mapping begins with. */
@@ -84,6 +85,7 @@ export class IommuDomain implements Translation {
   /** @kernel iommu_map */
   fill(first: number, region: PayloadRegion, offset: number, pages: number, prot: number): void {
     const regionIndex = this.indexOf(region);
+    this.changes++;
     this.begins[first] = 1;
     for (let i = 0; i < pages; i++) {
       this.prot[first + i] = prot;
@@ -109,6 +111,7 @@ export class IommuDomain implements Translation {
   }
 
   private invalidate(first: number, pages: number): void {
+    this.changes++;
     for (let i = 0; i < pages; i++) {
       this.prot[first + i] = 0;
       this.stale[first + i] = 0;

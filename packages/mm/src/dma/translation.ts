@@ -6,6 +6,8 @@ export const IOMMU_WRITE = 2;
 
 /** What a device address leads to. */
 export interface Translation {
+  /** Rises whenever an address may lead elsewhere than before, or nowhere. */
+  readonly changes: number;
   /** Whether every byte of the range is reachable with these rights. */
   readonly allows: (dmaAddr: number, lengthBytes: number, prot: number) => boolean;
   /** Why it is not. */

@@ -1,6 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { NSEC_PER_MSEC } from "@netmem/kernel/api";
-import { DMA_ATTR_SKIP_CPU_SYNC, DMA_FROM_DEVICE, DMA_MAPPING_ERROR, DMA_TO_DEVICE, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, type Page, type Scatterlist } from "../../src/api/index.ts";
+import { DMA_ATTR_SKIP_CPU_SYNC, DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, DMA_MAPPING_ERROR, DMA_TO_DEVICE, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, type Page, type Scatterlist } from "../../src/api/index.ts";
 import { device, kinds, messages, usageErrorOf, type Device } from "../helpers.ts";
 import { cpuBytes, cpuFill, deviceBytes, deviceFill, map, pageOf, times } from "./rig.ts";
 
@@ -230,5 +231,55 @@ describe("lists", () => {
     expect(usageErrorOf(() => mm.dma.mapSg(mm.dma.allocSgTable(1), 1, DMA_TO_DEVICE, 0)).option).toBe("page of sg entry 0 of eth0");
     expect(usageErrorOf(() => mm.dma.allocSgTable(0)).option).toBe("nents of eth0");
     expect([mm.dma.mapSg(listOf(mm, [[pageOf(mm), 0, 0]]), 1, DMA_TO_DEVICE, DMA_ATTR_SKIP_CPU_SYNC), kinds(mm.reports)]).toEqual([0, ["dma-bad-range"]]);
+  });
+});
+
+describe("single words, whose page a device remembers", () => {
+  test("as soon as it is unmapped they fault, and as soon as the address leads elsewhere they are there", () => {
+    const mm = device({ iommu: "strict", aperturePages: 4 });
+    const [page, other] = [pageOf(mm), pageOf(mm)];
+    const dmaAddr = map(mm, page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
+    expect([mm.bus.write32(dmaAddr + 8, 7), mm.bus.read32(dmaAddr + 8), mm.bus.write32(dmaAddr + PAGE_SIZE - 4, 9), cpuBytes(page, 8, 1), cpuBytes(page, PAGE_SIZE - 4, 1)]).toEqual([true, 7, true, [7], [9]]);
+    mm.dma.unmapPage(dmaAddr, PAGE_SIZE, DMA_BIDIRECTIONAL, 0);
+    expect([mm.bus.write32(dmaAddr + 8, 1), mm.bus.read32(dmaAddr + 8), kinds(mm.reports), cpuBytes(page, 8, 1)]).toEqual([false, 0, ["dma-fault", "dma-fault"], [7]]);
+    // Few addresses: this one comes round again.
+    let again = 0;
+    for (let tries = 0; again !== dmaAddr; tries++) {
+      again = map(mm, other, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
+      if (tries > 8) throw new Error("the address does not come back");
+      if (again !== dmaAddr) mm.dma.unmapPage(again, PAGE_SIZE, DMA_BIDIRECTIONAL, 0);
+    }
+    expect([mm.bus.write32(dmaAddr + 8, 3), cpuBytes(page, 8, 1), cpuBytes(other, 8, 1)]).toEqual([true, [7], [3]]);
+  });
+
+  test("having read one does not let the device write, nor the next page", () => {
+    const mm = device({ iommu: "strict" });
+    const dmaAddr = map(mm, pageOf(mm), 0, PAGE_SIZE, DMA_TO_DEVICE);
+    expect([mm.bus.read32(dmaAddr), mm.bus.write32(dmaAddr, 1), mm.bus.read32(dmaAddr + PAGE_SIZE), mm.bus.read32(dmaAddr - 4)]).toEqual([0, false, 0, 0]);
+    expect(kinds(mm.reports)).toEqual(["dma-fault", "dma-fault", "dma-fault"]);
+  });
+
+  test("property: words and bytes of a device are the same memory, whatever is mapped and unmapped in between", () => {
+    fc.assert(fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 1023 }), fc.integer()), { maxLength: 60 }), (steps) => {
+      const mm = device({ iommu: "strict", aperturePages: 6 });
+      const pages = Array.from({ length: 4 }, () => pageOf(mm));
+      const mapped: (number | null)[] = [null, null, null, null];
+      const seen: (readonly [number, number])[] = [];
+      for (const [what, i, word, value] of steps) {
+        const dmaAddr = mapped[i]!;
+        if (what === 0) {
+          if (dmaAddr === null) mapped[i] = map(mm, pages[i]!, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
+          else mm.dma.unmapPage(dmaAddr, PAGE_SIZE, DMA_BIDIRECTIONAL, 0);
+          if (dmaAddr !== null) mapped[i] = null;
+        } else if (dmaAddr === null) {
+          for (const [old] of seen.filter(([at]) => !mapped.includes(at))) expect(mm.bus.write32(old + 4 * word, 1)).toBe(false);
+        } else {
+          seen.push([dmaAddr, i]);
+          expect(mm.bus.write32(dmaAddr + 4 * word, value)).toBe(true);
+          const { region, base } = pages[i]!;
+          expect([region.words[(base >> 2) + word], mm.bus.read32(dmaAddr + 4 * word)]).toEqual([value, value]);
+        }
+      }
+    }), { numRuns: 200 });
   });
 });

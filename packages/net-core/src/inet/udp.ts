@@ -104,7 +104,7 @@ class UdpQueue implements UdpSocket {
   queueRcv(skb: SkBuff): boolean {
     const { lifetime, edit, udpNeverBeyondRcvbuf } = this.parts;
     const { queue, rcvbufBytes } = this;
-    const full = udpNeverBeyondRcvbuf ? queue.rmemAlloc > 0 && queue.rmemAlloc + skb.truesize > rcvbufBytes : queue.rmemAlloc > rcvbufBytes;
+    const full = udpNeverBeyondRcvbuf === true ? queue.rmemAlloc > 0 && queue.rmemAlloc + skb.truesize > rcvbufBytes : queue.rmemAlloc > rcvbufBytes;
     if (full) {
       this.dropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
