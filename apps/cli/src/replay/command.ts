@@ -105,7 +105,12 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: P
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
-  for (let machine = 0; machine < WARM_UP_MACHINES; machine++) for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
+  try {
+    for (let machine = 0; machine < WARM_UP_MACHINES; machine++) for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
+  } catch (error) {
+    // So many frames may take memory that the capture's own do not: the run of those will tell.
+    if (!(error instanceof CliError)) throw error;
+  }
 }
 
 /**
