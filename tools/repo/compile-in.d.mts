@@ -1,5 +1,5 @@
-/** Modules of a build, by path, each read once; and what each exports that is a number for good. */
-export class Constants {
+/** Modules of a build, by path, each read once; and what each exports that is a number, or a function, for good. */
+export class CompiledIn {
   constructor(read: (path: string) => string, resolveSpecifier: (from: string, specifier: string) => string | null);
-  compiledIn(path: string): string;
+  of(path: string): string;
 }

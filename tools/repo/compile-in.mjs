@@ -5,13 +5,19 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseSync } from "oxc-parser";
 
+/** Stands for a function where others have a number. */
+const FUNCTION = Symbol("function");
+
 /** What was compiled in before, with its name behind it; `=` where the parentheses belong to it. */
 const COMPILED_IN = /\(-?[\d.e+]+ \/\* =([\w$]+) \*\/\)|[\d.e+]+ \/\* ([\w$]+) \*\//g;
 
-/** @typedef {{ text: string, body: any[], constants: Map<string, number>, imports: Map<string, [string, string]>, exports: Map<string, [string | null, string]>, stars: string[] }} Module */
+/** What the first statement of a module that was compiled in before has in front: its functions under names that nobody assigns to. */
+const NAMED_AGAIN = /\/\* compiled in \*\/ const (?:\$[\w$]+ = [\w$]+(?:, )?)+; /;
 
-/** Modules of a build, by path, each read once; and what each exports that is a number for good. */
-export class Constants {
+/** @typedef {{ text: string, body: any[], constants: Map<string, number>, functions: Set<string>, imports: Map<string, [string, string]>, exports: Map<string, [string | null, string]>, stars: string[] }} Module */
+
+/** Modules of a build, by path, each read once; and what each exports that is a number, or a function, for good. */
+export class CompiledIn {
   /** @type {Map<string, Module>} */
   #modules = new Map();
   #read;
@@ -23,16 +29,17 @@ export class Constants {
     this.#resolve = resolveSpecifier;
   }
 
-  /** The text of the module with every constant compiled in that it imports, or exports itself. */
-  compiledIn(path) {
+  /** The text of the module with every constant compiled in that it imports, or exports itself, and its functions and those that it imports held in constants of its own. */
+  of(path) {
     const module = this.#module(path);
     const known = new Map();
     for (const [local, [specifier, name]] of module.imports) {
-      const value = this.#imported(path, specifier, name, new Set());
-      if (value !== undefined) known.set(local, value);
+      const found = this.#imported(path, specifier, name, new Set());
+      if (found !== undefined) known.set(local, found);
     }
     // What a module exports lies in a cell for itself, too.
     for (const [from, local] of module.exports.values()) if (from === null && module.constants.has(local)) known.set(local, module.constants.get(local));
+    for (const name of module.functions) known.set(name, FUNCTION);
     return known.size === 0 ? module.text : replaced(module, known);
   }
 
@@ -40,7 +47,7 @@ export class Constants {
     const before = this.#modules.get(path);
     if (before !== undefined) return before;
     const text = withNames(this.#read(path));
-    const module = { text, body: parseSync(path, text).program.body, constants: new Map(), imports: new Map(), exports: new Map(), stars: [] };
+    const module = { text, body: parseSync(path, text).program.body, constants: new Map(), functions: new Set(), imports: new Map(), exports: new Map(), stars: [] };
     this.#modules.set(path, module);
     for (const statement of module.body) this.#take(path, module, statement);
     return module;
@@ -55,6 +62,10 @@ export class Constants {
       for (const { local, exported } of statement.specifiers) module.exports.set(exported.name, [statement.source === null ? null : statement.source.value, local.name]);
     }
     const declaration = statement.type === "ExportNamedDeclaration" ? statement.declaration : statement;
+    if (declaration?.type === "FunctionDeclaration") {
+      module.functions.add(declaration.id.name);
+      if (declaration !== statement) module.exports.set(declaration.id.name, [null, declaration.id.name]);
+    }
     if (declaration?.type !== "VariableDeclaration" || declaration.kind !== "const") return;
     for (const { id, init } of declaration.declarations) {
       const value = id.type === "Identifier" && init !== null ? this.#valueOf(path, module, init) : undefined;
@@ -68,7 +79,10 @@ export class Constants {
     switch (node.type) {
       case "Literal": return typeof node.value === "number" ? node.value : undefined;
       case "ParenthesizedExpression": return this.#valueOf(path, module, node.expression);
-      case "Identifier": return this.#local(path, module, node.name, new Set());
+      case "Identifier": {
+        const found = this.#local(path, module, node.name, new Set());
+        return typeof found === "number" ? found : undefined;
+      }
       case "UnaryExpression": return unary(node.operator, this.#valueOf(path, module, node.argument));
       case "BinaryExpression": return binary(node.operator, this.#valueOf(path, module, node.left), this.#valueOf(path, module, node.right));
       default: return undefined;
@@ -76,6 +90,7 @@ export class Constants {
   }
 
   #local(path, module, name, seen) {
+    if (module.functions.has(name)) return FUNCTION;
     const imported = module.imports.get(name);
     return module.constants.get(name) ?? (imported === undefined ? undefined : this.#imported(path, imported[0], imported[1], seen));
   }
@@ -95,12 +110,19 @@ export class Constants {
   }
 }
 
-/** As it was before constants were compiled in: their values may have changed since. */
-function withNames(text) {
+/** As it was before anything was compiled in: constants may have other values since, and functions be none. */
+function withNames(compiled) {
+  const again = NAMED_AGAIN.exec(compiled);
+  let text = again === null ? compiled : compiled.replace(again[0], "");
+  if (again !== null) for (const [, name] of again[0].matchAll(/\$([\w$]+) = /g)) text = text.replaceAll(new RegExp(`(?<![\\w$])\\$${escaped(name)}(?![\\w$])`, "g"), () => name);
   return text.replace(COMPILED_IN, (all, inParentheses, bare) => {
     const constant = inParentheses ?? bare;
     return new RegExp(`^(?:import \\{[^}]*\\b${constant}\\b|(?:export )?const ${constant}\\b)`, "m").test(text) ? constant : all;
   });
+}
+
+function escaped(name) {
+  return name.replaceAll("$", "\\$");
 }
 
 function unary(operator, value) {
@@ -156,18 +178,32 @@ function replaced({ text, body }, known) {
     if (declaration?.type === "VariableDeclaration") for (const { id, init } of declaration.declarations) {
       if (id.type !== "Identifier") visit(id, declaration, "id");
       if (init !== null) visit(init, declaration, "init");
+    } else if (declaration?.type === "FunctionDeclaration") {
+      for (const parameter of declaration.params) visit(parameter, declaration, "params");
+      visit(declaration.body, declaration, "body");
     } else if (declaration) visit(declaration, statement, "declaration");
   }
-  let out = "";
-  let from = 0;
+  const held = new Set();
+  // Up to the first statement nothing is ever compiled in.
+  let out = text.slice(0, body[0].start);
+  let from = out.length;
   for (const { node, parent, key } of edits.filter(({ node: { name } }) => !declaredAgain.has(name)).toSorted((a, b) => a.node.start - b.node.start)) {
     const value = known.get(node.name);
+    if (value === FUNCTION) {
+      held.add(node.name);
+      out += `${text.slice(from, node.start)}${parent.type === "Property" && parent.shorthand ? `${node.name}: ` : ""}$${node.name}`;
+      from = node.end;
+      continue;
+    }
     // Neither `4096.toString()` nor `-1 ** 2` can be written.
     const written = value < 0 || (parent.type === "MemberExpression" && key === "object") ? `(${value} /* =${node.name} */)` : `${value} /* ${node.name} */`;
     out += text.slice(from, node.start) + (parent.type === "Property" && parent.shorthand ? `${node.name}: ${written}` : written);
     from = node.end;
   }
-  return out + text.slice(from);
+  // On the first line, so that all others stay where their source map has them.
+  const first = body[0].start;
+  const again = held.size === 0 ? "" : `/* compiled in */ const ${[...held].map((name) => `$${name} = ${name}`).join(", ")}; `;
+  return `${text.slice(0, first)}${again}${out.slice(first)}${text.slice(from)}`;
 }
 
 /** Of an identifier: `value` where it stands for one, `binding` where it is declared, `name` where it is a member's. */
@@ -217,11 +253,11 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(realpathS
     process.stderr.write("compile-in: there is no dist, though tsc holds it to be up to date: remove tsconfig.tsbuildinfo and build again\n");
     process.exit(1);
   }
-  const constants = new Constants((path) => readFileSync(path, "utf8"), resolveBuilt);
+  const compiled = new CompiledIn((path) => readFileSync(path, "utf8"), resolveBuilt);
   for (const name of readdirSync(dist, { recursive: true })) {
     if (!name.endsWith(".js")) continue;
     const path = join(dist, name);
-    const text = constants.compiledIn(path);
+    const text = compiled.of(path);
     if (text !== readFileSync(path, "utf8")) writeFileSync(path, text);
   }
 }

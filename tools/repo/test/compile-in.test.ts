@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { Constants } from "../compile-in.mjs";
+import { CompiledIn } from "../compile-in.mjs";
 
 /** The text of `main` among modules that import each other by name. */
 function compiledIn(modules: Readonly<Record<string, string>>, main: string = "main"): string {
-  return new Constants((path) => modules[path]!, (_from, specifier) => (specifier in modules ? specifier : null)).compiledIn(main);
+  return new CompiledIn((path) => modules[path]!, (_from, specifier) => (specifier in modules ? specifier : null)).of(main);
 }
 
 const HEADER = "export const PAGE_SHIFT = 12;\nexport const PAGE_SIZE = 1 << PAGE_SHIFT;\nexport const MASK = ~(PAGE_SIZE - 1);\nexport const HALF = 0.5;\nexport const NAME = 'x';\nexport let counter = 1;\nexport const at = () => 4;\n";
@@ -41,4 +41,22 @@ test("once more is the same, and a constant that has changed since is written an
   const larger = HEADER.replace("12", "14");
   expect(compiledIn({ header: larger, main: once })).toBe(compiledIn({ header: larger, main }));
   expect(compiledIn({ header: larger, main: once })).toContain("f(-16384 /* PAGE_SIZE */, (-16384 /* =MASK */), -(-16384 /* =MASK */), (16384 /* =PAGE_SIZE */).x, 3 /* pages */, 7 /* OWN */");
+});
+
+test("functions, its own and imported ones, are held in constants in front of the first statement: a function may be assigned to, for all that the engine knows", () => {
+  const modules = { other: "export function far() {}\nexport class Far {}\nexport { near as by } from \"nearer\";\n", nearer: "export function near() {}\n" };
+  const main = '#!/usr/bin/env node\n// About it.\nimport { far, Far, by } from "other";\nexport function own(x) { return far(x) + by(x); }\nfunction inner() { return own({ far, own: own, x: { inner: inner(1, 2) } }, new Far().far, o.own); }\n';
+  const once = compiledIn({ ...modules, main });
+  expect(once).toBe(
+    '#!/usr/bin/env node\n// About it.\n/* compiled in */ const $far = far, $by = by, $own = own, $inner = inner; import { far, Far, by } from "other";\n'
+    + "export function own(x) { return $far(x) + $by(x); }\nfunction inner() { return $own({ far: $far, own: $own, x: { inner: $inner(1, 2) } }, new Far().far, o.own); }\n",
+  );
+  expect(compiledIn({ ...modules, main: once })).toBe(once);
+  // One that has become a class since is left alone.
+  expect(compiledIn({ ...modules, other: modules.other.replace("function far() {}", "class far {}"), main: once })).toContain('return far(x) + $by(x)');
+});
+
+test.each(["function f(far) { return far(); }", "{ function far() {} far(); }", "const f = ({ far }) => far();"])("a function's name that somebody declares once more is left alone: %s", (text) => {
+  const main = `import { far } from "other";\nexport const g = () => far;\n${text}\n`;
+  expect(compiledIn({ other: "export function far() {}\n", main })).not.toContain("$far");
 });
