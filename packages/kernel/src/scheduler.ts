@@ -11,6 +11,8 @@ class Line implements IrqLine {
   readonly handler: () => void;
   pending = false;
   freed = false;
+  /** Raised after it and waiting too. */
+  next: Line | null = null;
 
   constructor(name: string, cpu: number, handler: () => void) {
     this.name = name;
@@ -35,8 +37,40 @@ class Thread implements Runnable {
   }
 }
 
+/** Raised and not yet handled, oldest first. Chained: to the engine an array that was just made is one of integers, and the first line in it a surprise. */
+class RaisedLines {
+  first: Line | null = null;
+  last: Line | null = null;
+
+  add(line: Line): void {
+    line.next = null;
+    if (this.last === null) this.first = line;
+    else this.last.next = line;
+    this.last = line;
+  }
+
+  take(): Line {
+    const line = this.first!;
+    this.first = line.next;
+    if (this.first === null) this.last = null;
+    line.next = null;
+    return line;
+  }
+
+  remove(line: Line): void {
+    for (let before: Line | null = null, at = this.first; at !== null; before = at, at = at.next) {
+      if (at !== line) continue;
+      if (before === null) this.first = line.next;
+      else before.next = line.next;
+      if (this.last === line) this.last = before;
+      line.next = null;
+      return;
+    }
+  }
+}
+
 class Cpu {
-  readonly hardirqs: Line[] = [];
+  readonly hardirqs: RaisedLines = new RaisedLines();
   readonly works: DelayedWork[] = [];
   readonly tasks: Thread[] = [];
   softirqPending = 0;
@@ -44,7 +78,7 @@ class Cpu {
   nextTask = 0;
 
   hasWork(): boolean {
-    if (this.hardirqs.length > 0 || this.softirqPending !== 0 || this.works.length > 0) return true;
+    if (this.hardirqs.first !== null || this.softirqPending !== 0 || this.works.length > 0) return true;
     for (let i = 0; i < this.tasks.length; i++) if (this.tasks[i]!.ready) return true;
     return false;
   }
@@ -151,16 +185,14 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     const line = irq as Line;
     line.pending = false;
     line.freed = true;
-    const queue = this.#cpus[line.cpu]!.hardirqs;
-    const index = queue.indexOf(line);
-    if (index >= 0) queue.splice(index, 1);
+    this.#cpus[line.cpu]!.hardirqs.remove(line);
   }
 
   raise(irq: IrqLine): void {
     const line = irq as Line;
     if (line.pending || line.freed) return;
     line.pending = true;
-    this.#cpus[line.cpu]!.hardirqs.push(line);
+    this.#cpus[line.cpu]!.hardirqs.add(line);
   }
 
   charge(costNs: number): void {
@@ -243,8 +275,8 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   #runCpu(index: number): void {
     const cpu = this.#cpus[index]!;
     this.#chargedNs = 0;
-    if (cpu.hardirqs.length > 0) {
-      const line = cpu.hardirqs.shift()!;
+    if (cpu.hardirqs.first !== null) {
+      const line = cpu.hardirqs.take();
       line.pending = false;
       this.#in(index, CONTEXT_HARDIRQ, line.handler);
     } else if (this.#runTimers(index)) {

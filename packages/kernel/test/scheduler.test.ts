@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import {
   CONTEXT_HARDIRQ, CONTEXT_PROCESS, CONTEXT_SOFTIRQ, NET_RX_SOFTIRQ, NET_TX_SOFTIRQ, TASK_AGAIN, TASK_SLEEP,
-  inHardirq, inSoftirq, type Kernel,
+  inHardirq, inSoftirq, type IrqLine, type Kernel,
 } from "../src/api/index.ts";
 import { kernelWith, once, runAll, usageErrorOf } from "./helpers.ts";
 
@@ -94,6 +94,19 @@ test("a freed interrupt line does not run its handler, pending or raised later",
   kernel.irqs.freeIrq(line);
   kernel.irqs.raise(line);
   runAll(kernel);
+});
+
+test.each([
+  [0, "b c d"], [1, "a c d"], [2, "a b d"],
+] as const)("of three interrupts that are raised, one that is freed (%i) is not handled, and the others and one raised later are, in order", (freed, handled) => {
+  const kernel = kernelWith({ nrCpus: 1 });
+  const log: string[] = [];
+  const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => kernel.irqs.requestIrq(name, 0, () => log.push(name))) as [IrqLine, IrqLine, IrqLine, IrqLine];
+  for (const line of [a, b, c]) kernel.irqs.raise(line);
+  kernel.irqs.freeIrq([a, b, c][freed]!);
+  kernel.irqs.raise(d);
+  runAll(kernel);
+  expect(log.join(" ")).toBe(handled);
 });
 
 test("the tasks of a CPU take turns", () => {

@@ -54,6 +54,8 @@ export class StructCache implements SkbStats {
     this.napiBulk = rules.napiSkbCacheBulk;
     this.napiFrees = rules.napiSkbCacheFrees;
     for (let cpu = 0; cpu < nrCpus; cpu++) this.napi.push(new NapiSkbs());
+    // Not for the first packet to do: to the engine an empty array is one of integers.
+    this.moreInfos();
   }
 
   /** What there is, less what lies here: nothing is counted for it on the packet path. */

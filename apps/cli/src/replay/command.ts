@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { UsageError } from "@netmem/kernel/api";
 import type { Command } from "commander";
 import pc from "picocolors";
 import type { WireFrame } from "@netmem/machine";
@@ -8,7 +9,8 @@ import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
-import { runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
+import { reserveBacking } from "./backing.ts";
+import { bytesFor, runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
 import { says } from "./says.ts";
 import { SentFrames } from "./sent-frames.ts";
 import { TracedRun } from "./traced.ts";
@@ -36,11 +38,12 @@ export interface ReplayDocument {
   readonly runs: readonly DesignRun[];
 }
 
-/** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. */
-const WARM_UP_FRAMES = 20_000;
+/** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. A fifth of a capture, within these. */
+const LEAST_WARM_UP_FRAMES = 20_000;
+const MOST_WARM_UP_FRAMES = 60_000;
 const WARM_UP_BYTES = 8 * 1024 * 1024;
-/** And on so many machines: what the engine took for given in the first its end takes back. */
-const WARM_UP_MACHINES = 2;
+/** On two machines: what the engine took for given in the first its end takes back. The first one's ring is short, so that it is full now and then. */
+const SHORT_RING = 64;
 
 /** What a model can only be told of once it is known. */
 function checkModel({ driver, model }: Plugins, options: ReplayOptions, hasProgram: boolean): void {
@@ -75,6 +78,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   const frames = inputs.flatMap((input) => input.frames);
   // What it prints is of the packets it is counted on.
   const timed = program?.instantiate(null) ?? null;
+  reserveBacking(bytesFor(frames, options, plugins));
   if (!options.countsOnly) warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
@@ -100,16 +104,19 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
 function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null, plugins: Plugins): void {
   const repeated: WireFrame[] = [];
-  for (let bytes = 0; frames.length > 0 && repeated.length < WARM_UP_FRAMES && bytes < WARM_UP_BYTES;) {
+  const wanted = Math.min(MOST_WARM_UP_FRAMES, Math.max(LEAST_WARM_UP_FRAMES, frames.length / 5));
+  for (let bytes = 0; frames.length > 0 && repeated.length < wanted && bytes < WARM_UP_BYTES;) {
     const frame = frames[repeated.length % frames.length]!;
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
   try {
-    for (let machine = 0; machine < WARM_UP_MACHINES; machine++) for (const design of options.designs) runDesign(design, repeated, { ...options, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
+    for (const ring of [Math.min(SHORT_RING, options.ring), options.ring]) {
+      for (const design of options.designs) runDesign(design, repeated, { ...options, ring, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
+    }
   } catch (error) {
-    // So many frames may take memory that the capture's own do not: the run of those will tell.
-    if (!(error instanceof CliError)) throw error;
+    // So many frames may take memory that the capture's own do not, and a driver may have no such ring: the run of those will tell.
+    if (!(error instanceof CliError || error instanceof UsageError)) throw error;
   }
 }
 

@@ -4,12 +4,13 @@ import { RXFH_INDIR_SIZE, type NetDriver, type NicWire } from "@netmem/driver/ap
 import { ENOMEM, EOPNOTSUPP, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
 import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
-import { backingBytes, createWasmBacking } from "@netmem/mm";
+import { backingBytes } from "@netmem/mm";
 import { PAGE_SIZE, type DmaStats, type PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
+import { putBacking, takeBacking } from "./backing.ts";
 import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, modelFrames, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
 import type { ReplayOptions } from "./options.ts";
 import type { ProgramInstance } from "./program.ts";
@@ -80,10 +81,10 @@ const STALL_NS = 10 * NSEC_PER_SEC;
 
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
 export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null, plugins: Plugins = OURS): DesignResult {
-  const nrPages = pagesFor(frames, options);
   const { driver, model } = plugins;
-  const extraBytes = wireBytes(frames) + USER_BUFFER_BYTES + (model === null ? 0 : options.buffers * PAGE_SIZE);
+  const { nrPages, extraBytes } = memoryFor(frames, options, model);
   const { memory, device: reach } = dmaKind(options.dma);
+  const backing = takeBacking(bytesFor(frames, options, plugins));
   const machine = createMachine({
     nrPages,
     extraBytes,
@@ -92,7 +93,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     seed: options.seed,
     packetCostNs: options.packetCostNs,
     traceEntries: watcher.traceEntries ?? 0,
-    backing: createWasmBacking(backingBytes({ ...memory, nrPages, extraBytes })),
+    backing,
     ...(options.returnPath === undefined ? {} : { returnPath: options.returnPath }),
     ...(options.sharedRelease === undefined ? {} : { sharedRelease: options.sharedRelease }),
   });
@@ -116,9 +117,10 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
 
   const began = process.hrtime.bigint();
   wire.connect(device.nic);
-  stepUntilIdle(machine, wire, end, watcher);
+  const { step = null, progress = null } = watcher;
+  stepUntilIdle(machine, wire, end, step, progress);
   end.drain();
-  stepUntilIdle(machine, wire, end, watcher);
+  stepUntilIdle(machine, wire, end, step, progress);
   machine.flushDeferred();
   if (!wire.finished()) throw stalled(design, wire, frames, binding, options, mm.pages.freePages());
   const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs());
@@ -136,6 +138,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   machine.shutdown();
   watcher.step?.();
   watcher.ended?.(machine);
+  putBacking(backing);
 
   const { overruns } = device.nic.stats;
   const delivered = end.packets();
@@ -167,6 +170,15 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
 /** Netmems that pools ever took. */
 function heldOf(pools: readonly PagePool[]): number {
   return pools.reduce((sum, { holdCnt }) => sum + (holdCnt >>> 0), 0);
+}
+
+/** Bytes of the memory that `runDesign` will take for its machine. */
+export function bytesFor(frames: readonly WireFrame[], options: ReplayOptions, { model }: Plugins): number {
+  return backingBytes({ ...dmaKind(options.dma).memory, ...memoryFor(frames, options, model) });
+}
+
+function memoryFor(frames: readonly WireFrame[], options: ReplayOptions, model: MemoryModel | null): { readonly nrPages: number; readonly extraBytes: number } {
+  return { nrPages: pagesFor(frames, options), extraBytes: wireBytes(frames) + USER_BUFFER_BYTES + (model === null ? 0 : options.buffers * PAGE_SIZE) };
 }
 
 /** The plugins of a run. */
@@ -254,19 +266,20 @@ function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOpt
   throw new CliError(`${design}: ${netif.dev.name} did not come up (${errnoName(errno)})${remedy}`);
 }
 
-/** Steps until nothing is left to do but what only time will bring. */
-function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, watcher: RunWatcher): void {
+/** Steps until nothing is left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
+function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, watchStep: (() => void) | null, progress: ((done: number) => void) | null): void {
   const { scheduler, clock } = machine.kernel;
   let steps = 0;
-  let progress = 0;
-  let progressAtNs = clock.nowNs;
+  let moved = 0;
+  let movedAtNs = clock.nowNs;
   while (scheduler.step()) {
-    watcher.step?.();
-    if (++steps % PROGRESS_STEPS === 0) watcher.progress?.(end.packets());
-    if (wire.sent() + end.packets() !== progress) {
-      progress = wire.sent() + end.packets();
-      progressAtNs = clock.nowNs;
-    } else if (clock.nowNs - progressAtNs > STALL_NS && (wire.lossless || wire.finished())) {
+    if (watchStep !== null) watchStep();
+    if (++steps % PROGRESS_STEPS === 0 && progress !== null) progress(end.packets());
+    const sentAndRead = wire.sent() + end.packets();
+    if (sentAndRead !== moved) {
+      moved = sentAndRead;
+      movedAtNs = clock.nowNs;
+    } else if (clock.nowNs - movedAtNs > STALL_NS && (wire.lossless || wire.finished())) {
       // A driver that is short of memory tries again for ever; nobody will free any before the reader drains.
       break;
     }

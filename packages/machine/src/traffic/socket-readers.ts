@@ -33,6 +33,8 @@ class Reading {
   readonly index: number;
   readonly socket: UdpSocket | TcpSocket;
   ready = false;
+  /** Ready after it. Chained as the scheduler's lines are: an emptied array is one of nothing, to the engine. */
+  nextReady: Reading | null = null;
   /** Where a stream's pages are mapped; null unless they are. */
   zc: TcpZerocopyReceive | null = null;
   /** By way of a memory model; null unless there is one. */
@@ -60,12 +62,15 @@ export class SocketReaders {
   readonly #mappings: UserMappings;
   readonly #task: Runnable;
   readonly #all: Reading[] = [];
-  readonly #ready: Reading[] = [];
+  #firstReady: Reading | null = null;
+  #lastReady: Reading | null = null;
   readonly #endListening: () => void;
   #reads: ReadTime;
   /** Read and not handed over yet, of one socket. */
   #filled = 0;
-  #filledFrom = 0;
+  #filledFrom = -1;
+  /** Beyond, there may be no room for another read. */
+  readonly #mostFilled: number;
 
   /** `user`: USER_BUFFER_BYTES of memory that is read into. */
   constructor(kernel: Kernel, net: NetCore, mappings: UserMappings, user: PayloadRegion, options: SocketReadersOptions) {
@@ -75,6 +80,7 @@ export class SocketReaders {
     this.#net = net;
     this.#options = options;
     this.#user = user;
+    this.#mostFilled = user.bytes.length - MOST_BYTES_OF_A_READ;
     this.#mappings = mappings;
     this.#reads = options.reads;
     this.#task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.#run() });
@@ -99,7 +105,7 @@ export class SocketReaders {
   }
 
   close(): void {
-    this.#flush();
+    this.#flush(-1);
     this.#kernel.scheduler.remove(this.#task);
     this.#endListening();
     this.#net.receive.setProtocol(null);
@@ -123,14 +129,20 @@ export class SocketReaders {
   #wake(reading: Reading): void {
     if (reading.ready) return;
     reading.ready = true;
-    this.#ready.push(reading);
+    if (this.#lastReady === null) this.#firstReady = reading;
+    else this.#lastReady.nextReady = reading;
+    this.#lastReady = reading;
     if (this.#reads === "prompt") this.#kernel.scheduler.wake(this.#task);
   }
 
   #run(): number {
     if (this.#reads !== "prompt") return TASK_SLEEP;
-    for (let i = 0; i < this.#ready.length; i++) this.#read(this.#ready[i]!);
-    this.#ready.length = 0;
+    for (let reading = this.#firstReady; reading !== null; reading = this.#firstReady) {
+      this.#firstReady = reading.nextReady;
+      if (this.#firstReady === null) this.#lastReady = null;
+      reading.nextReady = null;
+      this.#read(reading);
+    }
     return TASK_SLEEP;
   }
 
@@ -138,18 +150,18 @@ export class SocketReaders {
     const { socket, index } = reading;
     reading.ready = false;
     const isDatagrams = index < this.#options.sockets;
-    if (index !== this.#filledFrom) this.#flush();
-    this.#filledFrom = index;
     if (reading.stream !== null) {
+      this.#flush(index);
       this.#readFromModel(index, reading.stream);
       return;
     }
     if (reading.zc !== null) {
+      this.#flush(index);
       this.#readMapped(reading, socket as TcpSocket, reading.zc);
       return;
     }
     for (;;) {
-      if (this.#user.bytes.length - this.#filled < MOST_BYTES_OF_A_READ) this.#flush();
+      if (index !== this.#filledFrom || this.#filled > this.#mostFilled) this.#flush(index);
       const got = socket.recvmsg(this.#user, this.#filled, MOST_BYTES_OF_A_READ);
       // 0 is the end of a stream, and an empty datagram.
       if (got < 0 || (got === 0 && !isDatagrams)) return;
@@ -162,7 +174,6 @@ export class SocketReaders {
 
   /** Each piece is looked at where it lies. */
   #readFromModel(index: number, stream: MemoryStream): void {
-    this.#flush();
     const got = stream.read(({ bytes }, offset, length) => this.#options.onBytes(index, bytes.subarray(offset, offset + length)));
     if (got <= 0) return;
     this.packets++;
@@ -177,7 +188,7 @@ export class SocketReaders {
       zc.copybufLen = 0;
       if (socket.zerocopyReceive(zc) < 0) return;
       if (zc.length > 0) {
-        this.#flush();
+        this.#flush(reading.index);
         for (let i = 0; i < zc.length / PAGE_SIZE; i++) {
           const { region, base } = area.mapped[i]!;
           this.#options.onBytes(reading.index, region.bytes.subarray(base, base + PAGE_SIZE));
@@ -187,7 +198,7 @@ export class SocketReaders {
         this.mappedBytes += zc.length;
       }
       if (zc.recvSkipHint > 0) {
-        if (this.#user.bytes.length - this.#filled < MOST_BYTES_OF_A_READ) this.#flush();
+        if (this.#filled > this.#mostFilled) this.#flush(reading.index);
         const got = socket.recvmsg(this.#user, this.#filled, Math.min(zc.recvSkipHint, MOST_BYTES_OF_A_READ));
         if (got <= 0) return;
         this.packets++;
@@ -197,8 +208,10 @@ export class SocketReaders {
     }
   }
 
-  #flush(): void {
+  /** Hands over what was read; what is read next is of the socket `index`. */
+  #flush(index: number): void {
     if (this.#filled > 0) this.#options.onBytes(this.#filledFrom, this.#user.bytes.subarray(0, this.#filled));
     this.#filled = 0;
+    this.#filledFrom = index;
   }
 }
