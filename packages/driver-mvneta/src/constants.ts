@@ -41,13 +41,21 @@ export const MVNETA_TX_DESC: TxDescFormat = {
 /** A head and seventeen frags full of bytes. */
 export const MVNETA_MAX_FRAME_BYTES: number = (MAX_SKB_FRAGS + 1) * MVNETA_MAX_RX_BUF_SIZE - MVNETA_MH_SIZE - ETH_FCS_LEN;
 
+/** Bytes of a descriptor, as a shift, and of that where its words are. */
+export const MVNETA_RXD_SHIFT = 5;
+export const MVNETA_RXD_STATUS = 0;
+export const MVNETA_RXD_SIZE = 4;
+export const MVNETA_RXD_ADDRESS = 8;
+/** Of the word with the frame's length, which is its upper half. */
+export const MVNETA_RXD_SIZE_SHIFT = 16;
+
 /** @kernel struct mvneta_rx_desc, little endian: status, (reserved, data_size), buf_phys_addr, … 32 bytes */
 export const MVNETA_RX_DESC: RxDescFormat = {
-  sizeBytes: 32,
-  statusWord: 0,
-  sizeWord: 1,
-  sizeShift: 16,
-  addressWord: 2,
+  sizeBytes: 1 << MVNETA_RXD_SHIFT,
+  statusWord: MVNETA_RXD_STATUS >> 2,
+  sizeWord: MVNETA_RXD_SIZE >> 2,
+  sizeShift: MVNETA_RXD_SIZE_SHIFT,
+  addressWord: MVNETA_RXD_ADDRESS >> 2,
   firstBit: MVNETA_RXD_FIRST_DESC,
   lastBit: MVNETA_RXD_LAST_DESC,
   errorBit: MVNETA_RXD_ERR_SUMMARY,

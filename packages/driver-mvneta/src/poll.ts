@@ -3,7 +3,7 @@ import { PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { MAX_SKB_FRAGS, xdpDataMetaUnsupported, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
 import {
-  MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM,
+  MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RXD_SHIFT, MVNETA_RXD_SIZE, MVNETA_RXD_SIZE_SHIFT, MVNETA_RXD_STATUS, MVNETA_SKB_HEADROOM,
 } from "./constants.ts";
 import type { MvnetaRxQueue } from "./rx-queue.ts";
 
@@ -14,14 +14,16 @@ import type { MvnetaRxQueue } from "./rx-queue.ts";
 export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi: NapiStruct, budget: number, prog: XdpProg | null, earlyDrop: boolean): number {
   const { dev, hw } = rxq;
   let ran = RAN_XDP_PASS;
-  const todo = Math.min(budget, hw.occupied());
+  const occupied = hw.occupied();
+  const todo = occupied < budget ? occupied : budget;
   let packets = 0;
   for (let done = 0; done < todo; done++) {
     const desc = rxq.nextDesc;
     const page = rxq.pages[desc]!;
     rxq.pages[desc] = null;
-    const status = rxq.ring.read32(rxq.wordOffset(desc, MVNETA_RX_DESC.statusWord));
-    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) startFrame(deps, rxq, page, rxq.ring.read32(rxq.wordOffset(desc, MVNETA_RX_DESC.sizeWord)) >>> MVNETA_RX_DESC.sizeShift);
+    const at = desc << MVNETA_RXD_SHIFT;
+    const status = rxq.ring.read32(at + MVNETA_RXD_STATUS);
+    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) startFrame(deps, rxq, page, rxq.ring.read32(at + MVNETA_RXD_SIZE) >>> MVNETA_RXD_SIZE_SHIFT);
     else addFragment(deps, rxq, page);
     rxq.nextDesc = desc + 1 === rxq.size ? 0 : desc + 1;
     rxq.refillNum++;
@@ -99,7 +101,7 @@ function addFragment(deps: DriverDeps, rxq: MvnetaRxQueue, page: Page): void {
 
 /** Bytes of this descriptor: a full buffer, or the rest of the frame. */
 function takeBytes(rxq: MvnetaRxQueue, frameLeft: number): number {
-  const bytes = Math.min(frameLeft, MVNETA_MAX_RX_BUF_SIZE);
+  const bytes = frameLeft < MVNETA_MAX_RX_BUF_SIZE ? frameLeft : MVNETA_MAX_RX_BUF_SIZE;
   rxq.leftBytes = frameLeft - bytes;
   return bytes;
 }

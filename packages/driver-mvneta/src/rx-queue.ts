@@ -3,7 +3,7 @@ import type { DriverDeps, DriverOptions, NicRxQueue } from "@netmem/driver/api";
 import { DMA_BIDIRECTIONAL, DMA_FROM_DEVICE, GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, type CoherentMemory, type Page } from "@netmem/mm/api";
 import { PP_FLAG_DMA_MAP, PP_FLAG_DMA_SYNC_DEV, type PagePool } from "@netmem/page-pool/api";
 import { MEM_TYPE_PAGE_POOL, type NapiStruct, type NetDevice, type NetdevRxQueue, type XdpBuff, type XdpProg } from "@netmem/xdp/api";
-import { MVNETA_MAX_RX_BUF_SIZE, MVNETA_REFILL_BATCH, MVNETA_RX_DESC, MVNETA_SKB_HEADROOM } from "./constants.ts";
+import { MVNETA_MAX_RX_BUF_SIZE, MVNETA_REFILL_BATCH, MVNETA_RXD_ADDRESS, MVNETA_RXD_SHIFT, MVNETA_SKB_HEADROOM } from "./constants.ts";
 
 /** Waits this long before it tries again when memory ran out, in ns. */
 const REFILL_RETRY_NS = 1_000_000;
@@ -59,11 +59,6 @@ export class MvnetaRxQueue {
     this.#retry = this.#timers.timerSetup(() => deps.napi.napiSchedule(napi), cpu);
   }
 
-  /** Byte offset in the ring of a word of a descriptor. */
-  wordOffset(descriptor: number, word: number): number {
-    return descriptor * MVNETA_RX_DESC.sizeBytes + word * 4;
-  }
-
   /** 0 or -ENOMEM, with what was posted left posted. @kernel mvneta_rxq_fill */
   fill(): number {
     let posted = 0;
@@ -95,7 +90,7 @@ export class MvnetaRxQueue {
       if (page === null) break;
       const at = this.firstToRefill;
       this.pages[at] = page;
-      this.ring.write32(this.wordOffset(at, MVNETA_RX_DESC.addressWord), page.dmaAddr + MVNETA_SKB_HEADROOM);
+      this.ring.write32((at << MVNETA_RXD_SHIFT) + MVNETA_RXD_ADDRESS, page.dmaAddr + MVNETA_SKB_HEADROOM);
       this.firstToRefill = at + 1 === this.size ? 0 : at + 1;
       this.refillNum--;
       done++;
@@ -151,7 +146,7 @@ export function createRxQueue(deps: DriverDeps, queue: NetdevRxQueue, napi: Napi
   const { xdpRxq } = queue;
   const registered = deps.xdpRxqs.xdpRxqInfoRegFrags(xdpRxq, queue.dev, queue.index, PAGE_SIZE);
   const connected = registered < 0 ? registered : deps.xdpRxqs.xdpRxqInfoRegMemModel(xdpRxq, MEM_TYPE_PAGE_POOL, pool);
-  const ring = connected < 0 ? null : deps.dma.allocCoherent(options.rxRingSize * MVNETA_RX_DESC.sizeBytes, GFP_KERNEL);
+  const ring = connected < 0 ? null : deps.dma.allocCoherent(options.rxRingSize << MVNETA_RXD_SHIFT, GFP_KERNEL);
   if (ring === null) {
     if (registered === 0) deps.xdpRxqs.xdpRxqInfoUnreg(xdpRxq);
     pool.destroy();

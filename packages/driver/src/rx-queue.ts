@@ -19,11 +19,12 @@ export class RxQueue implements FrameReceiver {
   #smallPool = 0;
   #largePool = 0;
   #ring = 0;
+  #ringEnd = 0;
   #entries = 0;
   #bufferBytes = 0;
   /** 0: frames are not split. */
   #headerBufferBytes = 0;
-  /** Descriptor that the next frame starts with. */
+  /** Address of the descriptor that the next frame starts with. */
   #next = 0;
   #nonOccupied = 0;
   #occupied = 0;
@@ -43,7 +44,8 @@ export class RxQueue implements FrameReceiver {
     this.#ring = ringDmaAddr;
     this.#entries = entries;
     this.#bufferBytes = bufferBytes;
-    this.#next = 0;
+    this.#ringEnd = ringDmaAddr + entries * this.#format.sizeBytes;
+    this.#next = ringDmaAddr;
     this.#nonOccupied = 0;
     this.#occupied = 0;
   }
@@ -149,8 +151,9 @@ export class RxQueue implements FrameReceiver {
       if (!this.#writeHeader(format.headerSplit!, region, start, done)) failed = true;
     }
     for (let i = 0; i < descriptors; i++) {
-      const descriptor = this.#ring + this.#next * format.sizeBytes;
-      const part = Math.min(this.#bufferBytes, total - done);
+      const descriptor = this.#next;
+      const left = total - done;
+      const part = left < this.#bufferBytes ? left : this.#bufferBytes;
       if (part > 0) {
         const buffer = this.#bus.read32(descriptor + format.addressWord * 4);
         if (failed === false) failed = !this.#bus.write(buffer, region, start + done, part);
@@ -164,7 +167,7 @@ export class RxQueue implements FrameReceiver {
       if (i === descriptors - 1) status |= format.lastBit;
       if (failed === true) status |= format.errorBit;
       this.#bus.write32(descriptor + format.statusWord * 4, status);
-      this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
+      this.#toNextDescriptor();
     }
     this.#received(bytes, descriptors, failed);
   }
@@ -175,7 +178,7 @@ export class RxQueue implements FrameReceiver {
     const total = format.prefixBytes + bytes;
     const poolIndex = this.#poolFor(bytes);
     const pool = this.#pools[poolIndex]!;
-    const descriptor = this.#ring + this.#next * format.sizeBytes;
+    const descriptor = this.#next;
     const { cookieWord, poolShift } = format.bufferManager!;
     const buffer = pool.address();
     const failed = this.line.frameArrivesBad(bytes) || !this.#bus.write(buffer, region, start, total);
@@ -184,8 +187,13 @@ export class RxQueue implements FrameReceiver {
     pool.advance();
     this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
     this.#bus.write32(descriptor + format.statusWord * 4, format.firstBit | format.lastBit | flags | (poolIndex << poolShift) | (failed ? format.errorBit : 0));
-    this.#next = this.#next + 1 === this.#entries ? 0 : this.#next + 1;
+    this.#toNextDescriptor();
     this.#received(bytes, 1, failed);
+  }
+
+  #toNextDescriptor(): void {
+    const next = this.#next + this.#format.sizeBytes;
+    this.#next = next === this.#ringEnd ? this.#ring : next;
   }
 
   #received(bytes: number, descriptors: number, failed: boolean): void {
@@ -201,7 +209,7 @@ export class RxQueue implements FrameReceiver {
 
   /** False: the IOMMU refused it. */
   #writeHeader(format: HeaderSplitFormat, region: PayloadRegion, start: number, bytes: number): boolean {
-    const descriptor = this.#ring + this.#next * this.#format.sizeBytes;
+    const descriptor = this.#next;
     const written = this.#bus.write(this.#bus.read32(descriptor + format.headerAddressWord * 4), region, start, bytes);
     return this.#bus.write32(descriptor + format.headerSizeWord * 4, bytes << format.headerSizeShift) && written;
   }

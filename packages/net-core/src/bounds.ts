@@ -105,13 +105,20 @@ export class SkbBoundary implements SkbBounds {
     mustLive(skb, this.reports);
     if (offset < skb.head - skb.data || bytes < 0 || offset + bytes > skb.len) return -EFAULT;
     const headlen = skbHeadlen(skb);
+    // Most packets are in one piece.
+    if (offset + bytes <= headlen) {
+      this.part(skbRegion(skb), skb.data + offset, other, otherOffset, bytes, store);
+      return 0;
+    }
+    return this.bitsBeyondHead(skb, headlen, offset, other, otherOffset, bytes, store);
+  }
+
+  private bitsBeyondHead(skb: SkBuff, headlen: number, offset: number, other: PayloadRegion, otherOffset: number, bytes: number, store: boolean): number {
     let done = 0;
     if (offset < headlen) {
-      done = Math.min(bytes, headlen - offset);
+      done = headlen - offset;
       this.part(skbRegion(skb), skb.data + offset, other, otherOffset, done, store);
     }
-    // Most packets are in one piece.
-    if (done === bytes) return 0;
     const info = skb.shinfo!;
     let start = headlen;
     for (let i = 0; i < info.nrFrags && done < bytes; i++) {

@@ -22,6 +22,8 @@ export class DeferredFree {
   /** A list for each node of those who free, or one for all. */
   readonly #perNode: boolean;
   readonly #nodes: number;
+  /** Found in a list, these are enough. */
+  readonly #mostBefore: number;
   /** By CPU, then node. */
   readonly #lists: DeferList[] = [];
 
@@ -29,6 +31,8 @@ export class DeferredFree {
     this.#kernel = kernel;
     this.#max = rules.skbDeferMax;
     this.#perNode = rules.deferLists === "node";
+    // Without a lock one place less.
+    this.#mostBefore = this.#perNode ? this.#max - 1 : this.#max;
     this.#nodes = this.#perNode ? Math.max(...kernel.cpuNodes) + 1 : 1;
     for (let i = 0; i < kernel.nrCpus * this.#nodes; i++) this.#lists.push(new DeferList());
   }
@@ -38,10 +42,9 @@ export class DeferredFree {
     const { context, softirqs } = this.#kernel;
     const cpu = skb.allocCpu;
     if (cpu === context.cpu) return false;
-    const list = this.#lists[cpu * this.#nodes + (this.#perNode === true ? context.node : 0)]!;
+    const list = this.#lists[this.#nodes === 1 ? cpu : cpu * this.#nodes + context.node]!;
     const before = list.count;
-    // Without a lock one place less.
-    if (before >= (this.#perNode === true ? this.#max - 1 : this.#max)) return false;
+    if (before >= this.#mostBefore) return false;
     list.count++;
     skb.tstamp = this.#kernel.clock.nowNs;
     skb.next = list.first;

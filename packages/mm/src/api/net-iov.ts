@@ -24,7 +24,6 @@ export class NetIovArea {
 export class NetIov {
   declare private readonly nominal: "NetIov";
   readonly isNetIov: true;
-  // What it shares with a Page lies where the Page has it.
   readonly type: number;
   readonly area: NetIovArea;
   /** Index within the area. @kernel net_iov_idx */
@@ -49,23 +48,24 @@ export class NetIov {
   readonly refcount: number;
 
   constructor(type: number, area: NetIovArea, index: number, base: number) {
+    // What it shares with a Page lies where the Page has it.
     this.isNetIov = true;
-    this.type = type;
-    this.area = area;
-    this.index = index;
     this.region = area.region;
     this.base = base;
     this.ppMagic = 0;
-    this.signature = 0;
-    this.ppDmaIndex = 0;
     this.pp = null;
     this.dmaAddr = 0;
     this.ppRefCount = 0;
-    this.memType = 0;
-    this.memId = 0;
     this.poolState = 0;
     // Twice, or the engine would take it for a constant, and tell it from a Page's at each put: 12 % of the pool's fast path.
     this.refcount = 0;
     this.refcount = 1;
+    this.area = area;
+    this.signature = 0;
+    this.ppDmaIndex = 0;
+    this.memType = 0;
+    this.memId = 0;
+    this.type = type;
+    this.index = index;
   }
 }

@@ -47,18 +47,29 @@ export class MemoryBus implements DeviceBus {
   write(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
     if (!this.translation.allows(dmaAddr, lengthBytes, IOMMU_WRITE)) return this.fault(true, dmaAddr, lengthBytes);
     checkRange(source, sourceOffset, lengthBytes);
-    let done = 0;
-    while (done < lengthBytes) {
-      const at = dmaAddr + done;
-      const part = Math.min(lengthBytes - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
-      const region = this.translation.region(at);
-      const offset = this.translation.offset(at);
-      if (this.translation.isStale(at)) this.parts.stats.staleAccesses++;
-      this.payload.dmaCopy(this.side(region, offset), offset, source, sourceOffset + done, part);
-      if (this.cache !== null) this.wrote(region, offset, part);
-      done += part;
+    const first = PAGE_SIZE - (dmaAddr & (PAGE_SIZE - 1));
+    // Most frames lie in one page.
+    if (lengthBytes <= first) {
+      this.writeInPage(dmaAddr, source, sourceOffset, lengthBytes);
+      return true;
+    }
+    this.writeInPage(dmaAddr, source, sourceOffset, first);
+    for (let done = first; done < lengthBytes; done += PAGE_SIZE) {
+      this.writeInPage(dmaAddr + done, source, sourceOffset + done, Math.min(lengthBytes - done, PAGE_SIZE));
     }
     return true;
+  }
+
+  private writeInPage(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): void {
+    const region = this.translation.region(dmaAddr);
+    const offset = this.translation.offset(dmaAddr);
+    if (this.translation.isStale(dmaAddr)) this.parts.stats.staleAccesses++;
+    if (this.cache === null) {
+      this.payload.dmaCopy(region, offset, source, sourceOffset, lengthBytes);
+      return;
+    }
+    this.payload.dmaCopy(this.side(region, offset), offset, source, sourceOffset, lengthBytes);
+    this.wrote(region, offset, lengthBytes);
   }
 
   read(dmaAddr: number, target: PayloadRegion, targetOffset: number, lengthBytes: number): boolean {

@@ -16,8 +16,8 @@ const ERR_NOT_APPLICABLE = 0;
 const ERR_NOT_CHECKED = 1;
 const ERR_CHECKED = 2;
 
-/** Addresses are hashed by 8 KiB. @kernel HASH_FN_SHIFT, HASH_SIZE */
-const HASH_SHIFT = 13;
+/** Addresses are hashed by the page, where the kernel takes two: a page's mapping is the only one in its bucket. @kernel HASH_FN_SHIFT, HASH_SIZE */
+const HASH_SHIFT = 12;
 const HASH_SIZE = 16_384;
 const NONE = -1;
 /** Mappings of one line beyond the first that may be live. @kernel ACTIVE_CACHELINE_MAX_OVERLAP */
@@ -157,6 +157,15 @@ export class DmaDebug {
     this.removedPhys = this.words[entry + PHYS]!;
     this.forget(entry);
     return size;
+  }
+
+  /** Whether the newest mapping in its bucket holds the range and was made in this direction: nearly all syncs are so, and right. No `ref` is looked at. */
+  isPlainSync(device: number, dmaAddr: number, sizeBytes: number, direction: number): boolean {
+    const { words } = this;
+    const entry = this.buckets[bucketOf(dmaAddr)]!;
+    if (entry === NONE || words[entry + DEVICE] !== device || words[entry + DIRECTION] !== direction) return false;
+    const start = words[entry + DMA_ADDR]!;
+    return dmaAddr >= start && sizeBytes > 0 && dmaAddr + sizeBytes <= start + words[entry + SIZE]!;
   }
 
   /** Whether the range of `ref` may be synced this way; the driver's mistake is reported. @kernel check_sync */

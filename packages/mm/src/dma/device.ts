@@ -53,6 +53,7 @@ export class Device implements DmaDevice {
   private readonly deps: DeviceDeps;
   private readonly ops: DmaOps;
   private readonly debug: DmaDebug | null;
+  private readonly debugId: number;
   /** By address; coherent memory is set up and torn down, never on the packet path. */
   private readonly coherent = new Map<number, CoherentBlock>();
   private faultHandler: ((dmaAddr: number, isWrite: boolean) => boolean) | null = null;
@@ -66,6 +67,7 @@ export class Device implements DmaDevice {
     this.deps = deps;
     this.ops = deps.ops;
     this.debug = deps.debug;
+    this.debugId = deps.debugId;
     this.maskBits = options.maskBits;
     this.needSync = !options.coherent || !options.skipsSyncs;
   }
@@ -143,7 +145,7 @@ export class Device implements DmaDevice {
   }
 
   mappingError(dmaAddr: number): boolean {
-    if (this.debug !== null) this.debug.checked(this.deps.debugId, dmaAddr);
+    if (this.debug !== null) this.debug.checked(this.debugId, dmaAddr);
     return dmaAddr === DMA_MAPPING_ERROR;
   }
 
@@ -177,15 +179,19 @@ export class Device implements DmaDevice {
 
   private sync(type: number, dmaAddr: number, sizeBytes: number, direction: number, entries: number, forCpu: boolean): void {
     if (this.debug !== null) {
-      this.fillRef(type, dmaAddr, sizeBytes, direction, 0, entries);
-      if (!this.debug.checkSync(forCpu)) return;
+      if ((type !== DEBUG_PAGE || !this.debug.isPlainSync(this.debugId, dmaAddr, sizeBytes, direction)) && !this.mayDebuggedSync(type, dmaAddr, sizeBytes, direction, entries, forCpu)) return;
     } else if (!this.ops.isMapped(dmaAddr, sizeBytes)) {
       this.deps.reports.report("dma-sync-nothing", "warn", `device ${this.name} address 0x${dmaAddr.toString(16)}`, this.name, `sync of ${sizeBytes} bytes that are not all mapped: left as they are`);
       return;
     }
     this.stats.syncs++;
-    if (forCpu) this.ops.syncForCpu(dmaAddr, sizeBytes, direction);
+    if (forCpu === true) this.ops.syncForCpu(dmaAddr, sizeBytes, direction);
     else this.ops.syncForDevice(dmaAddr, sizeBytes, direction);
+  }
+
+  private mayDebuggedSync(type: number, dmaAddr: number, sizeBytes: number, direction: number, entries: number, forCpu: boolean): boolean {
+    this.fillRef(type, dmaAddr, sizeBytes, direction, 0, entries);
+    return this.debug!.checkSync(forCpu);
   }
 
   allocSgTable(nents: number): Scatterlist[] {
@@ -351,7 +357,7 @@ export class Device implements DmaDevice {
 
   private fillRef(type: number, dmaAddr: number, sizeBytes: number, direction: number, phys: number, sgEntries: number): void {
     const { ref } = this.debug!;
-    ref.device = this.deps.debugId;
+    ref.device = this.debugId;
     ref.type = type;
     ref.dmaAddr = dmaAddr;
     ref.sizeBytes = sizeBytes;

@@ -37,11 +37,13 @@ export class IommuDomain implements Translation {
   /** I/O pages that the device reaches. */
   private most: number;
   private readonly size: number;
+  private readonly sizeBytes: number;
   private readonly queue: FlushQueue | null;
 
   /** `kernel` for deferred invalidation, which needs a timer; null for strict. */
   constructor(aperturePages: number, kernel: Pick<Kernel, "timers"> | null) {
     this.size = aperturePages;
+    this.sizeBytes = aperturePages * PAGE_SIZE;
     this.most = aperturePages;
     this.prot = new Uint8Array(aperturePages);
     this.begins = new Uint8Array(aperturePages);
@@ -122,11 +124,15 @@ export class IommuDomain implements Translation {
 
   allows(dmaAddr: number, lengthBytes: number, prot: number): boolean {
     // Compared before any shift: that would cut an address off at 32 bits.
-    if (dmaAddr < 0 || lengthBytes <= 0 || dmaAddr + lengthBytes > this.size * PAGE_SIZE) return false;
+    if (dmaAddr < 0 || lengthBytes <= 0 || dmaAddr + lengthBytes > this.sizeBytes) return false;
     const first = dmaAddr >>> PAGE_SHIFT;
     if ((this.prot[first]! & prot) !== prot) return false;
     const last = (dmaAddr + lengthBytes - 1) >>> PAGE_SHIFT;
-    for (let i = first + 1; i <= last; i++) if ((this.prot[i]! & prot) !== prot) return false;
+    return first === last || this.allAllow(first + 1, last, prot);
+  }
+
+  private allAllow(first: number, last: number, prot: number): boolean {
+    for (let i = first; i <= last; i++) if ((this.prot[i]! & prot) !== prot) return false;
     return true;
   }
 
@@ -149,7 +155,7 @@ export class IommuDomain implements Translation {
 
   /** Whether there are translations for the whole range that nobody has undone. */
   isMapped(dmaAddr: number, sizeBytes: number): boolean {
-    if (!(dmaAddr > 0 && sizeBytes > 0 && dmaAddr + sizeBytes <= this.size * PAGE_SIZE)) return false;
+    if (!(dmaAddr > 0 && sizeBytes > 0 && dmaAddr + sizeBytes <= this.sizeBytes)) return false;
     const last = (dmaAddr + sizeBytes - 1) >>> PAGE_SHIFT;
     for (let i = dmaAddr >>> PAGE_SHIFT; i <= last; i++) if (this.prot[i] === 0 || this.stale[i] !== 0) return false;
     return true;

@@ -61,19 +61,20 @@ export class SkbSharedInfo {
   memId: number;
 
   constructor() {
-    this.nrFrags = 0;
-    this.frags = createNetmemFrags();
-    this.fragList = null;
+    // What every release asks comes first, and lies in a cache line or two.
     this.flags = 0;
+    this.nrFrags = 0;
+    this.fragList = null;
+    this.headPage = null;
+    this.headSlab = null;
+    this.dataref = 0;
+    this.frags = createNetmemFrags();
     this.gsoSize = 0;
     this.gsoSegs = 0;
     this.gsoType = 0;
     this.uarg = null;
     this.zcopyCookie = 0;
     this.metaLen = 0;
-    this.dataref = 0;
-    this.headPage = null;
-    this.headSlab = null;
     this.memType = 0;
     this.memId = 0;
   }
@@ -217,43 +218,44 @@ export class SkBuff {
   free: boolean;
 
   constructor() {
-    this.id = 0;
+    // In the order of use: what is asked of every packet lies in three cache lines of five.
     this.next = null;
+    this.free = true;
     this.users = 0;
-    this.head = 0;
-    this.data = 0;
-    this.tail = 0;
-    this.end = 0;
+    this.shinfo = null;
     this.len = 0;
     this.dataLen = 0;
-    this.truesize = 0;
-    this.shinfo = null;
+    this.data = 0;
+    this.head = 0;
+    this.destructor = null;
     this.cloned = false;
-    this.nohdr = false;
-    this.hdrLen = 0;
     this.fclone = SKB_FCLONE_UNAVAILABLE;
-    this.companion = null;
-    this.fcloneRef = 0;
     this.ppRecycle = false;
-    this.pfmemalloc = false;
-    this.unreadable = false;
     this.allocCpu = 0;
-    this.macHeader = -1;
+    this.truesize = 0;
+    this.tstamp = 0;
     this.networkHeader = -1;
     this.transportHeader = -1;
     this.protocol = 0;
     this.dev = null;
     this.ipSummed = CHECKSUM_NONE;
+    this.end = 0;
+    this.tail = 0;
+    this.id = 0;
+    this.nohdr = false;
+    this.hdrLen = 0;
+    this.companion = null;
+    this.fcloneRef = 0;
+    this.pfmemalloc = false;
+    this.unreadable = false;
+    this.macHeader = -1;
     this.rxQueue = 0;
     this.redirected = false;
-    this.destructor = null;
     this.seq = 0;
     this.endSeq = 0;
     this.tcpFlags = 0;
-    this.tstamp = 0;
     this.reason = 0;
     this.gro = new NapiGroCb();
-    this.free = true;
   }
 }
 

@@ -48,8 +48,12 @@ export class IpForward {
     for (let i = this.routes.length - 1; i >= 0; i--) if (this.routes[i]!.dev === dev) this.routes.splice(i, 1);
   }
 
-  /** Null: it is for us. @kernel ip_route_input */
-  lookup(daddr: number): InetRoute | null {
+  /** By its IP header; null: it is for us. @kernel ip_route_input */
+  routeOf(skb: SkBuff): InetRoute | null {
+    return this.routes.length === 0 ? null : this.lookup(read32(skbRegion(skb).bytes, skb.networkHeader + 16));
+  }
+
+  private lookup(daddr: number): InetRoute | null {
     for (let i = 0; i < this.routes.length; i++) {
       const route = this.routes[i]!;
       if (((daddr & maskOf(route.prefixLength)) >>> 0) === route.destination) return route;
@@ -88,10 +92,6 @@ export class IpForward {
     write16(bytes, skb.data + 2 * ETH_ALEN, ETH_P_IP);
     skb.macHeader = skb.data;
     transmit.devQueueXmit(skb, route.dev);
-  }
-
-  destinationOf(skb: SkBuff): number {
-    return read32(skbRegion(skb).bytes, skb.networkHeader + 16);
   }
 }
 

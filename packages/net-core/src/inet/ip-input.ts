@@ -114,7 +114,7 @@ export class IpInput implements Inet {
       return;
     }
     lifetime.skbOrphan(skb);
-    const route = this.routes.lookup(this.routes.destinationOf(skb));
+    const route = this.routes.routeOf(skb);
     if (route !== null) this.routes.forward(skb, route);
     else this.deliver(skb, headerBytes);
   }

@@ -1,13 +1,16 @@
 import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
-  csumAdd, csumPseudo, read16, skbRegion, type InetSocketOptions, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, IP_HLEN, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
+  csumAdd, csumPseudo, read16, skbHeadlen, skbRegion, type InetSocketOptions, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
 import { skbChecksum } from "./checksum.ts";
 import { PortTable } from "./ports.ts";
+
+/** Source and destination, the last of an IP header without options. */
+const ADDRESSES_BYTES = 8;
 
 export interface UdpParts {
   readonly lifetime: SkbLifetime;
@@ -55,7 +58,7 @@ export class UdpInput {
     const { bytes } = skbRegion(skb);
     const udp = skb.data;
     if (skb.ipSummed === CHECKSUM_NONE && read16(bytes, udp + 6) !== 0) {
-      if (csumAdd(skbChecksum(skb, 0, length, this.parts.payload), csumPseudo(bytes, skb.networkHeader, IPPROTO_UDP, length)) !== 0xffff) {
+      if (this.checksum(skb, length) !== 0xffff) {
         stats.udpCsumErrors++;
         this.drop(skb, SKB_DROP_REASON_UDP_CSUM);
         return;
@@ -73,6 +76,16 @@ export class UdpInput {
       stats.udpRcvbufErrors++;
       stats.udpInErrors++;
     }
+  }
+
+  /** Over the datagram and its pseudo header, 0xffff if they hold. @kernel udp4_csum_init, __udp_lib_checksum_complete */
+  private checksum(skb: SkBuff, length: number): number {
+    const { payload } = this.parts;
+    const { data, networkHeader } = skb;
+    const region = skbRegion(skb);
+    // Without options the addresses lie right in front of it, and are summed with it.
+    if (data === networkHeader + IP_HLEN && length <= skbHeadlen(skb)) return csumAdd(payload.checksum(region, data - ADDRESSES_BYTES, ADDRESSES_BYTES + length), IPPROTO_UDP + length);
+    return csumAdd(skbChecksum(skb, 0, length, payload), csumPseudo(region.bytes, networkHeader, IPPROTO_UDP, length));
   }
 
   private drop(skb: SkBuff, reason: number): void {
@@ -139,9 +152,10 @@ class UdpQueue implements UdpSocket {
     if (skb === null) return -EAGAIN;
     const { edit, lifetime } = this.parts;
     const length = skb.len - UDP_HLEN;
-    const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, Math.min(bytes, length));
+    const copied = bytes < length ? bytes : length;
+    const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, copied);
     lifetime.skbAttemptDeferFree(skb);
-    return errno < 0 ? errno : Math.min(bytes, length);
+    return errno < 0 ? errno : copied;
   }
 
   close(): void {
