@@ -41,7 +41,7 @@ export interface ReplayDocument {
 /** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. A fifth of a capture, within these. */
 const LEAST_WARM_UP_FRAMES = 20_000;
 const MOST_WARM_UP_FRAMES = 60_000;
-const WARM_UP_BYTES = 8 * 1024 * 1024;
+const WARM_UP_BYTES = 32 * 1024 * 1024;
 /** On two machines: what the engine took for given in the first its end takes back. The first one's ring is short, so that it is full now and then. */
 const SHORT_RING = 64;
 
