@@ -94,6 +94,11 @@ export class SkbBoundary implements SkbBounds {
   }
 
   skbCopyBits(skb: SkBuff, offset: number, target: PayloadRegion, targetOffset: number, bytes: number): number {
+    // Most packets are in one piece.
+    if (skb.free === false && offset >= 0 && bytes >= 0 && offset + bytes <= skb.len - skb.dataLen) {
+      this.payload.copy(target, targetOffset, skbRegion(skb), skb.data + offset, bytes);
+      return 0;
+    }
     return this.bits(skb, offset, target, targetOffset, bytes, false);
   }
 
@@ -105,18 +110,9 @@ export class SkbBoundary implements SkbBounds {
     mustLive(skb, this.reports);
     if (offset < skb.head - skb.data || bytes < 0 || offset + bytes > skb.len) return -EFAULT;
     const headlen = skbHeadlen(skb);
-    // Most packets are in one piece.
-    if (offset + bytes <= headlen) {
-      this.part(skbRegion(skb), skb.data + offset, other, otherOffset, bytes, store);
-      return 0;
-    }
-    return this.bitsBeyondHead(skb, headlen, offset, other, otherOffset, bytes, store);
-  }
-
-  private bitsBeyondHead(skb: SkBuff, headlen: number, offset: number, other: PayloadRegion, otherOffset: number, bytes: number, store: boolean): number {
     let done = 0;
     if (offset < headlen) {
-      done = headlen - offset;
+      done = Math.min(bytes, headlen - offset);
       this.part(skbRegion(skb), skb.data + offset, other, otherOffset, done, store);
     }
     const info = skb.shinfo!;

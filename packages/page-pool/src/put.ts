@@ -59,7 +59,7 @@ export class PoolPut extends PoolMarks {
   keepOrRelease(this: Pool, netmem: Netmem, dmaSyncSizeBytes: number, direct: boolean): boolean {
     if (this.context.level === CONTEXT_HARDIRQ) warnHardirq(this);
     if (this.isRecyclable(netmem) === false) return this.releaseAsShared(netmem);
-    if (this.dmaSync === true) syncForDevice(this, netmem, dmaSyncSizeBytes);
+    if (this.dmaSyncFlag === true && this.dmaSync === true) syncForDevice(this, netmem, dmaSyncSizeBytes);
     return direct === false || this.intoCache(netmem) === false;
   }
 

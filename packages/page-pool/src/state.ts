@@ -79,6 +79,8 @@ export class PoolState {
   readonly maxLen: number;
   readonly offset: number;
   readonly dmaMap: boolean;
+  /** PP_FLAG_DMA_SYNC_DEV, for good: asked before `dmaSync`, which providers and teardown clear, so that to a pool without it theirs costs nothing. */
+  readonly dmaSyncFlag: boolean;
   /** Cleared by the first scrub: from then on the device is nobody's business. */
   dmaSync: boolean;
   dmaSyncCpu: boolean;
@@ -152,7 +154,8 @@ export class PoolState {
     this.maxLen = params.maxLen;
     this.offset = params.offset;
     this.dmaMap = (params.flags & PP_FLAG_DMA_MAP) !== 0;
-    this.dmaSync = (params.flags & PP_FLAG_DMA_SYNC_DEV) !== 0;
+    this.dmaSyncFlag = (params.flags & PP_FLAG_DMA_SYNC_DEV) !== 0;
+    this.dmaSync = this.dmaSyncFlag;
     this.dmaSyncCpu = true;
     this.dmaIndex = rules.dmaIndexBits > 0 && this.dmaMap ? new DmaIndexTable(rules.dmaIndexBits) : null;
     this.cpuid = parts.cpuid;
