@@ -16,6 +16,11 @@ export class RxQueue implements FrameReceiver {
   readonly #stats: NicStats;
   readonly #pools: readonly BufferPool[];
   readonly #doorbell: () => void;
+  /** Bytes from a descriptor's first: where its words are; and the status of a frame that has one alone. */
+  readonly #addressAt: number;
+  readonly #sizeAt: number;
+  readonly #statusAt: number;
+  readonly #wholeBits: number;
   #smallPool = 0;
   #largePool = 0;
   #ring = 0;
@@ -34,6 +39,10 @@ export class RxQueue implements FrameReceiver {
     this.#kernel = kernel;
     this.#bus = bus;
     this.#format = format;
+    this.#addressAt = format.addressWord * 4;
+    this.#sizeAt = format.sizeWord * 4;
+    this.#statusAt = format.statusWord * 4;
+    this.#wholeBits = format.firstBit | format.lastBit;
     this.#stats = stats;
     this.#pools = pools;
     this.line = line;
@@ -144,6 +153,10 @@ export class RxQueue implements FrameReceiver {
       this.#receiveManaged(region, start, bytes, flags);
       return;
     }
+    if (descriptors === 1 && headerPart === 0) {
+      this.#receiveWhole(region, start, bytes, flags);
+      return;
+    }
     let done = 0;
     let failed = this.line.frameArrivesBad(bytes);
     if (headerPart > 0) {
@@ -155,21 +168,36 @@ export class RxQueue implements FrameReceiver {
       const left = total - done;
       const part = left < this.#bufferBytes ? left : this.#bufferBytes;
       if (part > 0) {
-        const buffer = this.#bus.read32(descriptor + format.addressWord * 4);
+        const buffer = this.#bus.read32(descriptor + this.#addressAt);
         if (failed === false) failed = !this.#bus.write(buffer, region, start + done, part);
         done += part;
       }
       let status = 0;
       if (i === 0) {
         status |= format.firstBit | flags;
-        this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
+        this.#bus.write32(descriptor + this.#sizeAt, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
       }
       if (i === descriptors - 1) status |= format.lastBit;
       if (failed === true) status |= format.errorBit;
-      this.#bus.write32(descriptor + format.statusWord * 4, status);
+      this.#bus.write32(descriptor + this.#statusAt, status);
       this.#toNextDescriptor();
     }
     this.#received(bytes, descriptors, failed);
+  }
+
+  /** Most frames: one descriptor, one buffer. */
+  #receiveWhole(region: PayloadRegion, start: number, bytes: number, flags: number): void {
+    const bus = this.#bus;
+    const format = this.#format;
+    const total = format.prefixBytes + bytes;
+    const descriptor = this.#next;
+    const isBad = this.line.frameArrivesBad(bytes);
+    const buffer = bus.read32(descriptor + this.#addressAt);
+    const failed = isBad === true || bus.write(buffer, region, start, total) === false;
+    bus.write32(descriptor + this.#sizeAt, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
+    bus.write32(descriptor + this.#statusAt, failed === true ? this.#wholeBits | flags | format.errorBit : this.#wholeBits | flags);
+    this.#toNextDescriptor();
+    this.#received(bytes, 1, failed);
   }
 
   /** The buffer is the oldest of a pool, and the descriptor says which. */
@@ -182,11 +210,11 @@ export class RxQueue implements FrameReceiver {
     const { cookieWord, poolShift } = format.bufferManager!;
     const buffer = pool.address();
     const failed = this.line.frameArrivesBad(bytes) || !this.#bus.write(buffer, region, start, total);
-    this.#bus.write32(descriptor + format.addressWord * 4, buffer);
+    this.#bus.write32(descriptor + this.#addressAt, buffer);
     this.#bus.write32(descriptor + cookieWord * 4, pool.cookie());
     pool.advance();
-    this.#bus.write32(descriptor + format.sizeWord * 4, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
-    this.#bus.write32(descriptor + format.statusWord * 4, format.firstBit | format.lastBit | flags | (poolIndex << poolShift) | (failed ? format.errorBit : 0));
+    this.#bus.write32(descriptor + this.#sizeAt, (total + format.fcsBytes + this.line.excessBytes(bytes)) << format.sizeShift);
+    this.#bus.write32(descriptor + this.#statusAt, this.#wholeBits | flags | (poolIndex << poolShift) | (failed ? format.errorBit : 0));
     this.#toNextDescriptor();
     this.#received(bytes, 1, failed);
   }
