@@ -153,7 +153,7 @@ export class RxQueue implements FrameReceiver {
       this.#receiveManaged(region, start, bytes, flags);
       return;
     }
-    if (descriptors === 1 && headerPart === 0) {
+    if (descriptors === 1 && headerPart === 0 && total > 0) {
       this.#receiveWhole(region, start, bytes, flags);
       return;
     }

@@ -11,11 +11,11 @@ const ENTRIES = 8;
 const BUFFER = 1000;
 
 /** A NIC with posted buffers and a source of `lengths`, driven by hand as a driver would. */
-function setUp(lengths: readonly number[], lossless: boolean = true) {
+function setUp(lengths: readonly number[], lossless: boolean = true, format: RxDescFormat = FORMAT) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });
   const mm = createMm(kernel, { nrPages: 64, extraBytes: 65_536 });
   const { dma, bus } = mm.attachDevice({ name: "nic", coherent: true, aperturePages: 128 });
-  const nic = new ModelledNic(kernel, bus, { name: "nic", rxQueueCount: 1, rxDescFormat: FORMAT, txDescFormat: TX_FORMAT });
+  const nic = new ModelledNic(kernel, bus, { name: "nic", rxQueueCount: 1, rxDescFormat: format, txDescFormat: TX_FORMAT });
   const queue = nic.rxQueues[0]!;
   const ring = dma.allocCoherent(ENTRIES * FORMAT.sizeBytes, GFP_KERNEL)!;
   const region = mm.payload.addRegion("wire", 65_536, true);
@@ -64,6 +64,16 @@ test("a frame larger than a buffer takes several descriptors; the middle has nei
   rig.run();
   expect([rig.status(0), rig.status(1), rig.status(2), rig.size(0)]).toEqual([FORMAT.firstBit, 0, FORMAT.lastBit, 2506]);
   expect(rig.queue.occupied()).toBe(3);
+});
+
+test("a frame of no bytes, by a NIC that puts none in front, completes without a transfer and without a fault", () => {
+  const rig = setUp([0, 60], true, { ...FORMAT, prefixBytes: 0 });
+  for (let i = 0; i < 2; i++) rig.post(i);
+  rig.queue.addNonOccupied(2);
+  rig.queue.start();
+  rig.nic.connect(rig.source);
+  rig.run();
+  expect([rig.status(0), rig.size(0), rig.size(1), rig.nic.stats.faults, rig.dma.stats.faults, rig.kernel.reports.counts()]).toEqual([FORMAT.firstBit | FORMAT.lastBit, 4, 64, 0, 0, []]);
 });
 
 test("a lossless wire waits for descriptors, and goes on when the doorbell rings", () => {
