@@ -1,5 +1,6 @@
 // The last step of each package's build: constants of other modules are compiled in, `PAGE_SIZE` as `4096 /* PAGE_SIZE */`, as C compiles in those
-// of its headers. To the engine an import is a cell that may change, which it loads and tests each time (docs/decisions/0008).
+// of its headers, and functions are held in constants, `const $skbRegion = skbRegion`. To the engine an import is a cell that may change, which it loads
+// and tests each time, and a function a variable (docs/decisions/0008).
 import { existsSync, readFileSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -184,26 +185,24 @@ function replaced({ text, body }, known) {
     } else if (declaration) visit(declaration, statement, "declaration");
   }
   const held = new Set();
-  // Up to the first statement nothing is ever compiled in.
-  let out = text.slice(0, body[0].start);
-  let from = out.length;
+  const first = body[0].start;
+  let out = "";
+  let from = first;
   for (const { node, parent, key } of edits.filter(({ node: { name } }) => !declaredAgain.has(name)).toSorted((a, b) => a.node.start - b.node.start)) {
     const value = known.get(node.name);
-    if (value === FUNCTION) {
-      held.add(node.name);
-      out += `${text.slice(from, node.start)}${parent.type === "Property" && parent.shorthand ? `${node.name}: ` : ""}$${node.name}`;
-      from = node.end;
-      continue;
-    }
-    // Neither `4096.toString()` nor `-1 ** 2` can be written.
-    const written = value < 0 || (parent.type === "MemberExpression" && key === "object") ? `(${value} /* =${node.name} */)` : `${value} /* ${node.name} */`;
+    if (value === FUNCTION) held.add(node.name);
+    const written = value === FUNCTION ? `$${node.name}` : numberWritten(node.name, value, parent, key);
     out += text.slice(from, node.start) + (parent.type === "Property" && parent.shorthand ? `${node.name}: ${written}` : written);
     from = node.end;
   }
-  // On the first line, so that all others stay where their source map has them.
-  const first = body[0].start;
+  // On the line of the first statement, so that all others stay where their source map has them.
   const again = held.size === 0 ? "" : `/* compiled in */ const ${[...held].map((name) => `$${name} = ${name}`).join(", ")}; `;
-  return `${text.slice(0, first)}${again}${out.slice(first)}${text.slice(from)}`;
+  return `${text.slice(0, first)}${again}${out}${text.slice(from)}`;
+}
+
+/** Neither `4096.toString()` nor `-1 ** 2` can be written. */
+function numberWritten(name, value, parent, key) {
+  return value < 0 || (parent.type === "MemberExpression" && key === "object") ? `(${value} /* =${name} */)` : `${value} /* ${name} */`;
 }
 
 /** Of an identifier: `value` where it stands for one, `binding` where it is declared, `name` where it is a member's. */

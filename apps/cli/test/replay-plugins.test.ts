@@ -39,6 +39,26 @@ test("buffers that are enough for the capture are enough, though the frames that
   expect((JSON.parse(out) as ReplayDocument).runs[0]!.nsPerPacket).toBeGreaterThan(0);
 });
 
+test("a driver that has no ring as short as the warm-up's first is warmed up with its own, and replayed", async () => {
+  const mvneta = join(ROOT, "packages/driver-mvneta/src/index.ts");
+  const path = write("long-rings.ts", `
+import { UsageError } from "@netmem/kernel/api";
+import { mvneta } from ${JSON.stringify(mvneta)};
+
+const longRings = { ...mvneta, name: "long-rings", probe: (deps, options) => {
+  globalThis.longRingsProbed = [...(globalThis.longRingsProbed ?? []), options.rxRingSize];
+  if (options.rxRingSize < 256) throw new UsageError("long-rings", "rxRingSize", options.rxRingSize, "give 256 or more");
+  return mvneta.probe(deps, options);
+} };
+export { longRings };
+`);
+  const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--driver", path, "--design", "6.1,6.18", "--json"], ROOT);
+  expect([code, err]).toEqual([0, ""]);
+  expect((JSON.parse(out) as ReplayDocument).runs.map(({ design, nsPerPacket }) => [design, nsPerPacket > 0])).toEqual([["6.1", true], ["6.18", true]]);
+  // Refused once, then both designs with its own ring, before anything counts.
+  expect((globalThis as { longRingsProbed?: number[] }).longRingsProbed!.slice(0, 3)).toEqual([64, 512, 512]);
+});
+
 describe("--driver header-split", () => {
   test("delivers what mvneta does, under every design", async () => {
     const [ours, theirs] = [await replay(...CAPTURES), await replay(...CAPTURES, "--driver", "header-split")];

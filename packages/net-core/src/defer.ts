@@ -19,8 +19,7 @@ class DeferList {
 export class DeferredFree {
   readonly #kernel: Kernel;
   readonly #max: number;
-  /** A list for each node of those who free, or one for all. */
-  readonly #perNode: boolean;
+  /** Lists of a CPU: one for each node of those who free, or one for all. */
   readonly #nodes: number;
   /** Found in a list, these are enough. */
   readonly #mostBefore: number;
@@ -30,10 +29,10 @@ export class DeferredFree {
   constructor(kernel: Kernel, rules: Pick<NetCoreDates, "deferLists" | "skbDeferMax">) {
     this.#kernel = kernel;
     this.#max = rules.skbDeferMax;
-    this.#perNode = rules.deferLists === "node";
+    const perNode = rules.deferLists === "node";
     // Without a lock one place less.
-    this.#mostBefore = this.#perNode ? this.#max - 1 : this.#max;
-    this.#nodes = this.#perNode ? Math.max(...kernel.cpuNodes) + 1 : 1;
+    this.#mostBefore = perNode ? this.#max - 1 : this.#max;
+    this.#nodes = perNode ? Math.max(...kernel.cpuNodes) + 1 : 1;
     for (let i = 0; i < kernel.nrCpus * this.#nodes; i++) this.#lists.push(new DeferList());
   }
 

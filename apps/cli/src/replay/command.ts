@@ -1,15 +1,15 @@
 import { createHash } from "node:crypto";
-import { UsageError } from "@netmem/kernel/api";
 import type { Command } from "commander";
 import pc from "picocolors";
+import { UsageError } from "@netmem/kernel/api";
 import type { WireFrame } from "@netmem/machine";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
+import { reserveBacking } from "./backing.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
-import { reserveBacking } from "./backing.ts";
 import { bytesFor, runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
 import { says } from "./says.ts";
 import { SentFrames } from "./sent-frames.ts";
@@ -78,7 +78,6 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   const frames = inputs.flatMap((input) => input.frames);
   // What it prints is of the packets it is counted on.
   const timed = program?.instantiate(null) ?? null;
-  reserveBacking(bytesFor(frames, options, plugins));
   if (!options.countsOnly) warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
@@ -103,6 +102,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
 function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null, plugins: Plugins): void {
+  reserveBacking(bytesFor(frames, options, plugins));
   const repeated: WireFrame[] = [];
   const wanted = Math.min(MOST_WARM_UP_FRAMES, Math.max(LEAST_WARM_UP_FRAMES, frames.length / 5));
   for (let bytes = 0; frames.length > 0 && repeated.length < wanted && bytes < WARM_UP_BYTES;) {
@@ -110,13 +110,13 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: P
     repeated.push(frame);
     bytes += frame.lengthBytes;
   }
-  try {
-    for (const ring of [Math.min(SHORT_RING, options.ring), options.ring]) {
+  for (const ring of [Math.min(SHORT_RING, options.ring), options.ring]) {
+    try {
       for (const design of options.designs) runDesign(design, repeated, { ...options, ring, timing: "back-to-back", packetCostNs: 0 }, {}, program, plugins);
+    } catch (error) {
+      // So many frames may take memory that the capture's own do not, and a driver may have no such ring: the run that counts will tell.
+      if (!(error instanceof CliError || error instanceof UsageError)) throw error;
     }
-  } catch (error) {
-    // So many frames may take memory that the capture's own do not, and a driver may have no such ring: the run of those will tell.
-    if (!(error instanceof CliError || error instanceof UsageError)) throw error;
   }
 }
 

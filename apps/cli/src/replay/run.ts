@@ -84,7 +84,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const { driver, model } = plugins;
   const { nrPages, extraBytes } = memoryFor(frames, options, model);
   const { memory, device: reach } = dmaKind(options.dma);
-  const backing = takeBacking(bytesFor(frames, options, plugins));
+  const backing = takeBacking(backingBytes({ ...memory, nrPages, extraBytes }));
   const machine = createMachine({
     nrPages,
     extraBytes,

@@ -179,7 +179,7 @@ export class Device implements DmaDevice {
 
   private sync(type: number, dmaAddr: number, sizeBytes: number, direction: number, entries: number, forCpu: boolean): void {
     if (this.debug !== null) {
-      if ((type !== DEBUG_PAGE || !this.debug.isPlainSync(this.debugId, dmaAddr, sizeBytes, direction)) && !this.mayDebuggedSync(type, dmaAddr, sizeBytes, direction, entries, forCpu)) return;
+      if (!this.isRecordedSo(this.debug, type, dmaAddr, sizeBytes, direction, entries, forCpu)) return;
     } else if (!this.ops.isMapped(dmaAddr, sizeBytes)) {
       this.deps.reports.report("dma-sync-nothing", "warn", `device ${this.name} address 0x${dmaAddr.toString(16)}`, this.name, `sync of ${sizeBytes} bytes that are not all mapped: left as they are`);
       return;
@@ -189,9 +189,11 @@ export class Device implements DmaDevice {
     else this.ops.syncForDevice(dmaAddr, sizeBytes, direction);
   }
 
-  private mayDebuggedSync(type: number, dmaAddr: number, sizeBytes: number, direction: number, entries: number, forCpu: boolean): boolean {
+  /** Whether what was mapped may be synced this way; the driver's mistake is reported. */
+  private isRecordedSo(debug: DmaDebug, type: number, dmaAddr: number, sizeBytes: number, direction: number, entries: number, forCpu: boolean): boolean {
+    if (type === DEBUG_PAGE && debug.isPlainSync(this.debugId, dmaAddr, sizeBytes, direction)) return true;
     this.fillRef(type, dmaAddr, sizeBytes, direction, 0, entries);
-    return this.debug!.checkSync(forCpu);
+    return debug.checkSync(forCpu);
   }
 
   allocSgTable(nents: number): Scatterlist[] {
