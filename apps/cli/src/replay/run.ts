@@ -10,6 +10,7 @@ import { IPPROTO_TCP } from "@netmem/net-core/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
+import { makeOld } from "./make-old.ts";
 import { putBacking, takeBacking } from "./backing.ts";
 import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, modelFrames, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
 import type { ReplayOptions } from "./options.ts";
@@ -74,6 +75,8 @@ const BASE_PAGES = 8192;
 const MOST_PAGES = 262_144;
 /** Descriptors of a device that only sends: as few as any has. */
 const RING_OF_SENDER = 64;
+/** After so many packets sent and read a timed run has made most of the structures that it goes on with, which become old then; and those since at four times as many, again and again. */
+const FIRST_AGING_PACKETS = 20_000;
 /** Steps between two progress reports. */
 const PROGRESS_STEPS = 256;
 /** Simulated time without a frame sent or read after which a phase is over. */
@@ -118,12 +121,17 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const began = process.hrtime.bigint();
   wire.connect(device.nic);
   const { step = null, progress = null } = watcher;
-  stepUntilIdle(machine, wire, end, step, progress);
+  let agingNs = 0n;
+  for (let packets = FIRST_AGING_PACKETS; !options.countsOnly && packets < frames.length / 2; packets *= 4) {
+    stepUntilIdle(machine, wire, end, packets, step, progress);
+    agingNs += makeOld();
+  }
+  stepUntilIdle(machine, wire, end, Infinity, step, progress);
   end.drain();
-  stepUntilIdle(machine, wire, end, step, progress);
+  stepUntilIdle(machine, wire, end, Infinity, step, progress);
   machine.flushDeferred();
   if (!wire.finished()) throw stalled(design, wire, frames, binding, options, mm.pages.freePages());
-  const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs());
+  const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs() - agingNs);
   // What the traffic recycled; the posted buffers that teardown puts back are no recycling.
   const stats = machine.pagePools.createStats();
   for (const pool of pools) pool.getStats(stats);
@@ -266,8 +274,8 @@ function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOpt
   throw new CliError(`${design}: ${netif.dev.name} did not come up (${errnoName(errno)})${remedy}`);
 }
 
-/** Steps until nothing is left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
-function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, watchStep: (() => void) | null, progress: ((done: number) => void) | null): void {
+/** Steps until so many packets were sent and read, or nothing is left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
+function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, until: number, watchStep: (() => void) | null, progress: ((done: number) => void) | null): void {
   const { scheduler, clock } = machine.kernel;
   let steps = 0;
   let moved = 0;
@@ -279,6 +287,7 @@ function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, watchStep:
     if (sentAndRead !== moved) {
       moved = sentAndRead;
       movedAtNs = clock.nowNs;
+      if (moved >= until) return;
     } else if (clock.nowNs - movedAtNs > STALL_NS && (wire.lossless || wire.finished())) {
       // A driver that is short of memory tries again for ever; nobody will free any before the reader drains.
       break;
