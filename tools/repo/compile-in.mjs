@@ -6,16 +6,14 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseSync } from "oxc-parser";
 
-/** Stands for a function where others have a number. */
-const FUNCTION = Symbol("function");
-
 /** What was compiled in before, with its name behind it; `=` where the parentheses belong to it. */
 const COMPILED_IN = /\(-?[\d.e+]+ \/\* =([\w$]+) \*\/\)|[\d.e+]+ \/\* ([\w$]+) \*\//g;
 
 /** What the first statement of a module that was compiled in before has in front: its functions under names that nobody assigns to. */
 const NAMED_AGAIN = /\/\* compiled in \*\/ const (?:\$[\w$]+ = [\w$]+(?:, )?)+; /;
 
-/** @typedef {{ text: string, body: any[], constants: Map<string, number>, functions: Set<string>, imports: Map<string, [string, string]>, exports: Map<string, [string | null, string]>, stars: string[] }} Module */
+/** @typedef {{ path: string, module: Module, declaration: any }} FunctionOf What others have a number for. */
+/** @typedef {{ text: string, body: any[], constants: Map<string, number>, functions: Map<string, any>, imports: Map<string, [string, string]>, exports: Map<string, [string | null, string]>, stars: string[] }} Module */
 
 /** Modules of a build, by path, each read once; and what each exports that is a number, or a function, for good. */
 export class CompiledIn {
@@ -40,7 +38,7 @@ export class CompiledIn {
     }
     // What a module exports lies in a cell for itself, too.
     for (const [from, local] of module.exports.values()) if (from === null && module.constants.has(local)) known.set(local, module.constants.get(local));
-    for (const name of module.functions) known.set(name, FUNCTION);
+    for (const name of module.functions.keys()) known.set(name, this.#local(path, module, name, new Set()));
     return known.size === 0 ? module.text : replaced(module, known);
   }
 
@@ -48,7 +46,7 @@ export class CompiledIn {
     const before = this.#modules.get(path);
     if (before !== undefined) return before;
     const text = withNames(this.#read(path));
-    const module = { text, body: parseSync(path, text).program.body, constants: new Map(), functions: new Set(), imports: new Map(), exports: new Map(), stars: [] };
+    const module = { text, body: parseSync(path, text).program.body, constants: new Map(), functions: new Map(), imports: new Map(), exports: new Map(), stars: [] };
     this.#modules.set(path, module);
     for (const statement of module.body) this.#take(path, module, statement);
     return module;
@@ -64,7 +62,7 @@ export class CompiledIn {
     }
     const declaration = statement.type === "ExportNamedDeclaration" ? statement.declaration : statement;
     if (declaration?.type === "FunctionDeclaration") {
-      module.functions.add(declaration.id.name);
+      module.functions.set(declaration.id.name, declaration);
       if (declaration !== statement) module.exports.set(declaration.id.name, [null, declaration.id.name]);
     }
     if (declaration?.type !== "VariableDeclaration" || declaration.kind !== "const") return;
@@ -76,22 +74,37 @@ export class CompiledIn {
     }
   }
 
-  #valueOf(path, module, node) {
+  /** `parameters`: values by name, in the body of a function. */
+  #valueOf(path, module, node, parameters = null) {
+    const valueOf = (part) => this.#valueOf(path, module, part, parameters);
     switch (node.type) {
       case "Literal": return typeof node.value === "number" ? node.value : undefined;
-      case "ParenthesizedExpression": return this.#valueOf(path, module, node.expression);
+      case "ParenthesizedExpression": return valueOf(node.expression);
       case "Identifier": {
-        const found = this.#local(path, module, node.name, new Set());
+        const found = parameters?.get(node.name) ?? this.#local(path, module, node.name, new Set());
         return typeof found === "number" ? found : undefined;
       }
-      case "UnaryExpression": return unary(node.operator, this.#valueOf(path, module, node.argument));
-      case "BinaryExpression": return binary(node.operator, this.#valueOf(path, module, node.left), this.#valueOf(path, module, node.right));
+      case "UnaryExpression": return unary(node.operator, valueOf(node.argument));
+      case "BinaryExpression": return binary(node.operator, valueOf(node.left), valueOf(node.right));
+      // What a function calls may call it again.
+      case "CallExpression": return parameters === null && node.callee.type === "Identifier" ? this.#returned(this.#local(path, module, node.callee.name, new Set()), node.arguments.map(valueOf)) : undefined;
       default: return undefined;
     }
   }
 
+  /** Of a function that does nothing but compute. */
+  #returned(called, values) {
+    if (called === undefined || typeof called === "number") return undefined;
+    const { params, body, async, generator } = called.declaration;
+    const [only] = body.body;
+    if (async || generator || body.body.length !== 1 || only.type !== "ReturnStatement" || only.argument === null) return undefined;
+    if (params.length !== values.length || params.some(({ type }) => type !== "Identifier") || values.includes(undefined)) return undefined;
+    return this.#valueOf(called.path, called.module, only.argument, new Map(params.map(({ name }, i) => [name, values[i]])));
+  }
+
   #local(path, module, name, seen) {
-    if (module.functions.has(name)) return FUNCTION;
+    const declaration = module.functions.get(name);
+    if (declaration !== undefined) return { path, module, declaration };
     const imported = module.imports.get(name);
     return module.constants.get(name) ?? (imported === undefined ? undefined : this.#imported(path, imported[0], imported[1], seen));
   }
@@ -190,8 +203,8 @@ function replaced({ text, body }, known) {
   let from = first;
   for (const { node, parent, key } of edits.filter(({ node: { name } }) => !declaredAgain.has(name)).toSorted((a, b) => a.node.start - b.node.start)) {
     const value = known.get(node.name);
-    if (value === FUNCTION) held.add(node.name);
-    const written = value === FUNCTION ? `$${node.name}` : numberWritten(node.name, value, parent, key);
+    if (typeof value !== "number") held.add(node.name);
+    const written = typeof value === "number" ? numberWritten(node.name, value, parent, key) : `$${node.name}`;
     out += text.slice(from, node.start) + (parent.type === "Property" && parent.shorthand ? `${node.name}: ${written}` : written);
     from = node.end;
   }

@@ -21,6 +21,13 @@ test("through modules that export again, under other names, and all there is; by
   expect(compiledIn(modules)).toBe('import { SHIFT, TWO as two, OWN } from "all";\nexport const LIMIT = 8192 /* two */ + 1;\nexport const f = () => 12 /* SHIFT */ + 8192 /* two */ + 3 /* OWN */ + 8193 /* LIMIT */;\n');
 });
 
+test("a constant that a function computes of constants is one; not so what a function does more, or calls", () => {
+  const header = `${HEADER}export function align(bytes, to) { return (bytes + to - 1) & -to; }\nexport function logged(x) { log(x); return x; }\nexport function again(x) { return again(x); }\nexport function both(x, { y }) { return x + y; }\n`;
+  const derived = 'import { PAGE_SIZE, align, again, both, logged } from "header";\nexport const ROOM = PAGE_SIZE - align(320, 64) - align(1, PAGE_SIZE >> 8);\nexport const LOGGED = logged(1);\nexport const AGAIN = again(1);\nexport const FEW = align(1);\nexport const BOTH = both(1, 2);\nexport const UNKNOWN = align(1, x);\n';
+  expect(compiledIn({ header, derived, main: 'import { ROOM, LOGGED, AGAIN, FEW, BOTH, UNKNOWN } from "derived";\nf(ROOM, LOGGED, AGAIN, FEW, BOTH, UNKNOWN);\n' }))
+    .toBe('import { ROOM, LOGGED, AGAIN, FEW, BOTH, UNKNOWN } from "derived";\nf(3760 /* ROOM */, LOGGED, AGAIN, FEW, BOTH, UNKNOWN);\n');
+});
+
 test("a member of that name is none of it; where it stands for a member's value, or has members, it is written so that it is still a program", () => {
   expect(compiledIn({ header: HEADER, main: 'import { PAGE_SIZE } from "header";\nconst o = { PAGE_SIZE, [PAGE_SIZE]: 1, PAGE_SIZE: 2 };\no.PAGE_SIZE = o[PAGE_SIZE] + PAGE_SIZE.toString(16);\nclass C { PAGE_SIZE = PAGE_SIZE; }\n' }))
     .toBe('import { PAGE_SIZE } from "header";\nconst o = { PAGE_SIZE: 4096 /* PAGE_SIZE */, [4096 /* PAGE_SIZE */]: 1, PAGE_SIZE: 2 };\no.PAGE_SIZE = o[4096 /* PAGE_SIZE */] + (4096 /* =PAGE_SIZE */).toString(16);\nclass C { PAGE_SIZE = 4096 /* PAGE_SIZE */; }\n');
