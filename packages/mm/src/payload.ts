@@ -44,14 +44,22 @@ export class BackedPayload implements PayloadMemory {
 
   copy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
     if (target.cpuReadable === false || source.cpuReadable === false) {
-      const unreadable = target.cpuReadable ? source : target;
-      this.reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
+      this.refuseCopy(target.cpuReadable ? source : target, lengthBytes);
       return false;
     }
-    checkRange(target, targetOffset, lengthBytes);
-    checkRange(source, sourceOffset, lengthBytes);
-    this.dmaCopy(target, targetOffset, source, sourceOffset, lengthBytes);
+    if (!(targetOffset >= 0 && sourceOffset >= 0 && lengthBytes >= 0 && targetOffset + lengthBytes <= target.bytes.length && sourceOffset + lengthBytes <= source.bytes.length)) {
+      checkRange(target, targetOffset, lengthBytes);
+      checkRange(source, sourceOffset, lengthBytes);
+    }
+    // As `dmaCopy` does it: a packet's copies are calls enough as they are.
+    const { copyWithin } = this;
+    if (copyWithin !== null && target.base >= 0 && source.base >= 0) copyWithin(target.base + targetOffset, source.base + sourceOffset, lengthBytes);
+    else this.dmaCopy(target, targetOffset, source, sourceOffset, lengthBytes);
     return true;
+  }
+
+  private refuseCopy(unreadable: PayloadRegion, lengthBytes: number): void {
+    this.reports.report("unreadable-access", "warn", `region ${unreadable.name}`, "cpu", `CPU copy of ${lengthBytes} bytes refused: the memory is the device's`);
   }
 
   dmaCopy(target: PayloadRegion, targetOffset: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): void {
@@ -70,14 +78,20 @@ export class BackedPayload implements PayloadMemory {
   }
 
   checksum(region: PayloadRegion, offset: number, lengthBytes: number): number {
-    if (region.cpuReadable === false) {
-      this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `checksum of ${lengthBytes} bytes refused: the memory is the device's`);
-      return 0;
-    }
+    if (region.cpuReadable === false) return this.refuseChecksum(region, lengthBytes);
     checkRange(region, offset, lengthBytes);
     const { sum16 } = this;
     if (sum16 === null || region.base < 0) return swapped(portableSum(region, offset, lengthBytes));
     if (lengthBytes <= MOST_SUMMED_BYTES) return swapped(fold(sum16(region.base + offset, lengthBytes)));
+    return this.sumInParts(sum16, region, offset, lengthBytes);
+  }
+
+  private refuseChecksum(region: PayloadRegion, lengthBytes: number): number {
+    this.reports.report("unreadable-access", "warn", `region ${region.name}`, "cpu", `checksum of ${lengthBytes} bytes refused: the memory is the device's`);
+    return 0;
+  }
+
+  private sumInParts(sum16: (at: number, lengthBytes: number) => number, region: PayloadRegion, offset: number, lengthBytes: number): number {
     let sum = 0;
     for (let done = 0; done < lengthBytes; done += MOST_SUMMED_BYTES) {
       sum = fold(sum + fold(sum16(region.base + offset + done, Math.min(MOST_SUMMED_BYTES, lengthBytes - done))));
@@ -99,9 +113,11 @@ function copyAdopted(target: PayloadRegion, targetOffset: number, source: Payloa
 
 /** All regions lie in one buffer: a copy past the end of one would land in the next. */
 export function checkRange(region: PayloadRegion, offset: number, lengthBytes: number): void {
-  if (!(offset >= 0 && lengthBytes >= 0 && offset + lengthBytes <= region.bytes.length)) {
-    throw new UsageError("mm", `range of region ${region.name}`, `${lengthBytes} bytes at ${offset}`, `it has ${region.bytes.length} bytes`);
-  }
+  if (!(offset >= 0 && lengthBytes >= 0 && offset + lengthBytes <= region.bytes.length)) refuseRange(region, offset, lengthBytes);
+}
+
+function refuseRange(region: PayloadRegion, offset: number, lengthBytes: number): never {
+  throw new UsageError("mm", `range of region ${region.name}`, `${lengthBytes} bytes at ${offset}`, `it has ${region.bytes.length} bytes`);
 }
 
 /** What is not the page allocator's is not in the linear map. */

@@ -25,12 +25,14 @@ export class MemoryBus implements DeviceBus {
   private readonly payload: PayloadMemory;
   /** The cache that stands between device and CPU, if any is modelled. */
   private readonly cache: ShadowedCache | null;
-  /** Where words lay last, as the device remembers it until translations change: first address of that page, −1 for none; with which rights; the page's words. */
+  /** Where words lay last, as the device remembers it until translations change: first address of that page, −1 for none; its words, where it may read and write them. */
   private wordsStart: number;
-  private wordsProt: number;
   private wordsChanges: number;
-  private words: Int32Array;
-  private wordsFirst: number;
+  private readable: Int32Array;
+  private writable: Int32Array;
+  /** Of the page that was looked up last: made anew for another page only. */
+  private pageWords: Int32Array;
+  private readonly noWords: Int32Array;
 
   constructor(parts: BusParts) {
     this.parts = parts;
@@ -38,10 +40,11 @@ export class MemoryBus implements DeviceBus {
     this.payload = parts.payload;
     this.cache = parts.cache;
     this.wordsStart = -1;
-    this.wordsProt = 0;
     this.wordsChanges = 0;
-    this.words = new Int32Array(0);
-    this.wordsFirst = 0;
+    this.noWords = new Int32Array(0);
+    this.readable = this.noWords;
+    this.writable = this.noWords;
+    this.pageWords = this.noWords;
   }
 
   write(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
@@ -88,8 +91,11 @@ export class MemoryBus implements DeviceBus {
   }
 
   read32(dmaAddr: number): number {
-    const known = this.knownWord(dmaAddr, IOMMU_READ);
-    if (known >= 0) return this.words[known]!;
+    const at = dmaAddr - this.wordsStart;
+    if (at >= 0 && at < PAGE_SIZE && this.wordsChanges === this.translation.changes) {
+      const word = this.readable[at >> 2];
+      if (word !== undefined) return word;
+    }
     if (!this.translation.allows(dmaAddr, 4, IOMMU_READ)) {
       this.fault(false, dmaAddr, 4);
       return 0;
@@ -105,10 +111,14 @@ export class MemoryBus implements DeviceBus {
   }
 
   write32(dmaAddr: number, value: number): boolean {
-    const known = this.knownWord(dmaAddr, IOMMU_WRITE);
-    if (known >= 0) {
-      this.words[known] = value;
-      return true;
+    const at = dmaAddr - this.wordsStart;
+    if (at >= 0 && at < PAGE_SIZE && this.wordsChanges === this.translation.changes) {
+      const { writable } = this;
+      const word = at >> 2;
+      if (word < writable.length) {
+        writable[word] = value;
+        return true;
+      }
     }
     if (!this.translation.allows(dmaAddr, 4, IOMMU_WRITE)) return this.fault(true, dmaAddr, 4);
     const region = this.translation.region(dmaAddr);
@@ -132,12 +142,6 @@ export class MemoryBus implements DeviceBus {
     this.parts.wmb();
   }
 
-  /** Index in `words`, or −1: it must be looked up. */
-  private knownWord(dmaAddr: number, prot: number): number {
-    const at = dmaAddr - this.wordsStart;
-    return at >= 0 && at < PAGE_SIZE && (this.wordsProt & prot) !== 0 && this.wordsChanges === this.translation.changes ? this.wordsFirst + (at >> 2) : -1;
-  }
-
   private remember(dmaAddr: number, region: PayloadRegion, offset: number, prot: number): void {
     const inPage = dmaAddr & (PAGE_SIZE - 1);
     const first = offset - inPage;
@@ -145,11 +149,17 @@ export class MemoryBus implements DeviceBus {
     if (first < 0 || first + PAGE_SIZE > region.words.length * 4) return;
     const { changes } = this.translation;
     const isSame = this.wordsStart === dmaAddr - inPage && this.wordsChanges === changes;
-    this.wordsProt = isSame ? this.wordsProt | prot : prot;
+    const { words } = region;
+    const start = words.byteOffset + first;
+    if (this.pageWords.buffer !== words.buffer || this.pageWords.byteOffset !== start) this.pageWords = words.subarray(first >> 2, (first + PAGE_SIZE) >> 2);
+    if (!isSame) {
+      this.readable = this.noWords;
+      this.writable = this.noWords;
+    }
+    if (prot === IOMMU_READ) this.readable = this.pageWords;
+    else this.writable = this.pageWords;
     this.wordsStart = dmaAddr - inPage;
     this.wordsChanges = changes;
-    this.words = region.words;
-    this.wordsFirst = first >> 2;
   }
 
   /** Memory as this device sees it. */

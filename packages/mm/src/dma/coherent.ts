@@ -9,6 +9,8 @@ export class CoherentBlock implements CoherentMemory {
   readonly sizeBytes: number;
   readonly page: Page;
   readonly order: number;
+  /** Its own, and no others: an offset beyond it finds none. */
+  private readonly words: Int32Array;
 
   constructor(page: Page, dmaAddr: number, sizeBytes: number, order: number) {
     this.region = page.region;
@@ -17,20 +19,24 @@ export class CoherentBlock implements CoherentMemory {
     this.sizeBytes = sizeBytes;
     this.page = page;
     this.order = order;
+    this.words = page.region.words.subarray(page.base >> 2, (page.base + sizeBytes) >> 2);
   }
 
   read32(offset: number): number {
-    this.check(offset);
-    return this.region.words[(this.base + offset) >> 2]!;
+    const word = this.words[offset >> 2];
+    if (word === undefined || (offset & 3) !== 0 || (offset | 0) !== offset) this.refuse(offset);
+    return word;
   }
 
   write32(offset: number, value: number): void {
-    this.check(offset);
-    this.region.words[(this.base + offset) >> 2] = value;
+    const { words } = this;
+    const word = offset >> 2;
+    if (word < 0 || word >= words.length || (offset & 3) !== 0 || (offset | 0) !== offset) this.refuse(offset);
+    words[word] = value;
   }
 
-  protected check(offset: number): void {
-    if (!(offset >= 0 && offset + 4 <= this.sizeBytes && (offset & 3) === 0)) throw new UsageError("mm", "offset in coherent memory", offset, `give a multiple of 4 within its ${this.sizeBytes} bytes`);
+  private refuse(offset: number): never {
+    throw new UsageError("mm", "offset in coherent memory", offset, `give a multiple of 4 within its ${this.sizeBytes} bytes`);
   }
 
   rmb(): void {
@@ -64,18 +70,18 @@ export class WeakCoherentBlock extends CoherentBlock {
   }
 
   override read32(offset: number): number {
-    this.check(offset);
+    const now = super.read32(offset);
     const word = offset >> 2;
     const own = this.#stores.get(word);
     if (own !== undefined) return own;
-    if (!this.#anyLoaded || this.#loaded[word] !== 0) this.#seen[word] = super.read32(offset);
+    if (!this.#anyLoaded || this.#loaded[word] !== 0) this.#seen[word] = now;
     this.#anyLoaded = true;
     this.#loaded[word] = 1;
     return this.#seen[word]!;
   }
 
   override write32(offset: number, value: number): void {
-    this.check(offset);
+    super.read32(offset);
     this.#stores.set(offset >> 2, value);
   }
 

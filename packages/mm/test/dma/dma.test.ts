@@ -413,6 +413,20 @@ describe("coherent memory", () => {
     expect([mm.bus.read32(ring.dmaAddr), mm.dma.stats.syncs, mm.dma.liveMappings()]).toEqual([43, 0, 0]);
   });
 
+  test.each([-4, 2, 8, 4094, 4096, 2 ** 32, 1.5, Number.NaN, Number.POSITIVE_INFINITY])("the driver reads and writes its words, of which one at offset %d is none: one line says so, and nothing is written", (offset) => {
+    for (const ordering of ["strong", "weak"] as const) {
+      const mm = device({ ordering });
+      const ring = mm.dma.allocCoherent(10, GFP_KERNEL)!;
+      const behind = [...ring.region.words];
+      for (const refused of [() => ring.read32(offset), () => ring.write32(offset, -1)]) expect(usageErrorOf(refused).message).toContain("give a multiple of 4 within its 10 bytes");
+      mm.dma.dmaWmb();
+      expect([...ring.region.words]).toEqual(behind);
+      ring.write32(4, 5);
+      mm.dma.dmaWmb();
+      expect([ring.read32(4), ring.region.words[(ring.base >> 2) + 1]]).toEqual([5, 5]);
+    }
+  });
+
   test("freed, its pages are back and the device faults", () => {
     const mm = device();
     const ring = mm.dma.allocCoherent(2 * PAGE_SIZE, GFP_KERNEL)!;

@@ -259,6 +259,14 @@ describe("single words, whose page a device remembers", () => {
     expect(kinds(mm.reports)).toEqual(["dma-fault", "dma-fault", "dma-fault"]);
   });
 
+  test("having written one does not let it read; where it may do both, it does, in turn", () => {
+    const mm = device({ iommu: "strict" });
+    const [written, both] = [map(mm, pageOf(mm), 0, PAGE_SIZE, DMA_FROM_DEVICE), map(mm, pageOf(mm), 0, PAGE_SIZE, DMA_BIDIRECTIONAL)];
+    expect([mm.bus.write32(written, 1), mm.bus.read32(written), mm.bus.write32(written, 2)]).toEqual([true, 0, true]);
+    expect(kinds(mm.reports)).toEqual(["dma-fault"]);
+    expect([mm.bus.write32(both, 3), mm.bus.read32(both), mm.bus.write32(both + 4, 4), mm.bus.read32(both + 4), mm.bus.read32(written)]).toEqual([true, 3, true, 4, 0]);
+  });
+
   test("property: words and bytes of a device are the same memory, whatever is mapped and unmapped in between", () => {
     fc.assert(fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 2 }), fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 1023 }), fc.integer()), { maxLength: 60 }), (steps) => {
       const mm = device({ iommu: "strict", aperturePages: 6 });
