@@ -178,6 +178,7 @@ export class SkbBirths implements SkbAlloc {
   protected aroundPage(skb: SkBuff, page: Page, offset: number, fragSizeBytes: number): SkBuff {
     const info = this.around(skb, page.base + offset, fragSizeBytes, pageIsPfmemalloc(page.head));
     info.headPage = page;
+    info.headRegion = page.region;
     return skb;
   }
 
@@ -185,6 +186,7 @@ export class SkbBirths implements SkbAlloc {
     const info = this.around(skb, object.base, object.sizeBytes, pfmemalloc);
     info.headPage = null;
     info.headSlab = object;
+    info.headRegion = object.region;
     return skb;
   }
 

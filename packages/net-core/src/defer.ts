@@ -17,51 +17,51 @@ class DeferList {
  * @kernel skb_attempt_defer_free (net/core/skbuff.c), skb_defer_free_flush (net/core/dev.c)
  */
 export class DeferredFree {
-  readonly #kernel: Kernel;
-  readonly #max: number;
+  private readonly kernel: Kernel;
+  private readonly max: number;
   /** Lists of a CPU: one for each node of those who free, or one for all. */
-  readonly #nodes: number;
+  private readonly nodes: number;
   /** Found in a list, these are enough. */
-  readonly #mostBefore: number;
+  private readonly mostBefore: number;
   /** By CPU, then node. */
-  readonly #lists: DeferList[] = [];
+  private readonly lists: DeferList[] = [];
 
   constructor(kernel: Kernel, rules: Pick<NetCoreDates, "deferLists" | "skbDeferMax">) {
-    this.#kernel = kernel;
-    this.#max = rules.skbDeferMax;
+    this.kernel = kernel;
+    this.max = rules.skbDeferMax;
     const perNode = rules.deferLists === "node";
     // Without a lock one place less.
-    this.#mostBefore = perNode ? this.#max - 1 : this.#max;
-    this.#nodes = perNode ? Math.max(...kernel.cpuNodes) + 1 : 1;
-    for (let i = 0; i < kernel.nrCpus * this.#nodes; i++) this.#lists.push(new DeferList());
+    this.mostBefore = perNode ? this.max - 1 : this.max;
+    this.nodes = perNode ? Math.max(...kernel.cpuNodes) + 1 : 1;
+    for (let i = 0; i < kernel.nrCpus * this.nodes; i++) this.lists.push(new DeferList());
   }
 
   /** False: the caller frees it here. */
   add(skb: SkBuff): boolean {
-    const { context, softirqs } = this.#kernel;
+    const { context, softirqs } = this.kernel;
     const cpu = skb.allocCpu;
     if (cpu === context.cpu) return false;
-    const list = this.#lists[this.#nodes === 1 ? cpu : cpu * this.#nodes + context.node]!;
+    const list = this.lists[this.nodes === 1 ? cpu : cpu * this.nodes + context.node]!;
     const before = list.count;
-    if (before >= this.#mostBefore) return false;
+    if (before >= this.mostBefore) return false;
     list.count++;
-    skb.tstamp = this.#kernel.clock.nowNs;
+    skb.tstamp = this.kernel.clock.nowNs;
     skb.next = list.first;
     list.first = skb;
     // Beyond half: do not wait for traffic to wake that CPU.
-    if (before === this.#max >> 1) softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
+    if (before === this.max >> 1) softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
     return true;
   }
 
   addHolders(to: PacketHolder[]): void {
-    for (const [i, { first }] of this.#lists.entries()) addHolder(to, "deferred-free", `cpu ${Math.floor(i / this.#nodes)}`, chained(first).toReversed());
+    for (const [i, { first }] of this.lists.entries()) addHolder(to, "deferred-free", `cpu ${Math.floor(i / this.nodes)}`, chained(first).toReversed());
   }
 
   /** Called by the receive softirq of `cpu`. */
   flush(cpu: number, free: (skb: SkBuff) => void): void {
-    const end = (cpu + 1) * this.#nodes;
-    for (let i = cpu * this.#nodes; i < end; i++) {
-      const list = this.#lists[i]!;
+    const end = (cpu + 1) * this.nodes;
+    for (let i = cpu * this.nodes; i < end; i++) {
+      const list = this.lists[i]!;
       if (list.first !== null) flushList(list, free);
     }
   }

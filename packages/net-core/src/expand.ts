@@ -75,6 +75,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     const info = skb.shinfo!;
     info.headSlab = object;
     info.headPage = null;
+    info.headRegion = object.region;
     skb.head = object.base;
     skb.data += shift;
     skb.tail += shift;

@@ -12,58 +12,58 @@ import type { PacketTaps } from "./taps.ts";
 /** @kernel __netif_receive_skb_core (net/core/dev.c) */
 export class ReceivePath implements NetReceive {
   readonly stats: ReceiveStats = { received: 0, groMerged: 0, unhandled: 0 };
-  readonly #lifetime: SkbLifetime;
-  readonly #taps: PacketTaps;
-  readonly #probe: SkbProbe | null;
-  #protocol: PacketHandler | null = null;
+  private readonly lifetime: SkbLifetime;
+  private readonly taps: PacketTaps;
+  private readonly probe: SkbProbe | null;
+  private protocol: PacketHandler | null = null;
   /** Programs for drivers without XDP; set once, when both are made. */
-  #genericXdp: GenericXdp | null = null;
+  private genericXdp: GenericXdp | null = null;
   /** Set once, when both are made. */
-  #gro: Gro | null = null;
-  #backlog: Backlog | null = null;
-  readonly #edit: Pick<SkbEdit, "ethTypeTrans">;
-  readonly #zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
+  private gro: Gro | null = null;
+  private backlog: Backlog | null = null;
+  private readonly edit: Pick<SkbEdit, "ethTypeTrans">;
+  private readonly zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
 
   constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">, taps: PacketTaps, probe: SkbProbe | null) {
-    this.#lifetime = lifetime;
-    this.#taps = taps;
-    this.#probe = probe;
-    this.#edit = edit;
-    this.#zerocopy = zerocopy;
+    this.lifetime = lifetime;
+    this.taps = taps;
+    this.probe = probe;
+    this.edit = edit;
+    this.zerocopy = zerocopy;
   }
 
   useGenericXdp(genericXdp: GenericXdp): void {
-    this.#genericXdp = genericXdp;
+    this.genericXdp = genericXdp;
   }
 
   useGro(gro: Gro): void {
-    this.#gro = gro;
+    this.gro = gro;
   }
 
   useBacklog(backlog: Backlog): void {
-    this.#backlog = backlog;
+    this.backlog = backlog;
   }
 
   netifRx(skb: SkBuff): number {
-    return this.#backlog!.netifRx(skb);
+    return this.backlog!.netifRx(skb);
   }
 
   devForwardSkb(dev: NetDevice, skb: SkBuff): number {
     // Of several segments each is short enough.
     const fits = dev.up && (skbIsGso(skb) || xdpOkFwdDev(dev, skb.len) === 0);
-    if (!fits || skbHeadlen(skb) < ETH_HLEN || this.#zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) {
+    if (!fits || skbHeadlen(skb) < ETH_HLEN || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) {
       dev.rxDropped++;
-      this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return NET_RX_DROP;
     }
     skb.redirected = false;
     skb.dev = dev;
-    this.#edit.ethTypeTrans(skb);
+    this.edit.ethTypeTrans(skb);
     return NET_RX_SUCCESS;
   }
 
   napiGroReceive(napi: NapiStruct, skb: SkBuff): void {
-    this.#gro!.receive(instanceOf(napi).gro, skb);
+    this.gro!.receive(instanceOf(napi).gro, skb);
   }
 
   netifReceiveSkbList(first: SkBuff | null): void {
@@ -77,28 +77,28 @@ export class ReceivePath implements NetReceive {
 
   netifReceiveSkb(received: SkBuff): void {
     this.stats.received++;
-    if (this.#probe !== null) this.#probe.received(received);
+    if (this.probe !== null) this.probe.received(received);
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
-    const skb = prog === null ? received : this.#genericXdp!.doXdpGeneric(prog, received);
+    const skb = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return;
-    this.#taps.received(skb);
-    if (this.#protocol !== null) {
-      this.#protocol.packetRcv(skb);
+    this.taps.received(skb);
+    if (this.protocol !== null) {
+      this.protocol.packetRcv(skb);
       return;
     }
     this.stats.unhandled++;
-    this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
+    this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
   }
 
   addTap(handler: PacketHandler, dev: NetDevice | null = null): void {
-    this.#taps.add(handler, dev);
+    this.taps.add(handler, dev);
   }
 
   removeTap(handler: PacketHandler): void {
-    this.#taps.remove(handler);
+    this.taps.remove(handler);
   }
 
   setProtocol(handler: PacketHandler | null): void {
-    this.#protocol = handler;
+    this.protocol = handler;
   }
 }

@@ -11,47 +11,47 @@ interface Tap {
 
 /** Who sees every packet, whatever its protocol. @kernel ptype_all, net_device.ptype_all (net/core/dev.c) */
 export class PacketTaps {
-  readonly #lifetime: Pick<SkbLifetime, "consumeSkb" | "skbClone" | "skbGet">;
+  private readonly lifetime: Pick<SkbLifetime, "consumeSkb" | "skbClone" | "skbGet">;
   /** Another one when it changes: one that goes as it gets a packet does not hide the next. */
-  #taps: readonly Tap[] = [];
+  private taps: readonly Tap[] = [];
 
   constructor(lifetime: Pick<SkbLifetime, "consumeSkb" | "skbClone" | "skbGet">) {
-    this.#lifetime = lifetime;
+    this.lifetime = lifetime;
   }
 
   add(handler: PacketHandler, dev: NetDevice | null): void {
-    this.#taps = [...this.#taps, { handler, dev }];
+    this.taps = [...this.taps, { handler, dev }];
   }
 
   remove(handler: PacketHandler): void {
-    this.#taps = this.#taps.filter((tap) => tap.handler !== handler);
+    this.taps = this.taps.filter((tap) => tap.handler !== handler);
   }
 
   /** The packet itself, one user more each. @kernel deliver_ptype_list_skb */
   received(skb: SkBuff): void {
-    const taps = this.#taps;
+    const taps = this.taps;
     for (let i = 0; i < taps.length; i++) {
       const { handler, dev } = taps[i]!;
-      if (dev === null || dev === skb.dev) handler.packetRcv(this.#lifetime.skbGet(skb));
+      if (dev === null || dev === skb.dev) handler.packetRcv(this.lifetime.skbGet(skb));
     }
   }
 
   /** One clone for all: the packet is the driver's in a moment. Its MAC header is where its data begins. @kernel dev_queue_xmit_nit */
   sent(skb: SkBuff): void {
-    const taps = this.#taps;
+    const taps = this.taps;
     let clone: SkBuff | null = null;
     for (let i = 0; i < taps.length; i++) {
       const { handler, dev } = taps[i]!;
       if (dev !== null && dev !== skb.dev) continue;
-      clone ??= this.#cloneOf(skb);
+      clone ??= this.cloneOf(skb);
       if (clone === null) return;
-      handler.packetRcv(this.#lifetime.skbGet(clone));
+      handler.packetRcv(this.lifetime.skbGet(clone));
     }
-    if (clone !== null) this.#lifetime.consumeSkb(clone);
+    if (clone !== null) this.lifetime.consumeSkb(clone);
   }
 
-  #cloneOf(skb: SkBuff): SkBuff | null {
-    const clone = this.#lifetime.skbClone(skb, GFP_ATOMIC);
+  private cloneOf(skb: SkBuff): SkBuff | null {
+    const clone = this.lifetime.skbClone(skb, GFP_ATOMIC);
     if (clone !== null) clone.macHeader = clone.data;
     return clone;
   }

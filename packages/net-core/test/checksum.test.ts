@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
 import { skbRegion, type SkBuff } from "../src/api/index.ts";
-import { skbChecksum } from "../src/inet/checksum.ts";
+import { ipHeaderHolds, skbChecksum } from "../src/inet/checksum.ts";
 import { NetRig } from "./rig.ts";
 
 /** Of 16-bit words in network order, added one by one. */
@@ -50,6 +50,28 @@ test("the checksum of any part of a packet is that of its bytes, wherever they l
     rig.net.lifetime.consumeSkb(skb);
   }), { numRuns: 300 });
   expect([rig.net.lifetime.stats.live, rig.kinds()]).toEqual([0, []]);
+});
+
+test("an IP header holds where its sum is all ones, with options and without, on a word and off it; with any one bit turned it does not", () => {
+  const rig = new NetRig();
+  const page = rig.page();
+  const { bytes } = page.region;
+  fc.assert(fc.property(fc.uint8Array({ minLength: 60, maxLength: 60 }), fc.integer({ min: 5, max: 15 }), fc.nat(9), fc.nat(), (header, words, at, turned) => {
+    const ip = page.base + at;
+    const length = 4 * words;
+    bytes.set(header.subarray(0, length), ip);
+    bytes.fill(0, ip + 10, ip + 12);
+    const check = ~plainSum([...bytes.subarray(ip, ip + length)]) & 0xffff;
+    bytes.set([check >> 8, check & 0xff], ip + 10);
+    const bit = turned % (8 * length);
+    // All zero it has no sum of ones.
+    const isSomething = check !== 0xffff;
+    expect(ipHeaderHolds(page.region, ip, length, rig.mm.payload)).toBe(isSomething || header.subarray(0, length).some((byte, i) => byte !== 0 && i !== 10 && i !== 11));
+    bytes[ip + (bit >> 3)]! ^= 1 << (bit & 7);
+    expect(ipHeaderHolds(page.region, ip, length, rig.mm.payload)).toBe(false);
+  }), { numRuns: 500 });
+  bytes.fill(0, page.base, page.base + 60);
+  expect([4, 8, 2].map((at) => ipHeaderHolds(page.region, page.base + at, 20, rig.mm.payload))).toEqual([false, false, false]);
 });
 
 test("a long run of large words does not overflow", () => {

@@ -56,6 +56,8 @@ export class SkbSharedInfo {
   /** The memory that it lies at the end of, the head of all that share it: a page fragment; where that is null, a slab's object. */
   headPage: Page | null;
   headSlab: SlabObject | null;
+  /** That memory's region, which nearly every reader of the packet asks for. */
+  headRegion: PayloadRegion | null;
   /** Of a packet that recycles: one memory identity for all of it, as the rejected design of the seed thread has it. */
   memType: number;
   memId: number;
@@ -67,6 +69,7 @@ export class SkbSharedInfo {
     this.fragList = null;
     this.headPage = null;
     this.headSlab = null;
+    this.headRegion = null;
     this.dataref = 0;
     this.frags = createNetmemFrags();
     this.gsoSize = 0;
@@ -276,8 +279,7 @@ export function skbHeadFrag(skb: SkBuff): boolean {
 
 /** Where the linear bytes are. */
 export function skbRegion(skb: SkBuff): PayloadRegion {
-  const { headPage, headSlab } = skb.shinfo!;
-  return headPage === null ? headSlab!.region : headPage.region;
+  return skb.shinfo!.headRegion!;
 }
 
 /** @kernel skb_headlen */

@@ -36,86 +36,86 @@ class Softnet {
 /** @kernel net/core/dev.c */
 export class NapiLists implements NapiScheduler {
   readonly stats: NapiStats = { polls: 0, timeSqueeze: 0 };
-  readonly #kernel: Kernel;
-  readonly #structs: XdpStructs;
-  readonly #deferred: DeferredFree;
-  readonly #freeDeferred: (skb: SkBuff) => void;
-  readonly #gro: Gro;
-  readonly #softnets: Softnet[] = [];
-  readonly #sameSoftirq: boolean;
+  private readonly kernel: Kernel;
+  private readonly structs: XdpStructs;
+  private readonly deferred: DeferredFree;
+  private readonly freeDeferred: (skb: SkBuff) => void;
+  private readonly gro: Gro;
+  private readonly softnets: Softnet[] = [];
+  private readonly sameSoftirq: boolean;
   /** Packets of one softirq: those it may, or those there is time for, since it stands still meanwhile and what counts is what they cost. */
-  readonly #budget: number;
-  #nextNapiId = MIN_NAPI_ID;
-  readonly #packetCostNs: number;
-  readonly #probe: SkbProbe | null;
+  private readonly budget: number;
+  private nextNapiId = MIN_NAPI_ID;
+  private readonly packetCostNs: number;
+  private readonly probe: SkbProbe | null;
   /** By device: its instances, for what concerns them all. */
-  readonly #instances = new Map<NetDevice, NapiInstance[]>();
+  private readonly instances = new Map<NetDevice, NapiInstance[]>();
 
   constructor(parts: NapiParts) {
     const { kernel, release } = parts;
-    this.#kernel = kernel;
-    this.#structs = parts.structs;
-    this.#deferred = parts.deferred;
-    this.#freeDeferred = (skb) => release.dropDeferred(skb);
-    this.#gro = parts.gro;
-    this.#sameSoftirq = parts.rules.polledInSameSoftirq;
-    this.#packetCostNs = parts.packetCostNs;
-    this.#probe = parts.probe;
+    this.kernel = kernel;
+    this.structs = parts.structs;
+    this.deferred = parts.deferred;
+    this.freeDeferred = (skb) => release.dropDeferred(skb);
+    this.gro = parts.gro;
+    this.sameSoftirq = parts.rules.polledInSameSoftirq;
+    this.packetCostNs = parts.packetCostNs;
+    this.probe = parts.probe;
     const limitNs = (NETDEV_BUDGET_JIFFIES * NSEC_PER_SEC) / kernel.hz;
-    this.#budget = parts.packetCostNs === 0 ? NETDEV_BUDGET : Math.min(NETDEV_BUDGET, Math.ceil(limitNs / parts.packetCostNs));
-    for (let i = 0; i < kernel.nrCpus; i++) this.#softnets.push(new Softnet());
-    kernel.softirqs.openSoftirq(NET_RX_SOFTIRQ, () => this.#netRxAction());
+    this.budget = parts.packetCostNs === 0 ? NETDEV_BUDGET : Math.min(NETDEV_BUDGET, Math.ceil(limitNs / parts.packetCostNs));
+    for (let i = 0; i < kernel.nrCpus; i++) this.softnets.push(new Softnet());
+    kernel.softirqs.openSoftirq(NET_RX_SOFTIRQ, () => this.netRxAction());
   }
 
   netifNapiAdd(dev: NetDevice, poller: NapiPoller, weight: number): NapiStruct {
     if (!Number.isInteger(weight) || weight < 1) throw new UsageError("net-core", `NAPI weight of ${dev.name}`, weight, "give 1 packet or more");
-    const napi = this.#structs.createNapi(dev, poller, weight);
+    const napi = this.structs.createNapi(dev, poller, weight);
     const instance = new NapiInstance(napi);
     napi.core = instance;
     // Born disabled and held, as netif_napi_add leaves it: only napi_enable makes it schedulable.
     napi.state = NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC;
-    napi.napiId = this.#nextNapiId++;
-    const siblings = this.#instances.get(dev);
-    if (siblings === undefined) this.#instances.set(dev, [instance]);
+    napi.napiId = this.nextNapiId++;
+    const siblings = this.instances.get(dev);
+    if (siblings === undefined) this.instances.set(dev, [instance]);
     else siblings.push(instance);
-    if (dev.threaded) this.#startThread(instance);
+    if (dev.threaded) this.startThread(instance);
     return napi;
   }
 
   netifNapiDel(napi: NapiStruct): void {
-    const siblings = this.#instances.get(napi.dev) ?? [];
+    const siblings = this.instances.get(napi.dev) ?? [];
     const at = siblings.indexOf(instanceOf(napi));
     if (at < 0) {
-      this.#report("napi-del-unknown", "warn", napi, "deleted, but it was deleted before");
+      this.report("napi-del-unknown", "warn", napi, "deleted, but it was deleted before");
       return;
     }
     if ((napi.state & NAPIF_STATE_NPSVC) === 0) {
-      this.#report("napi-del-enabled", "warn", napi, "deleted while enabled: disable it first");
+      this.report("napi-del-enabled", "warn", napi, "deleted while enabled: disable it first");
       this.napiDisable(napi);
     }
     const [instance] = siblings.splice(at, 1);
-    this.#gro.purge(instance!.gro);
-    this.#stopThread(instance!);
+    this.gro.purge(instance!.gro);
+    this.stopThread(instance!);
   }
 
   napiEnable(napi: NapiStruct): void {
-    if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.#report("napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
+    if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.report("napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
     napi.state &= ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC | NAPIF_STATE_DISABLE | NAPIF_STATE_MISSED);
     if (instanceOf(napi).thread !== null) napi.state |= NAPIF_STATE_THREADED;
   }
 
   napiDisable(napi: NapiStruct): void {
     if ((napi.state & NAPIF_STATE_NPSVC) !== 0) {
-      this.#report("napi-disable-disabled", "warn", napi, "disabled twice: the kernel would wait for ever");
+      this.report("napi-disable-disabled", "warn", napi, "disabled twice: the kernel would wait for ever");
       return;
     }
     // A poll under way can only be this very caller: the kernel would wait for itself.
-    if (instanceOf(napi).polling) this.#report("napi-disable-running", "warn", napi, "disabled by its own poll");
-    this.#unlink(napi);
+    if (instanceOf(napi).polling) this.report("napi-disable-running", "warn", napi, "disabled by its own poll");
+    this.unlink(napi);
     const instance = instanceOf(napi);
     // Whoever waits for the poll sees it complete, and so pass on what it held.
-    this.#gro.flush(instance.gro, false);
-    for (const timer of instance.watchdogs) if (timer !== null) this.#kernel.timers.timerDelete(timer);
+    this.gro.flush(instance.gro, false);
+    for (const timer of instance.watchdogs) if (timer !== null) this.kernel.timers.timerDelete(timer);
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_THREADED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL | NAPIF_STATE_IN_BUSY_POLL | NAPIF_STATE_DISABLE);
     napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC;
   }
@@ -133,7 +133,7 @@ export class NapiLists implements NapiScheduler {
 
   napiSchedule(napi: NapiStruct): boolean {
     if (!this.napiSchedulePrep(napi)) return false;
-    this.#enqueue(napi);
+    this.enqueue(napi);
     return true;
   }
 
@@ -153,27 +153,27 @@ export class NapiLists implements NapiScheduler {
       timeoutNs = napi.dev.groFlushTimeoutNs;
       interrupt = timeoutNs === 0;
     }
-    this.#gro.flush(instance.gro, timeoutNs > 0);
+    this.gro.flush(instance.gro, timeoutNs > 0);
     // Whoever got the packets has disabled it, which is reported.
     if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
-    this.#unlink(napi);
+    this.unlink(napi);
     if ((napi.state & NAPIF_STATE_SCHED) === 0) {
-      this.#report("napi-not-scheduled", "warn", napi, "completed without being scheduled");
+      this.report("napi-not-scheduled", "warn", napi, "completed without being scheduled");
       return false;
     }
     const missed = (napi.state & NAPIF_STATE_MISSED) !== 0;
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_SCHED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL);
     if (missed) {
       napi.state |= NAPIF_STATE_SCHED;
-      this.#enqueue(napi);
+      this.enqueue(napi);
       return false;
     }
-    if (timeoutNs > 0) this.#kernel.timers.modTimer(this.#watchdog(instance), timeoutNs);
+    if (timeoutNs > 0) this.kernel.timers.modTimer(this.watchdog(instance), timeoutNs);
     return interrupt;
   }
 
   napiBusyLoop(napi: NapiStruct, loopEnd: () => boolean, preferBusyPoll: boolean, budget: number): number {
-    const { softirqs } = this.#kernel;
+    const { softirqs } = this.kernel;
     let mine = false;
     let total = 0;
     do {
@@ -183,31 +183,31 @@ export class NapiLists implements NapiScheduler {
         mine = true;
       } else if (!mine && preferBusyPoll) napi.state |= NAPIF_STATE_PREFER_BUSY_POLL;
       if (mine) {
-        total += this.#pollOnce(napi, budget);
-        this.#gro.normalList(instanceOf(napi).gro);
+        total += this.pollOnce(napi, budget);
+        this.gro.normalList(instanceOf(napi).gro);
       }
-      this.#deferred.flush(this.#kernel.context.cpu, this.#freeDeferred);
+      this.deferred.flush(this.kernel.context.cpu, this.freeDeferred);
       softirqs.localBhEnable();
     } while (!loopEnd());
-    if (mine) total += this.#busyPollStop(napi, preferBusyPoll, budget);
+    if (mine) total += this.busyPollStop(napi, preferBusyPoll, budget);
     return total;
   }
 
   addHolders(to: PacketHolder[]): void {
-    for (const [dev, instances] of this.#instances) for (const { gro } of instances) addHolder(to, "gro", dev.name, gro.packets());
+    for (const [dev, instances] of this.instances) for (const { gro } of instances) addHolder(to, "gro", dev.name, gro.packets());
   }
 
   devSetThreaded(dev: NetDevice, threaded: boolean): void {
     dev.threaded = threaded;
-    for (const instance of this.#instances.get(dev) ?? []) {
-      if (threaded) this.#startThread(instance);
-      else this.#stopThread(instance);
+    for (const instance of this.instances.get(dev) ?? []) {
+      if (threaded) this.startThread(instance);
+      else this.stopThread(instance);
     }
   }
 
   /** Its interrupts are to come again: a last poll sees to that. @kernel busy_poll_stop, __busy_poll_stop */
-  #busyPollStop(napi: NapiStruct, preferBusyPoll: boolean, budget: number): number {
-    const { softirqs, timers } = this.#kernel;
+  private busyPollStop(napi: NapiStruct, preferBusyPoll: boolean, budget: number): number {
+    const { softirqs, timers } = this.kernel;
     const instance = instanceOf(napi);
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_IN_BUSY_POLL);
     softirqs.localBhDisable();
@@ -216,17 +216,17 @@ export class NapiLists implements NapiScheduler {
       instance.deferHardIrqsCount = napi.dev.napiDeferHardIrqs;
       const timeoutNs = napi.dev.groFlushTimeoutNs;
       if (instance.deferHardIrqsCount > 0 && timeoutNs > 0) {
-        timers.modTimer(this.#watchdog(instance), timeoutNs);
+        timers.modTimer(this.watchdog(instance), timeoutNs);
         skipSchedule = true;
       }
     }
-    const work = this.#pollOnce(napi, budget);
+    const work = this.pollOnce(napi, budget);
     if (work === budget) {
       if (!skipSchedule) {
-        this.#gro.normalList(instance.gro);
-        this.#enqueue(napi);
+        this.gro.normalList(instance.gro);
+        this.enqueue(napi);
       } else {
-        this.#gro.flush(instance.gro, false);
+        this.gro.flush(instance.gro, false);
         napi.state &= ~NAPIF_STATE_SCHED;
       }
     }
@@ -234,22 +234,22 @@ export class NapiLists implements NapiScheduler {
     return work;
   }
 
-  #pollOnce(napi: NapiStruct, budget: number): number {
+  private pollOnce(napi: NapiStruct, budget: number): number {
     this.stats.polls++;
     const instance = instanceOf(napi);
     instance.completed = false;
     instance.polling = true;
     const work = napi.poller.poll(napi, budget);
     instance.polling = false;
-    if (this.#probe !== null) this.#probe.polled(napi, work, budget);
-    if (this.#packetCostNs > 0) this.#kernel.scheduler.charge(work * this.#packetCostNs);
-    if (work > budget) this.#overBudget(napi, work, budget);
+    if (this.probe !== null) this.probe.polled(napi, work, budget);
+    if (this.packetCostNs > 0) this.kernel.scheduler.charge(work * this.packetCostNs);
+    if (work > budget) this.overBudget(napi, work, budget);
     return work;
   }
 
-  #unlink(napi: NapiStruct): void {
+  private unlink(napi: NapiStruct): void {
     if (napi.queued) {
-      const { pollList, now, again } = this.#softnets[napi.listOwner]!;
+      const { pollList, now, again } = this.softnets[napi.listOwner]!;
       pollList.remove(napi);
       now.remove(napi);
       again.remove(napi);
@@ -259,42 +259,42 @@ export class NapiLists implements NapiScheduler {
   }
 
   /** @kernel ____napi_schedule */
-  #enqueue(napi: NapiStruct): void {
+  private enqueue(napi: NapiStruct): void {
     const { thread } = instanceOf(napi);
     if ((napi.state & NAPIF_STATE_THREADED) !== 0 && thread !== null) {
       // Nothing tells page_pool whose context it is then.
       napi.state |= NAPIF_STATE_SCHED_THREADED;
-      this.#kernel.scheduler.wake(thread);
+      this.kernel.scheduler.wake(thread);
       return;
     }
-    const { cpu } = this.#kernel.context;
-    const softnet = this.#softnets[cpu]!;
+    const { cpu } = this.kernel.context;
+    const softnet = this.softnets[cpu]!;
     napi.listOwner = cpu;
     softnet.pollList.append(napi);
     // The softirq that is under way looks again before it ends.
-    if (!softnet.inNetRxAction || !this.#sameSoftirq) this.#kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
+    if (!softnet.inNetRxAction || !this.sameSoftirq) this.kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
   }
 
   /**
    * Each instance on the list once, deferred packets before each. What used up its weight is polled again, but by the next
    * softirq, so that interrupts and others come in between. @kernel net_rx_action
    */
-  #netRxAction(): void {
-    const { cpu } = this.#kernel.context;
-    const softnet = this.#softnets[cpu]!;
+  private netRxAction(): void {
+    const { cpu } = this.kernel.context;
+    const softnet = this.softnets[cpu]!;
     const { pollList, now, again } = softnet;
-    let budget = this.#budget;
+    let budget = this.budget;
     softnet.inNetRxAction = true;
     while (pollList.length > 0) now.append(pollList.takeFirst());
     for (;;) {
-      this.#deferred.flush(cpu, this.#freeDeferred);
+      this.deferred.flush(cpu, this.freeDeferred);
       if (now.length === 0) {
         // Scheduled by whoever was polled just now, perhaps itself.
-        if (again.length > 0 || pollList.length === 0 || !this.#sameSoftirq) break;
+        if (again.length > 0 || pollList.length === 0 || !this.sameSoftirq) break;
         while (pollList.length > 0) now.append(pollList.takeFirst());
         continue;
       }
-      budget -= this.#poll(now.takeFirst(), again);
+      budget -= this.poll(now.takeFirst(), again);
       if (budget <= 0) {
         this.stats.timeSqueeze++;
         break;
@@ -305,22 +305,22 @@ export class NapiLists implements NapiScheduler {
     while (pollList.length > 0) now.append(pollList.takeFirst());
     while (again.length > 0) now.append(again.takeFirst());
     while (now.length > 0) pollList.append(now.takeFirst());
-    if (pollList.length > 0) this.#kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
+    if (pollList.length > 0) this.kernel.softirqs.raiseSoftirq(cpu, NET_RX_SOFTIRQ);
   }
 
   /** @kernel napi_poll */
-  #poll(napi: NapiStruct, again: PollList): number {
-    const work = this.#pollOnce(napi, napi.weight);
-    if (this.#wantsRepoll(napi, work)) again.append(napi);
+  private poll(napi: NapiStruct, again: PollList): number {
+    const work = this.pollOnce(napi, napi.weight);
+    if (this.wantsRepoll(napi, work)) again.append(napi);
     return work;
   }
 
   /** @kernel __napi_poll */
-  #wantsRepoll(napi: NapiStruct, work: number): boolean {
+  private wantsRepoll(napi: NapiStruct, work: number): boolean {
     const { weight } = napi;
     if (work < weight) {
       if (!instanceOf(napi).completed && (napi.state & NAPIF_STATE_NPSVC) === 0) {
-        this.#report("napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${weight}, without napi_complete_done: nothing schedules it again`);
+        this.report("napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${weight}, without napi_complete_done: nothing schedules it again`);
       }
       return false;
     }
@@ -328,48 +328,48 @@ export class NapiLists implements NapiScheduler {
       if (this.napiCompleteDone(napi, work)) this.napiSchedule(napi);
       return false;
     }
-    this.#gro.flushOld(instanceOf(napi).gro);
+    this.gro.flushOld(instanceOf(napi).gro);
     if (napi.queued) {
-      this.#report("napi-rescheduled", "warn", napi, "its poll used up the budget, and scheduled it: whoever does that must not have completed it");
+      this.report("napi-rescheduled", "warn", napi, "its poll used up the budget, and scheduled it: whoever does that must not have completed it");
       return false;
     }
     if ((napi.state & (NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC)) !== NAPIF_STATE_SCHED) {
-      if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.#report("napi-repoll-completed", "warn", napi, "completed, and to be polled again, since it answered its budget: two may poll it at once");
+      if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.report("napi-repoll-completed", "warn", napi, "completed, and to be polled again, since it answered its budget: two may poll it at once");
       if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
-      napi.listOwner = this.#kernel.context.cpu;
+      napi.listOwner = this.kernel.context.cpu;
     }
     return true;
   }
 
-  #overBudget(napi: NapiStruct, work: number, budget: number): void {
+  private overBudget(napi: NapiStruct, work: number, budget: number): void {
     const instance = instanceOf(napi);
     if (instance.overBudget) return;
     instance.overBudget = true;
-    this.#report("napi-over-budget", "warn", napi, `poll returned ${work}, over its budget ${budget}`);
+    this.report("napi-over-budget", "warn", napi, `poll returned ${work}, over its budget ${budget}`);
   }
 
-  #watchdog(instance: NapiInstance): Timer {
-    const { cpu } = this.#kernel.context;
+  private watchdog(instance: NapiInstance): Timer {
+    const { cpu } = this.kernel.context;
     while (instance.watchdogs.length <= cpu) instance.watchdogs.push(null);
-    return (instance.watchdogs[cpu] ??= this.#kernel.timers.timerSetup(() => {
+    return (instance.watchdogs[cpu] ??= this.kernel.timers.timerSetup(() => {
       const { napi } = instance;
       napi.state &= ~NAPIF_STATE_PREFER_BUSY_POLL;
       if ((napi.state & (NAPIF_STATE_DISABLE | NAPIF_STATE_SCHED)) !== 0) return;
       napi.state |= NAPIF_STATE_SCHED;
-      this.#enqueue(napi);
+      this.enqueue(napi);
     }, cpu));
   }
 
   /** @kernel napi_kthread_create, napi_threaded_poll */
-  #startThread(instance: NapiInstance): void {
+  private startThread(instance: NapiInstance): void {
     if (instance.thread !== null) return;
     const { napi } = instance;
-    const { scheduler, softirqs, context } = this.#kernel;
+    const { scheduler, softirqs, context } = this.kernel;
     const thread: Runnable = scheduler.spawn({ name: `napi/${napi.dev.name}-${napi.napiId}`, cpu: context.cpu, run: () => {
       if ((napi.state & NAPIF_STATE_SCHED_THREADED) === 0) return TASK_SLEEP;
       softirqs.localBhDisable();
-      const again = this.#wantsRepoll(napi, this.#pollOnce(napi, napi.weight));
-      this.#deferred.flush(context.cpu, this.#freeDeferred);
+      const again = this.wantsRepoll(napi, this.pollOnce(napi, napi.weight));
+      this.deferred.flush(context.cpu, this.freeDeferred);
       softirqs.localBhEnable();
       napi.listOwner = -1;
       return again || (instance.completed && (napi.state & NAPIF_STATE_SCHED_THREADED) !== 0) ? TASK_AGAIN : TASK_SLEEP;
@@ -378,19 +378,19 @@ export class NapiLists implements NapiScheduler {
     if ((napi.state & NAPIF_STATE_NPSVC) === 0) napi.state |= NAPIF_STATE_THREADED;
   }
 
-  #stopThread(instance: NapiInstance): void {
+  private stopThread(instance: NapiInstance): void {
     const { thread, napi } = instance;
     if (thread === null) return;
     instance.thread = null;
-    this.#kernel.scheduler.remove(thread);
+    this.kernel.scheduler.remove(thread);
     napi.state &= ~NAPIF_STATE_THREADED;
     if ((napi.state & NAPIF_STATE_SCHED_THREADED) === 0) return;
     // What it was told to poll the softirq does.
     napi.state &= ~NAPIF_STATE_SCHED_THREADED;
-    this.#enqueue(napi);
+    this.enqueue(napi);
   }
 
-  #report(kind: string, severity: ReportSeverity, napi: NapiStruct, message: string): void {
-    this.#kernel.reports.report(kind, severity, `napi of ${napi.dev.name}`, napi.dev.name, message);
+  private report(kind: string, severity: ReportSeverity, napi: NapiStruct, message: string): void {
+    this.kernel.reports.report(kind, severity, `napi of ${napi.dev.name}`, napi.dev.name, message);
   }
 }

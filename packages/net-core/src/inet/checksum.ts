@@ -1,5 +1,19 @@
-import type { PayloadMemory } from "@netmem/mm/api";
-import { csumAdd, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
+import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import { IP_HLEN, csumAdd, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
+
+/** Whether the IP header at `ip` is as it was sent. @kernel ip_fast_csum */
+export function ipHeaderHolds(region: PayloadRegion, ip: number, headerBytes: number, payload: PayloadMemory): boolean {
+  if (headerBytes !== IP_HLEN || (ip & 3) !== 0) return payload.checksum(region, ip, headerBytes) === 0xffff;
+  // Five words, which is less than a call. In the machine's order: all ones are all ones.
+  const { words } = region;
+  const at = ip >> 2;
+  const sum = halves(words[at]!) + halves(words[at + 1]!) + halves(words[at + 2]!) + halves(words[at + 3]!) + halves(words[at + 4]!);
+  return (sum & 0xffff) + (sum >>> 16) === 0xffff;
+}
+
+function halves(word: number): number {
+  return (word & 0xffff) + (word >>> 16);
+}
 
 /**
  * One's complement sum of `bytes` of the packet from `offset` (relative to `data`) on, 0 … 65535, not inverted; the packet has as many, and the CPU can read them.

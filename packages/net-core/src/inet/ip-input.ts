@@ -4,6 +4,7 @@ import {
   IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
   read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
 } from "../api/index.ts";
+import { ipHeaderHolds } from "./checksum.ts";
 import { IpFragments, type FragmentParts } from "./ip-fragment.ts";
 import { IpForward, type ForwardParts } from "./ip-forward.ts";
 import { PageRing, type PipeParts } from "./pipe.ts";
@@ -95,7 +96,7 @@ export class IpInput implements Inet {
     }
     const region = skbRegion(skb);
     const ip = skb.data;
-    if (payload.checksum(region, ip, headerBytes) !== 0xffff) {
+    if (!ipHeaderHolds(region, ip, headerBytes, payload)) {
       this.badHeader(skb, SKB_DROP_REASON_IP_CSUM);
       return;
     }
