@@ -17,6 +17,7 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
   const occupied = hw.occupied();
   const todo = occupied < budget ? occupied : budget;
   let packets = 0;
+  let bytes = 0;
   for (let done = 0; done < todo; done++) {
     const desc = rxq.nextDesc;
     const page = rxq.pages[desc]!;
@@ -44,7 +45,6 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
         if (became === RAN_XDP_DROPPED && rxq.xdp.head !== null) putBuff(rxq, Math.max(received, rxq.xdp.dataEnd) - MVNETA_SKB_HEADROOM);
         ran |= became;
         packets++;
-        dev.rxPackets++;
         if (rxq.stopped) break;
         continue;
       }
@@ -55,8 +55,7 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
       continue;
     }
     packets++;
-    dev.rxPackets++;
-    dev.rxBytes += skb.len;
+    bytes += skb.len;
     deps.edit.ethTypeTrans(skb);
     if (earlyDrop) {
       dev.rxDropped++;
@@ -64,6 +63,8 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
     } else deps.receive.napiGroReceive(napi, skb);
     if (rxq.stopped) break;
   }
+  dev.rxPackets += packets;
+  dev.rxBytes += bytes;
   if ((ran & RAN_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
   if (rxq.stopped) return packets;
   if ((ran & RAN_XDP_TX) !== 0) port.tx!.ring();

@@ -38,25 +38,25 @@ export class ModelledNic implements NicHardware, NicWire {
   readonly bufferPools: readonly BufferPool[];
   readonly txQueues: readonly TxQueue[];
   readonly steering: Steering;
-  readonly #payload: Pick<PayloadMemory, "checksum"> | null;
-  readonly #checksumBit: number;
-  readonly #splitBit: number;
+  private readonly payload: Pick<PayloadMemory, "checksum"> | null;
+  private readonly checksumBit: number;
+  private readonly splitBit: number;
   /** Whether anything depends on what a frame says of itself. */
-  readonly #parses: boolean;
-  readonly #headers: FrameHeaders = new FrameHeaders();
-  readonly #kernel: Kernel;
-  readonly #engine: Runnable;
-  readonly #probe: NicProbe | null;
-  readonly #duplicate: FaultGate;
-  #source: FrameSource | null = null;
+  private readonly parses: boolean;
+  private readonly headers: FrameHeaders = new FrameHeaders();
+  private readonly kernel: Kernel;
+  private readonly engine: Runnable;
+  private readonly probe: NicProbe | null;
+  private readonly duplicate: FaultGate;
+  private source: FrameSource | null = null;
 
   constructor(kernel: Kernel, bus: DeviceBus, options: NicOptions) {
     const { rxQueueCount } = options;
     if (!Number.isInteger(rxQueueCount) || rxQueueCount < 1) throw new UsageError("driver", `rx queues of ${options.name}`, rxQueueCount, "give 1 or more");
     this.name = options.name;
-    this.#kernel = kernel;
-    this.#probe = options.probe ?? null;
-    this.#duplicate = options.faults?.failFunction("nicDuplicate") ?? NEVER;
+    this.kernel = kernel;
+    this.probe = options.probe ?? null;
+    this.duplicate = options.faults?.failFunction("nicDuplicate") ?? NEVER;
     const doorbell = (): void => this.frameArrived();
     this.bufferPools = Array.from({ length: options.rxDescFormat.bufferManager?.pools ?? 0 }, () => new BufferPool(bus, doorbell));
     const faults: RxFaults = { interrupt: options.faults?.failFunction("nicInterrupt") ?? NEVER, frameError: options.faults?.failFunction("nicFrameError") ?? NEVER, frameLength: options.faults?.failFunction("nicFrameLength") ?? NEVER };
@@ -65,71 +65,71 @@ export class ModelledNic implements NicHardware, NicWire {
       const line = new RxLine(kernel, faults);
       return rxDescFormat.striding === undefined ? new RxQueue(kernel, bus, rxDescFormat, this.stats, this.bufferPools, line, doorbell) : new StridingRxQueue(kernel, bus, rxDescFormat, rxDescFormat.striding, this.stats, line, doorbell);
     });
-    this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.#probe, doorbell)];
+    this.txQueues = [new TxQueue(bus, options.txDescFormat, this.stats, this.probe, doorbell)];
     this.steering = new Steering(options.name, rxQueueCount);
-    this.#payload = options.payload ?? null;
-    this.#checksumBit = options.rxDescFormat.checksumBit ?? 0;
-    this.#splitBit = options.rxDescFormat.headerSplit?.splitBit ?? 0;
-    this.#parses = rxQueueCount > 1 || this.#checksumBit !== 0 || this.#splitBit !== 0;
-    if (this.#checksumBit !== 0 && this.#payload === null) throw new UsageError("driver", `payload of ${options.name}`, undefined, "a NIC that verifies checksums needs it");
-    this.#engine = kernel.scheduler.addActor({ name: `${options.name} dma engine`, run: () => this.#run() });
+    this.payload = options.payload ?? null;
+    this.checksumBit = options.rxDescFormat.checksumBit ?? 0;
+    this.splitBit = options.rxDescFormat.headerSplit?.splitBit ?? 0;
+    this.parses = rxQueueCount > 1 || this.checksumBit !== 0 || this.splitBit !== 0;
+    if (this.checksumBit !== 0 && this.payload === null) throw new UsageError("driver", `payload of ${options.name}`, undefined, "a NIC that verifies checksums needs it");
+    this.engine = kernel.scheduler.addActor({ name: `${options.name} dma engine`, run: () => this.run() });
   }
 
   requestIrq(queue: number, cpu: number, handler: () => void): void {
-    this.rxQueues[queue]!.line.irq = this.#kernel.irqs.requestIrq(`${this.name}-rx-${queue}`, cpu, handler);
+    this.rxQueues[queue]!.line.irq = this.kernel.irqs.requestIrq(`${this.name}-rx-${queue}`, cpu, handler);
   }
 
   freeIrq(queue: number): void {
     const { line } = this.rxQueues[queue]!;
-    if (line.irq !== null) this.#kernel.irqs.freeIrq(line.irq);
+    if (line.irq !== null) this.kernel.irqs.freeIrq(line.irq);
     line.irq = null;
   }
 
   connect(source: FrameSource): void {
-    this.#source = source;
+    this.source = source;
     this.frameArrived();
   }
 
   frameArrived(): void {
-    this.#kernel.scheduler.wake(this.#engine);
+    this.kernel.scheduler.wake(this.engine);
   }
 
   connectSink(sink: FrameSink | null): void {
     this.txQueues[0]!.sink = sink;
   }
 
-  #run(): number {
+  private run(): number {
     const tx = this.txQueues[0]!;
     if (tx.send(BURST) > 0) this.rxQueues[0]!.line.raise();
-    const receiving = this.#receive();
+    const receiving = this.receive();
     return tx.waiting() ? TASK_AGAIN : receiving;
   }
 
-  #receive(): number {
-    const source = this.#source;
+  private receive(): number {
+    const source = this.source;
     if (source === null) return TASK_SLEEP;
-    const headers = this.#headers;
+    const { headers } = this;
     for (let i = 0; i < BURST; i++) {
       const bytes = source.peekBytes();
       if (bytes < 0) return TASK_SLEEP;
       let queueIndex = 0;
-      if (this.#parses === true) {
+      if (this.parses === true) {
         headers.parse(source.region, source.peekOffset(), bytes);
         if (this.rxQueues.length > 1) queueIndex = this.steering.queueOf(headers, source.region, source.peekOffset());
       }
       const queue = this.rxQueues[queueIndex]!;
-      const headerPart = this.#splitBit === 0 ? 0 : queue.headerPart(headers, bytes);
+      const headerPart = this.splitBit === 0 ? 0 : queue.headerPart(headers, bytes);
       const descriptors = queue.roomFor(bytes, headerPart);
       if (descriptors === 0) {
         // The doorbell wakes the engine again.
         if (source.lossless === true && queue.takesFrameOf(bytes)) return TASK_SLEEP;
         this.stats.overruns++;
-        if (this.#probe !== null) this.#probe.overrun(queueIndex, bytes);
+        if (this.probe !== null) this.probe.overrun(queueIndex, bytes);
       } else {
-        this.#complete(queueIndex, source, bytes, descriptors, headerPart);
-        if (this.#duplicate.armed && this.#duplicate.shouldFail(0, bytes)) {
+        this.complete(queueIndex, source, bytes, descriptors, headerPart);
+        if (this.duplicate.armed && this.duplicate.shouldFail(0, bytes)) {
           const again = queue.roomFor(bytes, headerPart);
-          if (again > 0) this.#complete(queueIndex, source, bytes, again, headerPart);
+          if (again > 0) this.complete(queueIndex, source, bytes, again, headerPart);
         }
       }
       source.advance();
@@ -137,17 +137,17 @@ export class ModelledNic implements NicHardware, NicWire {
     return TASK_AGAIN;
   }
 
-  #complete(queueIndex: number, source: FrameSource, bytes: number, descriptors: number, headerPart: number): void {
-    this.rxQueues[queueIndex]!.receive(source, bytes, descriptors, headerPart, this.#parses === true ? this.#flags(source, headerPart) : 0);
-    if (this.#probe !== null) this.#probe.received(queueIndex, bytes, descriptors);
+  private complete(queueIndex: number, source: FrameSource, bytes: number, descriptors: number, headerPart: number): void {
+    this.rxQueues[queueIndex]!.receive(source, bytes, descriptors, headerPart, this.parses === true ? this.flags(source, headerPart) : 0);
+    if (this.probe !== null) this.probe.received(queueIndex, bytes, descriptors);
   }
 
   /** What the status of the frame's first descriptor says of its headers. */
-  #flags(source: FrameSource, headerPart: number): number {
-    const headers = this.#headers;
+  private flags(source: FrameSource, headerPart: number): number {
+    const headers = this.headers;
     let flags = 0;
-    if (this.#checksumBit !== 0 && headers.checksumsHold(this.#payload!, source.region, source.peekOffset())) flags |= this.#checksumBit;
-    if (headerPart > 0 && headers.protocol === IPPROTO_TCP && headerPart === headers.payloadOffset) flags |= this.#splitBit;
+    if (this.checksumBit !== 0 && headers.checksumsHold(this.payload!, source.region, source.peekOffset())) flags |= this.checksumBit;
+    if (headerPart > 0 && headers.protocol === IPPROTO_TCP && headerPart === headers.payloadOffset) flags |= this.splitBit;
     return flags;
   }
 }

@@ -18,30 +18,30 @@ export interface RxFaults {
 export class RxLine {
   irq: IrqLine | null = null;
   enabled = false;
-  readonly #kernel: Kernel;
-  readonly #faults: RxFaults;
+  private readonly kernel: Kernel;
+  private readonly faults: RxFaults;
 
   constructor(kernel: Kernel, faults: RxFaults) {
-    this.#kernel = kernel;
-    this.#faults = faults;
+    this.kernel = kernel;
+    this.faults = faults;
   }
 
   /** If the driver wants to be told. */
   raise(): void {
     if (this.enabled === false) return;
-    const { interrupt } = this.#faults;
+    const { interrupt } = this.faults;
     if (interrupt.armed && interrupt.shouldFail(0, 0)) return;
-    if (this.irq !== null) this.#kernel.irqs.raise(this.irq);
+    if (this.irq !== null) this.kernel.irqs.raise(this.irq);
   }
 
   /** Bytes that the descriptor says beside those that there are. */
   excessBytes(bytes: number): number {
-    const { frameLength } = this.#faults;
+    const { frameLength } = this.faults;
     return frameLength.armed === true && frameLength.shouldFail(0, bytes) ? EXCESS_BYTES : 0;
   }
 
   frameArrivesBad(bytes: number): boolean {
-    const { frameError } = this.#faults;
+    const { frameError } = this.faults;
     return frameError.armed === true && frameError.shouldFail(0, bytes);
   }
 }

@@ -230,13 +230,14 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
 
   /** When the next step can happen: now, when a busy CPU with work becomes free, or when a timer expires. */
   #nextMomentNs(): number {
+    // Hardware that is ready waits for no CPU; while traffic runs some nearly always is.
+    for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) return this.#clock.nowNs;
     let moment = this.#timers.nextExpiryNs(NO_CPU);
     for (let i = 0; i < this.#cpus.length; i++) {
       const cpu = this.#cpus[i]!;
       const due = cpu.hasWork() ? 0 : this.#timers.nextExpiryNs(i);
       moment = Math.min(moment, Math.max(due, cpu.busyUntilNs));
     }
-    for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) return this.#clock.nowNs;
     return moment;
   }
 

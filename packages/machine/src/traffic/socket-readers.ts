@@ -55,163 +55,163 @@ export class SocketReaders {
   connections = 0;
   /** Of `bytes`, those that were not copied. */
   mappedBytes = 0;
-  readonly #net: NetCore;
-  readonly #kernel: Kernel;
-  readonly #options: SocketReadersOptions;
-  readonly #user: PayloadRegion;
-  readonly #mappings: UserMappings;
-  readonly #task: Runnable;
-  readonly #all: Reading[] = [];
-  #firstReady: Reading | null = null;
-  #lastReady: Reading | null = null;
-  readonly #endListening: () => void;
-  #reads: ReadTime;
+  private readonly net: NetCore;
+  private readonly kernel: Kernel;
+  private readonly options: SocketReadersOptions;
+  private readonly user: PayloadRegion;
+  private readonly mappings: UserMappings;
+  private readonly task: Runnable;
+  private readonly all: Reading[] = [];
+  private firstReady: Reading | null = null;
+  private lastReady: Reading | null = null;
+  private readonly endListening: () => void;
+  private reads: ReadTime;
   /** Read and not handed over yet, of one socket. */
-  #filled = 0;
-  #filledFrom = -1;
+  private filled = 0;
+  private filledFrom = -1;
   /** Beyond, there may be no room for another read. */
-  readonly #mostFilled: number;
+  private readonly mostFilled: number;
 
   /** `user`: USER_BUFFER_BYTES of memory that is read into. */
   constructor(kernel: Kernel, net: NetCore, mappings: UserMappings, user: PayloadRegion, options: SocketReadersOptions) {
     const { sockets } = options;
     if (!Number.isInteger(sockets) || sockets < 1 || sockets > MOST_SOCKETS) throw new UsageError("machine", "sockets", sockets, `give 1 to ${MOST_SOCKETS}`);
-    this.#kernel = kernel;
-    this.#net = net;
-    this.#options = options;
-    this.#user = user;
-    this.#mostFilled = user.bytes.length - MOST_BYTES_OF_A_READ;
-    this.#mappings = mappings;
-    this.#reads = options.reads;
-    this.#task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.#run() });
+    this.kernel = kernel;
+    this.net = net;
+    this.options = options;
+    this.user = user;
+    this.mostFilled = user.bytes.length - MOST_BYTES_OF_A_READ;
+    this.mappings = mappings;
+    this.reads = options.reads;
+    this.task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.run() });
     const rcvbuf = options.rcvbufBytes === undefined ? {} : { rcvbufBytes: options.rcvbufBytes };
     for (let i = 0; i < sockets; i++) {
-      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, dataReady: () => this.#wake(reading) }) as UdpSocket);
-      this.#all.push(reading);
+      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, dataReady: () => this.wake(reading) }) as UdpSocket);
+      this.all.push(reading);
     }
-    this.#endListening = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.#accept(socket) }) as () => void;
+    this.endListening = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.accept(socket) }) as () => void;
     net.receive.setProtocol(net.inet);
   }
 
   /** From now on everything is read, unless nothing ever is. */
   drain(): void {
-    if (this.#reads === "late") this.#reads = "prompt";
-    this.#kernel.scheduler.wake(this.#task);
+    if (this.reads === "late") this.reads = "prompt";
+    this.kernel.scheduler.wake(this.task);
   }
 
   /** That nobody has read. */
   waitingDatagrams(): number {
-    return this.#all.slice(0, this.#options.sockets).reduce((sum, { socket }) => sum + socket.packets().length, 0);
+    return this.all.slice(0, this.options.sockets).reduce((sum, { socket }) => sum + socket.packets().length, 0);
   }
 
   close(): void {
-    this.#flush(-1);
-    this.#kernel.scheduler.remove(this.#task);
-    this.#endListening();
-    this.#net.receive.setProtocol(null);
-    for (const { socket, zc, stream } of this.#all) {
+    this.flush(-1);
+    this.kernel.scheduler.remove(this.task);
+    this.endListening();
+    this.net.receive.setProtocol(null);
+    for (const { socket, zc, stream } of this.all) {
       stream?.close();
       socket.close();
-      if (zc !== null) this.#mappings.munmap(zc.area);
+      if (zc !== null) this.mappings.munmap(zc.area);
     }
   }
 
-  #accept(socket: TcpSocket): void {
-    const reading = new Reading(this.#all.length, socket);
-    this.#all.push(reading);
+  private accept(socket: TcpSocket): void {
+    const reading = new Reading(this.all.length, socket);
+    this.all.push(reading);
     this.connections++;
-    reading.stream = this.#options.binding?.openStream(socket) ?? null;
-    const area = this.#options.zerocopy === true ? socket.mmap(PROT_READ, MAPPED_PAGES * PAGE_SIZE) : -1;
+    reading.stream = this.options.binding?.openStream(socket) ?? null;
+    const area = this.options.zerocopy === true ? socket.mmap(PROT_READ, MAPPED_PAGES * PAGE_SIZE) : -1;
     if (typeof area !== "number") reading.zc = { area, address: area.vmStart, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0 };
-    socket.setDataReady(() => this.#wake(reading));
+    socket.setDataReady(() => this.wake(reading));
   }
 
-  #wake(reading: Reading): void {
+  private wake(reading: Reading): void {
     if (reading.ready) return;
     reading.ready = true;
-    if (this.#lastReady === null) this.#firstReady = reading;
-    else this.#lastReady.nextReady = reading;
-    this.#lastReady = reading;
-    if (this.#reads === "prompt") this.#kernel.scheduler.wake(this.#task);
+    if (this.lastReady === null) this.firstReady = reading;
+    else this.lastReady.nextReady = reading;
+    this.lastReady = reading;
+    if (this.reads === "prompt") this.kernel.scheduler.wake(this.task);
   }
 
-  #run(): number {
-    if (this.#reads !== "prompt") return TASK_SLEEP;
-    for (let reading = this.#firstReady; reading !== null; reading = this.#firstReady) {
-      this.#firstReady = reading.nextReady;
-      if (this.#firstReady === null) this.#lastReady = null;
+  private run(): number {
+    if (this.reads !== "prompt") return TASK_SLEEP;
+    for (let reading = this.firstReady; reading !== null; reading = this.firstReady) {
+      this.firstReady = reading.nextReady;
+      if (this.firstReady === null) this.lastReady = null;
       reading.nextReady = null;
-      this.#read(reading);
+      this.read(reading);
     }
     return TASK_SLEEP;
   }
 
-  #read(reading: Reading): void {
+  private read(reading: Reading): void {
     const { socket, index } = reading;
     reading.ready = false;
-    const isDatagrams = index < this.#options.sockets;
+    const isDatagrams = index < this.options.sockets;
     if (reading.stream !== null) {
-      this.#flush(index);
-      this.#readFromModel(index, reading.stream);
+      this.flush(index);
+      this.readFromModel(index, reading.stream);
       return;
     }
     if (reading.zc !== null) {
-      this.#flush(index);
-      this.#readMapped(reading, socket as TcpSocket, reading.zc);
+      this.flush(index);
+      this.readMapped(reading, socket as TcpSocket, reading.zc);
       return;
     }
     for (;;) {
-      if (index !== this.#filledFrom || this.#filled > this.#mostFilled) this.#flush(index);
-      const got = socket.recvmsg(this.#user, this.#filled, MOST_BYTES_OF_A_READ);
+      if (index !== this.filledFrom || this.filled > this.mostFilled) this.flush(index);
+      const got = socket.recvmsg(this.user, this.filled, MOST_BYTES_OF_A_READ);
       // 0 is the end of a stream, and an empty datagram.
       if (got < 0 || (got === 0 && !isDatagrams)) return;
       this.packets++;
       this.bytes += got;
-      this.#filled += got;
+      this.filled += got;
       if (isDatagrams) this.datagrams++;
     }
   }
 
   /** Each piece is looked at where it lies. */
-  #readFromModel(index: number, stream: MemoryStream): void {
-    const got = stream.read(({ bytes }, offset, length) => this.#options.onBytes(index, bytes.subarray(offset, offset + length)));
+  private readFromModel(index: number, stream: MemoryStream): void {
+    const got = stream.read(({ bytes }, offset, length) => this.options.onBytes(index, bytes.subarray(offset, offset + length)));
     if (got <= 0) return;
     this.packets++;
     this.bytes += got;
   }
 
   /** What fills pages is looked at where it lies; what does not is copied, as `recvSkipHint` says. */
-  #readMapped(reading: Reading, socket: TcpSocket, zc: TcpZerocopyReceive): void {
+  private readMapped(reading: Reading, socket: TcpSocket, zc: TcpZerocopyReceive): void {
     const { area } = zc;
     for (;;) {
       zc.length = area.vmEnd - area.vmStart;
       zc.copybufLen = 0;
       if (socket.zerocopyReceive(zc) < 0) return;
       if (zc.length > 0) {
-        this.#flush(reading.index);
+        this.flush(reading.index);
         for (let i = 0; i < zc.length / PAGE_SIZE; i++) {
           const { region, base } = area.mapped[i]!;
-          this.#options.onBytes(reading.index, region.bytes.subarray(base, base + PAGE_SIZE));
+          this.options.onBytes(reading.index, region.bytes.subarray(base, base + PAGE_SIZE));
         }
         this.packets++;
         this.bytes += zc.length;
         this.mappedBytes += zc.length;
       }
       if (zc.recvSkipHint > 0) {
-        if (this.#filled > this.#mostFilled) this.#flush(reading.index);
-        const got = socket.recvmsg(this.#user, this.#filled, Math.min(zc.recvSkipHint, MOST_BYTES_OF_A_READ));
+        if (this.filled > this.mostFilled) this.flush(reading.index);
+        const got = socket.recvmsg(this.user, this.filled, Math.min(zc.recvSkipHint, MOST_BYTES_OF_A_READ));
         if (got <= 0) return;
         this.packets++;
         this.bytes += got;
-        this.#filled += got;
+        this.filled += got;
       } else if (zc.length === 0) return;
     }
   }
 
   /** Hands over what was read; what is read next is of the socket `index`. */
-  #flush(index: number): void {
-    if (this.#filled > 0) this.#options.onBytes(this.#filledFrom, this.#user.bytes.subarray(0, this.#filled));
-    this.#filled = 0;
-    this.#filledFrom = index;
+  private flush(index: number): void {
+    if (this.filled > 0) this.options.onBytes(this.filledFrom, this.user.bytes.subarray(0, this.filled));
+    this.filled = 0;
+    this.filledFrom = index;
   }
 }

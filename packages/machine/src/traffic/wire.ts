@@ -33,29 +33,29 @@ export function wireBytes(frames: readonly WireFrame[]): number {
 export class Wire implements FrameSource {
   readonly region: PayloadRegion;
   readonly lossless: boolean;
-  readonly #offsets: Int32Array;
-  readonly #lengths: Int32Array;
-  readonly #arrivals: Float64Array;
-  readonly #kernel: Kernel;
-  readonly #timed: boolean;
-  #timer: Timer | null = null;
-  #next = 0;
+  private readonly offsets: Int32Array;
+  private readonly lengths: Int32Array;
+  private readonly arrivals: Float64Array;
+  private readonly kernel: Kernel;
+  private readonly timed: boolean;
+  private timer: Timer | null = null;
+  private next = 0;
 
   constructor(kernel: Kernel, payload: PayloadMemory, frames: readonly WireFrame[], timing: WireTiming) {
     if (timing !== "back-to-back" && timing !== "capture") throw new UsageError("machine", "timing", timing, "choose back-to-back or capture");
-    this.#kernel = kernel;
-    this.#timed = timing === "capture";
-    this.lossless = !this.#timed;
+    this.kernel = kernel;
+    this.timed = timing === "capture";
+    this.lossless = !this.timed;
     this.region = payload.addRegion("wire", wireBytes(frames), true);
-    this.#offsets = new Int32Array(frames.length);
-    this.#lengths = new Int32Array(frames.length);
-    this.#arrivals = new Float64Array(frames.length);
+    this.offsets = new Int32Array(frames.length);
+    this.lengths = new Int32Array(frames.length);
+    this.arrivals = new Float64Array(frames.length);
     let at = 0;
     for (let i = 0; i < frames.length; i++) {
       const frame = frames[i]!;
-      this.#offsets[i] = at + LEAD;
-      this.#lengths[i] = frame.lengthBytes;
-      this.#arrivals[i] = frame.arrivalNs;
+      this.offsets[i] = at + LEAD;
+      this.lengths[i] = frame.lengthBytes;
+      this.arrivals[i] = frame.arrivalNs;
       this.region.bytes.set(frame.bytes.subarray(frame.offset, frame.offset + frame.lengthBytes), at + LEAD);
       at += slotBytes(frame.lengthBytes);
     }
@@ -63,38 +63,38 @@ export class Wire implements FrameSource {
 
   /** Plugs it in; the first frame is on its way. */
   connect(nic: NicWire): void {
-    this.#timer = this.#kernel.timers.timerSetup(() => nic.frameArrived(), -1);
+    this.timer = this.kernel.timers.timerSetup(() => nic.frameArrived(), -1);
     nic.connect(this);
-    this.#armTimer();
+    this.armTimer();
   }
 
   /** Frames taken or lost by the NIC. */
   sent(): number {
-    return this.#next;
+    return this.next;
   }
 
   finished(): boolean {
-    return this.#next === this.#lengths.length;
+    return this.next === this.lengths.length;
   }
 
   peekBytes(): number {
-    if (this.#next === this.#lengths.length) return -1;
-    if (this.#timed && this.#arrivals[this.#next]! > this.#kernel.clock.nowNs) return -1;
-    return this.#lengths[this.#next]!;
+    if (this.next === this.lengths.length) return -1;
+    if (this.timed && this.arrivals[this.next]! > this.kernel.clock.nowNs) return -1;
+    return this.lengths[this.next]!;
   }
 
   peekOffset(): number {
-    return this.#offsets[this.#next]!;
+    return this.offsets[this.next]!;
   }
 
   advance(): void {
-    this.#next++;
-    this.#armTimer();
+    this.next++;
+    this.armTimer();
   }
 
-  #armTimer(): void {
-    if (!this.#timed || this.finished() || this.#timer!.pending) return;
-    const delay = this.#arrivals[this.#next]! - this.#kernel.clock.nowNs;
-    if (delay > 0) this.#kernel.timers.modTimer(this.#timer!, delay);
+  private armTimer(): void {
+    if (!this.timed || this.finished() || this.timer!.pending) return;
+    const delay = this.arrivals[this.next]! - this.kernel.clock.nowNs;
+    if (delay > 0) this.kernel.timers.modTimer(this.timer!, delay);
   }
 }
