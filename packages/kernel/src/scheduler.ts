@@ -171,7 +171,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   localBhEnable(): void {
     if (this.#bhDepth === 0) throw new UsageError("kernel", "localBhEnable", this.#bhDepth, "bottom halves are enabled: disable them first");
     this.#bhDepth--;
-    if (this.#bhDepth > 0 || !this.#bhRaised) return;
+    if (this.#bhDepth > 0 || this.#bhRaised === false) return;
     this.#context.level = CONTEXT_PROCESS;
     this.#bhRaised = false;
   }
@@ -190,7 +190,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
 
   raise(irq: IrqLine): void {
     const line = irq as Line;
-    if (line.pending || line.freed) return;
+    if (line.pending === true || line.freed === true) return;
     line.pending = true;
     this.#cpus[line.cpu]!.hardirqs.add(line);
   }

@@ -52,14 +52,14 @@ export class SkbRelease {
 
   /** Drops one user; the last one frees data and struct. @kernel sk_skb_reason_drop, __kfree_skb */
   drop(skb: SkBuff, reason: number): void {
-    if (!this.unref(skb)) return;
+    if (this.unref(skb) === false) return;
     this.end(skb, reason, SKB_DROP_REASON_NOT_SPECIFIED, false);
     this.cache.putSkb(skb);
   }
 
   /** The same where the struct may stay with this CPU: in its softirq. @kernel napi_consume_skb, __napi_kfree_skb */
   dropInSoftirq(skb: SkBuff, reason: number): void {
-    if (!this.unref(skb)) return;
+    if (this.unref(skb) === false) return;
     this.end(skb, reason, skb.fclone === SKB_FCLONE_UNAVAILABLE && this.keepsReason === true ? reason : SKB_DROP_REASON_NOT_SPECIFIED, true);
     this.cache.putNapiSkb(skb);
   }

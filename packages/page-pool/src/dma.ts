@@ -44,7 +44,7 @@ function track(pool: Pool, page: Page): boolean {
 
 /** At most `maxLen` bytes from `offset`; −1 means all of them. A device that needs no syncs may come to need them. @kernel page_pool_dma_sync_for_device */
 export function syncForDevice(pool: Pool, netmem: Netmem, sizeBytes: number): void {
-  if (!pool.dev!.needSync) return;
+  if (pool.dev!.needSync === false) return;
   const { maxLen, offset, dmaDir } = pool;
   const size = sizeBytes >= 0 && sizeBytes < maxLen ? sizeBytes : maxLen;
   pool.dev!.syncForDevice(netmem.dmaAddr, offset, size, dmaDir);

@@ -75,7 +75,7 @@ const BASE_PAGES = 8192;
 const MOST_PAGES = 262_144;
 /** Descriptors of a device that only sends: as few as any has. */
 const RING_OF_SENDER = 64;
-/** After so many packets sent and read a timed run has made most of the structures that it goes on with, which become old then; and those since at four times as many, again and again. */
+/** After so many packets sent and read a timed run has made most of the structures that it goes on with, which become old then; and those since at twice as many, again and again. */
 const FIRST_AGING_PACKETS = 20_000;
 /** Steps between two progress reports. */
 const PROGRESS_STEPS = 256;
@@ -122,7 +122,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   wire.connect(device.nic);
   const { step = null, progress = null } = watcher;
   let agingNs = 0n;
-  for (let packets = FIRST_AGING_PACKETS; !options.countsOnly && packets < frames.length / 2; packets *= 4) {
+  for (let packets = FIRST_AGING_PACKETS; !options.countsOnly && packets < frames.length; packets *= 2) {
     stepUntilIdle(machine, wire, end, packets, step, progress);
     agingNs += makeOld();
   }

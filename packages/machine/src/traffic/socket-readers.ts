@@ -127,7 +127,7 @@ export class SocketReaders {
   }
 
   private wake(reading: Reading): void {
-    if (reading.ready) return;
+    if (reading.ready === true) return;
     reading.ready = true;
     if (this.lastReady === null) this.firstReady = reading;
     else this.lastReady.nextReady = reading;

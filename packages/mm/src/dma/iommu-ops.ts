@@ -85,7 +85,7 @@ export class IommuOps implements DmaOps {
 
   /** Caches first, then the bounce buffer. @kernel iommu_dma_sync_single_for_cpu */
   syncForCpu(dmaAddr: number, sizeBytes: number, direction: number): void {
-    if (this.plain || direction === DMA_TO_DEVICE) return;
+    if (this.plain === true || direction === DMA_TO_DEVICE) return;
     // By I/O pages: a segment of a list may have put memory side by side that is not.
     for (let done = 0; done < sizeBytes;) {
       const at = dmaAddr + done;
@@ -99,7 +99,7 @@ export class IommuOps implements DmaOps {
 
   /** The bounce buffer first, then caches. @kernel iommu_dma_sync_single_for_device */
   syncForDevice(dmaAddr: number, sizeBytes: number, direction: number): void {
-    if (this.plain) return;
+    if (this.plain === true) return;
     for (let done = 0; done < sizeBytes;) {
       const at = dmaAddr + done;
       const part = Math.min(sizeBytes - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
