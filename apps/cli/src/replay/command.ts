@@ -38,10 +38,10 @@ export interface ReplayDocument {
   readonly runs: readonly DesignRun[];
 }
 
-/** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. A fifth of a capture, within these. */
+/** Frames, and bytes, that each design handles before anything is timed: the engine must have compiled the hot paths. A third of a capture, within these. */
 const LEAST_WARM_UP_FRAMES = 20_000;
 const MOST_WARM_UP_FRAMES = 60_000;
-const WARM_UP_BYTES = 32 * 1024 * 1024;
+const WARM_UP_BYTES = 96 * 1024 * 1024;
 /** On two machines: what the engine took for given in the first its end takes back. The first one's ring is short, so that it is full now and then. */
 const SHORT_RING = 64;
 
@@ -104,7 +104,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
 function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null, plugins: Plugins): void {
   reserveBacking(bytesFor(frames, options, plugins));
   const repeated: WireFrame[] = [];
-  const wanted = Math.min(MOST_WARM_UP_FRAMES, Math.max(LEAST_WARM_UP_FRAMES, frames.length / 5));
+  const wanted = Math.min(MOST_WARM_UP_FRAMES, Math.max(LEAST_WARM_UP_FRAMES, frames.length / 3));
   for (let bytes = 0; frames.length > 0 && repeated.length < wanted && bytes < WARM_UP_BYTES;) {
     const frame = frames[repeated.length % frames.length]!;
     repeated.push(frame);
