@@ -15,7 +15,7 @@ import { cli } from "./cli.ts";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const SHIPPED = ["dns-ping.pcapng", "jumbo.pcap", "tcp-download.pcap"].map((name) => `examples/captures/${name}`);
 const EVENTFUL: ReplayOptions = {
-  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, dma: "iommu-strict", cpuCache: false, gro: false, reader: "prompt", zerocopy: false, forward: false, xdpMode: "driver", driver: "mvneta", buffers: 1024, countsOnly: true, json: false,
+  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, dma: "iommu-strict", dmaDebug: "on", cpuCache: false, gro: false, reader: "prompt", zerocopy: false, forward: false, xdpMode: "driver", driver: "mvneta", buffers: 1024, countsOnly: true, json: false,
 };
 let folder = "";
 
@@ -190,6 +190,17 @@ describe("options", () => {
     expect(without(runs)).toEqual(without((await replayJson([file, "--tap", "--expand"])).runs));
     // Newer kernels ask once whether a device needs syncs at all; older ones call, and the call finds nothing to do.
     expect(runs.map(({ dmaSyncs }) => dmaSyncs > 0)).toEqual([true, true, true, true, true, kind !== "coherent"]);
+  });
+
+  test("--dma-debug: off, and on, the same happens; every-sync skips none, though the device is coherent", async () => {
+    const file = small("debug.pcap", 40, 3000);
+    const syncs = async (...args: string[]): Promise<number> => (await replayJson([file, "--design", "6.18", "--dma", "coherent", ...args])).runs[0]!.dmaSyncs;
+    expect([await syncs(), await syncs("--dma-debug", "off"), await syncs("--dma-debug", "on")]).toEqual([0, 0, 0]);
+    expect(await syncs("--dma-debug", "every-sync")).toBeGreaterThanOrEqual(80);
+    const { runs } = await replayJson([file, "--design", "6.18", "--dma-debug", "off"]);
+    expect(runs).toEqual((await replayJson([file, "--design", "6.18"])).runs);
+    expect((await cli(["replay", "--counts-only", file, "--dma-debug", "off"], folder)).out).toContain("DMA mappings not checked");
+    expect((await cli(["replay", "--counts-only", file, "--dma-debug", "every-sync"], folder)).out).toContain("no DMA sync skipped");
   });
 
   test("--cpu-cache models the cache, and says so", async () => {

@@ -205,6 +205,7 @@ function settingsOf(options: ReplayOptions): string {
   if (options.ring !== DEFAULT_RING) words.push(`${options.ring} receive descriptors`);
   if (options.dma !== DEFAULT_DMA) words.push(`DMA ${options.dma}`);
   if (options.xdp !== undefined) words.push(`XDP program ${options.xdp} ${options.xdpMode === "generic" ? "on skbs" : "in the driver"}`);
+  if (options.dmaDebug !== "on") words.push(options.dmaDebug === "off" ? "DMA mappings not checked" : "no DMA sync skipped");
   if (options.cpuCache) words.push("CPU cache modelled");
   if (options.sockets !== undefined) words.push(`IPv4 into ${counted(options.sockets, "socket")} of UDP and each connection's of TCP, read ${READ_WORDS[options.reader]}${options.zerocopy ? ", streams by mapping their pages" : ""}`);
   if (options.rcvbuf !== undefined) words.push(`${counted(options.rcvbuf, "byte")} each`);

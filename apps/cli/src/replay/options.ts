@@ -34,6 +34,7 @@ export interface ReplayOptions {
   readonly sharedRelease?: SharedRelease;
   readonly packetCostNs: number;
   readonly dma: DmaKindName;
+  readonly dmaDebug: DmaDebugMode;
   readonly cpuCache: boolean;
   /** A program's file, and where it runs. */
   readonly xdp?: string;
@@ -49,6 +50,10 @@ export interface ReplayOptions {
   readonly countsOnly: boolean;
   readonly json: boolean;
 }
+
+/** @kernel CONFIG_DMA_API_DEBUG */
+export type DmaDebugMode = "on" | "every-sync" | "off";
+const DMA_DEBUG_MODES: readonly DmaDebugMode[] = ["on", "every-sync", "off"];
 
 /** As commander hands them over. */
 interface RawOptions {
@@ -72,6 +77,7 @@ interface RawOptions {
   readonly sharedRelease?: SharedRelease;
   readonly packetCost?: number;
   readonly dma: DmaKindName;
+  readonly dmaDebug?: DmaDebugMode;
   readonly cpuCache?: true;
   readonly xdp?: string;
   readonly xdpMode?: XdpMode;
@@ -114,6 +120,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--ring <descriptors>", "receive descriptors, 32 to 512 (what the hardware has)").default(DEFAULT_RING).argParser(wholeNumber("ring", 32, 512)))
     .addOption(new Option("--packet-cost <ns>", `with --timing capture: simulated ns a packet costs its CPU (default: ${DEFAULT_PACKET_COST_NS})`).argParser(wholeNumber("packet-cost", 0, 1_000_000_000)))
     .addOption(new Option("--dma <kind>", "how the NIC reaches memory: coherent and non-coherent directly, bounce through swiotlb, the others behind an IOMMU and not coherent").choices([...DMA_KIND_NAMES]).default(DEFAULT_DMA))
+    .addOption(new Option("--dma-debug <mode>", "on: mappings are recorded, and a driver's mistakes reported; every-sync: and no sync is skipped, which tells even on a coherent device; off: neither (default: on)").choices([...DMA_DEBUG_MODES]))
     .addOption(new Option("--cpu-cache", "model the CPU's cache, so that a forgotten sync shows in the bytes; not with --dma coherent or bounce"))
     .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a JavaScript or TypeScript file whose default export is a function of the packet").argParser(once("xdp")))
     .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
@@ -168,6 +175,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     ...(raw.sharedRelease === undefined ? {} : { sharedRelease: raw.sharedRelease }),
     packetCostNs: raw.timing === "capture" ? (raw.packetCost ?? DEFAULT_PACKET_COST_NS) : 0,
     dma: raw.dma,
+    dmaDebug: raw.dmaDebug ?? "on",
     cpuCache: raw.cpuCache ?? false,
     ...(raw.xdp === undefined ? {} : { xdp: raw.xdp }),
     xdpMode: raw.xdpMode ?? "driver",

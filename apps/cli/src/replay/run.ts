@@ -91,7 +91,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const machine = createMachine({
     nrPages,
     extraBytes,
-    memory: { ...memory, cpuCache: options.cpuCache },
+    memory: { ...memory, cpuCache: options.cpuCache, dmaDebug: options.dmaDebug },
     preset: design,
     seed: options.seed,
     packetCostNs: options.packetCostNs,
