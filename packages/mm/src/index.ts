@@ -1,4 +1,4 @@
 export { createMm, type MmKernel } from "./mm.ts";
-export { SWIOTLB_MOST_SLOTS, backingBytes, type MmOptions, type SwiotlbOptions } from "./options.ts";
+export { DMA_DEBUG_MODES, SWIOTLB_MOST_SLOTS, backingBytes, type DmaDebugMode, type MmOptions, type SwiotlbOptions } from "./options.ts";
 export { MM_RULES_6_18, type MmRules } from "./rules.ts";
 export { createWasmBacking } from "./wasm/wasm-backing.ts";

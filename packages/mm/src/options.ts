@@ -17,6 +17,10 @@ export interface SwiotlbOptions {
   readonly dynamic?: boolean;
 }
 
+/** @kernel CONFIG_DMA_API_DEBUG */
+export type DmaDebugMode = "on" | "every-sync" | "off";
+export const DMA_DEBUG_MODES: readonly DmaDebugMode[] = ["on", "every-sync", "off"];
+
 export interface MmOptions {
   /** Pages of host memory the allocator hands out: one node with one zone, Normal. */
   readonly nrPages?: number;
@@ -36,7 +40,7 @@ export interface MmOptions {
   /** Model the CPU's cache for devices without coherence: slower, and every forgotten sync shows. Default false. */
   readonly cpuCache?: boolean;
   /** `on` (default): mappings are recorded and checked. `every-sync`: and no sync is skipped, as CONFIG_DMA_API_DEBUG does. `off`: neither. */
-  readonly dmaDebug?: "on" | "every-sync" | "off";
+  readonly dmaDebug?: DmaDebugMode;
   readonly dmaProbe?: DmaProbe | null;
 }
 

@@ -47,11 +47,11 @@ export class BackedPayload implements PayloadMemory {
       this.refuseCopy(target.cpuReadable ? source : target, lengthBytes);
       return false;
     }
+    // Both at once, and the copy itself as `dmaCopy` does it: a packet's copies are calls enough as they are.
     if (!(targetOffset >= 0 && sourceOffset >= 0 && lengthBytes >= 0 && targetOffset + lengthBytes <= target.bytes.length && sourceOffset + lengthBytes <= source.bytes.length)) {
       checkRange(target, targetOffset, lengthBytes);
       checkRange(source, sourceOffset, lengthBytes);
     }
-    // As `dmaCopy` does it: a packet's copies are calls enough as they are.
     const { copyWithin } = this;
     if (copyWithin !== null && target.base >= 0 && source.base >= 0) copyWithin(target.base + targetOffset, source.base + sourceOffset, lengthBytes);
     else this.dmaCopy(target, targetOffset, source, sourceOffset, lengthBytes);

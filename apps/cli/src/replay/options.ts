@@ -1,5 +1,6 @@
 import { Option, type Command } from "commander";
 import { DMA_KIND_NAMES, FREE_ORDERS, MOST_SOCKETS, PRESET_NAMES, READ_TIMES, RETURN_PATHS, SHARED_RELEASES, dmaKind, type DmaKindName, type FreeOrder, type PresetName, type ReadTime, type WireTiming } from "@netmem/machine";
+import { DMA_DEBUG_MODES, type DmaDebugMode } from "@netmem/mm";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { designsOf, once, wholeNumber } from "../options.ts";
@@ -50,10 +51,6 @@ export interface ReplayOptions {
   readonly countsOnly: boolean;
   readonly json: boolean;
 }
-
-/** @kernel CONFIG_DMA_API_DEBUG */
-export type DmaDebugMode = "on" | "every-sync" | "off";
-const DMA_DEBUG_MODES: readonly DmaDebugMode[] = ["on", "every-sync", "off"];
 
 /** As commander hands them over. */
 interface RawOptions {

@@ -122,13 +122,9 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   wire.connect(device.nic);
   const { step = null, progress = null } = watcher;
   let agingNs = 0n;
-  for (let packets = FIRST_AGING_PACKETS; !options.countsOnly && packets < frames.length; packets *= 2) {
-    stepUntilIdle(machine, wire, end, packets, step, progress);
-    agingNs += makeOld();
-  }
-  stepUntilIdle(machine, wire, end, Infinity, step, progress);
+  for (let packets = options.countsOnly ? Infinity : FIRST_AGING_PACKETS; stepUntil(machine, wire, end, packets, step, progress); packets *= 2) agingNs += makeOld();
   end.drain();
-  stepUntilIdle(machine, wire, end, Infinity, step, progress);
+  stepUntil(machine, wire, end, Infinity, step, progress);
   machine.flushDeferred();
   if (!wire.finished()) throw stalled(design, wire, frames, binding, options, mm.pages.freePages());
   const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs() - agingNs);
@@ -274,8 +270,8 @@ function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOpt
   throw new CliError(`${design}: ${netif.dev.name} did not come up (${errnoName(errno)})${remedy}`);
 }
 
-/** Steps until so many packets were sent and read, or nothing is left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
-function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, until: number, watchStep: (() => void) | null, progress: ((done: number) => void) | null): void {
+/** Steps until so many packets were sent and read; false: before that nothing was left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
+function stepUntil(machine: Machine, wire: Wire, end: TrafficEnd, until: number, watchStep: (() => void) | null, progress: ((done: number) => void) | null): boolean {
   const { scheduler, clock } = machine.kernel;
   let steps = 0;
   let moved = 0;
@@ -287,12 +283,13 @@ function stepUntilIdle(machine: Machine, wire: Wire, end: TrafficEnd, until: num
     if (sentAndRead !== moved) {
       moved = sentAndRead;
       movedAtNs = clock.nowNs;
-      if (moved >= until) return;
+      if (moved >= until) return true;
     } else if (clock.nowNs - movedAtNs > STALL_NS && (wire.lossless || wire.finished())) {
       // A driver that is short of memory tries again for ever; nobody will free any before the reader drains.
       break;
     }
   }
+  return false;
 }
 
 /**

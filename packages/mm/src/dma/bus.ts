@@ -25,26 +25,24 @@ export class MemoryBus implements DeviceBus {
   private readonly payload: PayloadMemory;
   /** The cache that stands between device and CPU, if any is modelled. */
   private readonly cache: ShadowedCache | null;
-  /** Where words lay last, as the device remembers it until translations change: first address of that page, −1 for none; its words, where it may read and write them. */
+  /** Where words lay last, as the device remembers it until translations change: first address of that page; its region's words, and which of them is its first. */
   private wordsStart: number;
-  private wordsChanges: number;
-  private readable: Int32Array;
-  private writable: Int32Array;
-  /** Of the page that was looked up last: made anew for another page only. */
-  private pageWords: Int32Array;
-  private readonly noWords: Int32Array;
+  private words: Int32Array;
+  private wordsFirst: number;
+  /** The translations by which it may read there, and write; −1 for none. */
+  private readChanges: number;
+  private writeChanges: number;
 
   constructor(parts: BusParts) {
     this.parts = parts;
     this.translation = parts.translation;
     this.payload = parts.payload;
     this.cache = parts.cache;
-    this.wordsStart = -1;
-    this.wordsChanges = 0;
-    this.noWords = new Int32Array(0);
-    this.readable = this.noWords;
-    this.writable = this.noWords;
-    this.pageWords = this.noWords;
+    this.wordsStart = 0;
+    this.words = new Int32Array(0);
+    this.wordsFirst = 0;
+    this.readChanges = -1;
+    this.writeChanges = -1;
   }
 
   write(dmaAddr: number, source: PayloadRegion, sourceOffset: number, lengthBytes: number): boolean {
@@ -92,10 +90,7 @@ export class MemoryBus implements DeviceBus {
 
   read32(dmaAddr: number): number {
     const at = dmaAddr - this.wordsStart;
-    if (at >= 0 && at < PAGE_SIZE && this.wordsChanges === this.translation.changes) {
-      const word = this.readable[at >> 2];
-      if (word !== undefined) return word;
-    }
+    if (at >= 0 && at < PAGE_SIZE && this.readChanges === this.translation.changes) return this.words[this.wordsFirst + (at >> 2)]!;
     if (!this.translation.allows(dmaAddr, 4, IOMMU_READ)) {
       this.fault(false, dmaAddr, 4);
       return 0;
@@ -112,13 +107,9 @@ export class MemoryBus implements DeviceBus {
 
   write32(dmaAddr: number, value: number): boolean {
     const at = dmaAddr - this.wordsStart;
-    if (at >= 0 && at < PAGE_SIZE && this.wordsChanges === this.translation.changes) {
-      const { writable } = this;
-      const word = at >> 2;
-      if (word < writable.length) {
-        writable[word] = value;
-        return true;
-      }
+    if (at >= 0 && at < PAGE_SIZE && this.writeChanges === this.translation.changes) {
+      this.words[this.wordsFirst + (at >> 2)] = value;
+      return true;
     }
     if (!this.translation.allows(dmaAddr, 4, IOMMU_WRITE)) return this.fault(true, dmaAddr, 4);
     const region = this.translation.region(dmaAddr);
@@ -147,19 +138,16 @@ export class MemoryBus implements DeviceBus {
     const first = offset - inPage;
     // A region may end within a page, and its words at their end.
     if (first < 0 || first + PAGE_SIZE > region.words.length * 4) return;
-    const { changes } = this.translation;
-    const isSame = this.wordsStart === dmaAddr - inPage && this.wordsChanges === changes;
-    const { words } = region;
-    const start = words.byteOffset + first;
-    if (this.pageWords.buffer !== words.buffer || this.pageWords.byteOffset !== start) this.pageWords = words.subarray(first >> 2, (first + PAGE_SIZE) >> 2);
-    if (!isSame) {
-      this.readable = this.noWords;
-      this.writable = this.noWords;
+    const start = dmaAddr - inPage;
+    if (this.wordsStart !== start) {
+      this.readChanges = -1;
+      this.writeChanges = -1;
     }
-    if (prot === IOMMU_READ) this.readable = this.pageWords;
-    else this.writable = this.pageWords;
-    this.wordsStart = dmaAddr - inPage;
-    this.wordsChanges = changes;
+    this.wordsStart = start;
+    this.words = region.words;
+    this.wordsFirst = first >> 2;
+    if (prot === IOMMU_READ) this.readChanges = this.translation.changes;
+    else this.writeChanges = this.translation.changes;
   }
 
   /** Memory as this device sees it. */

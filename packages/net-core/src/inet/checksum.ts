@@ -1,7 +1,7 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import { IP_HLEN, csumAdd, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
 
-/** Whether the IP header at `ip` is as it was sent. @kernel ip_fast_csum */
+/** Whether the IP header at `ip`, in a packet's head, is as it was sent. @kernel ip_fast_csum */
 export function ipHeaderHolds(region: PayloadRegion, ip: number, headerBytes: number, payload: PayloadMemory): boolean {
   if (headerBytes !== IP_HLEN || (ip & 3) !== 0) return payload.checksum(region, ip, headerBytes) === 0xffff;
   // Five words, which is less than a call. In the machine's order: all ones are all ones.
