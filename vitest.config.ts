@@ -14,7 +14,7 @@ export default defineConfig({
           name: "source",
           include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "tools/*/test/**/*.test.ts"],
           exclude: ["**/*.dist.test.ts", "**/node_modules/**"],
-          testTimeout: 30_000,
+          testTimeout: 30_000, isolate: false,
         },
       },
       {

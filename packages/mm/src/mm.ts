@@ -28,6 +28,7 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   const payload = new BackedPayload(backing, reports);
   const host = payload.addRegion("host", hostPages(options) << PAGE_SHIFT, true, "linear");
   const bounce = options.swiotlb === undefined ? null : payload.addRegion("swiotlb", bounceBytes(options.swiotlb), true, "linear");
+  const cpuCache = options.cpuCache === true ? new ShadowedCache(bounce === null ? [host] : [host, bounce], options.backing === undefined) : null;
   const words = new UnionWords(reports);
   const faults = new Faults();
   const { pages, buddy, map } = createPageAlloc(kernel, host, options, rules, words, faults.failPageAlloc);
@@ -35,7 +36,6 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   pages.slowPath.registerShrinker({ name: "slab", shrink: () => slab.shrink() });
 
   const phys = new PhysMap(host, bounce);
-  const cpuCache = options.cpuCache === true ? new ShadowedCache(bounce === null ? [host] : [host, bounce]) : null;
   const devices = new DeviceFactory({
     kernel, pages, payload, phys, cpuCache, rules,
     debug: options.dmaDebug === "off" ? null : new DmaDebug(reports, phys.hostBase, host.bytes.length),

@@ -101,8 +101,7 @@ export class MemoryBus implements DeviceBus {
       this.remember(dmaAddr, region, offset, IOMMU_READ);
       return region.words[offset >> 2]!;
     }
-    const { bytes } = this.side(region, offset);
-    return bytes[offset]! | (bytes[offset + 1]! << 8) | (bytes[offset + 2]! << 16) | (bytes[offset + 3]! << 24);
+    return this.side(region, offset).words[offset >> 2]!;
   }
 
   write32(dmaAddr: number, value: number): boolean {
@@ -119,8 +118,7 @@ export class MemoryBus implements DeviceBus {
       region.words[offset >> 2] = value;
       return true;
     }
-    const { bytes } = this.side(region, offset);
-    for (let i = 0; i < 4; i++) bytes[offset + i] = value >> (8 * i);
+    this.side(region, offset).words[offset >> 2] = value;
     this.wrote(region, offset, 4);
     return true;
   }

@@ -7,15 +7,25 @@ class Shadow {
   readonly memory: PayloadRegion;
   /** Each byte as the CPU last fetched it or wrote it back: a line that differs is dirty. */
   readonly fetched: Uint8Array;
+  readonly fetchedWords: Int32Array;
   /** Pages that are mapped uncached, for coherent memory: both sides see `region.bytes`. */
   readonly uncached: Uint8Array;
 
-  constructor(region: PayloadRegion) {
+  constructor(region: PayloadRegion, zeroed: boolean) {
+    const memory = likeIn(region, zeroed);
     this.region = region;
-    this.memory = new PayloadRegion(`${region.name} without the CPU's cache`, region.bytes.slice(), new Int32Array(0), true, -1, region.kind);
-    this.fetched = region.bytes.slice();
+    this.memory = new PayloadRegion(`${region.name} without the CPU's cache`, memory, new Int32Array(memory.buffer), true, -1, region.kind);
+    this.fetched = likeIn(region, zeroed);
+    this.fetchedWords = new Int32Array(this.fetched.buffer);
     this.uncached = new Uint8Array((region.bytes.length >> PAGE_SHIFT) + 1);
   }
+}
+
+/** Another array with the region's bytes. Zeros are not copied: the system gives them only when they are touched. */
+function likeIn({ bytes }: PayloadRegion, zeroed: boolean): Uint8Array<ArrayBuffer> {
+  const like = new Uint8Array(bytes.length);
+  if (!zeroed) like.set(bytes);
+  return like;
 }
 
 /** The kernel's cache maintenance, and what hardware does between it, on real bytes. */
@@ -23,8 +33,9 @@ export class ShadowedCache implements CpuCache {
   readonly lineBytes: number = L1_CACHE_BYTES;
   readonly #shadows: Shadow[] = [];
 
-  constructor(regions: readonly PayloadRegion[]) {
-    for (const region of regions) this.#shadows.push(new Shadow(region));
+  /** Of regions of whole cache lines, which lie on words. `zeroed`: nothing has been written to them yet. */
+  constructor(regions: readonly PayloadRegion[], zeroed: boolean) {
+    for (const region of regions) this.#shadows.push(new Shadow(region, zeroed));
   }
 
   evict(region: PayloadRegion, offset: number, lengthBytes: number): number {
@@ -95,18 +106,20 @@ export class ShadowedCache implements CpuCache {
   /** Counts the dirty lines that the range touches, and writes them back if asked. */
   #forDirty(shadow: Shadow, offset: number, lengthBytes: number, writeBack: boolean): number {
     const { lineBytes } = this;
-    const { bytes } = shadow.region;
+    const { words } = shadow.region;
+    const { fetchedWords } = shadow;
     let dirty = 0;
     for (let line = offset - (offset % lineBytes); line < offset + lengthBytes; line += lineBytes) {
-      const end = Math.min(line + lineBytes, bytes.length);
-      let at = line;
-      while (at < end && bytes[at] === shadow.fetched[at]) at++;
+      const end = line + lineBytes >> 2;
+      let at = line >> 2;
+      while (at < end && words[at] === fetchedWords[at]) at++;
       if (at === end) continue;
       dirty++;
       if (!writeBack) continue;
-      for (let i = line; i < end; i++) {
-        shadow.memory.bytes[i] = bytes[i]!;
-        shadow.fetched[i] = bytes[i]!;
+      const memory = shadow.memory.words;
+      for (let i = line >> 2; i < end; i++) {
+        memory[i] = words[i]!;
+        fetchedWords[i] = words[i]!;
       }
     }
     return dirty;
