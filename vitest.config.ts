@@ -14,7 +14,9 @@ export default defineConfig({
           name: "source",
           include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "tools/*/test/**/*.test.ts"],
           exclude: ["**/*.dist.test.ts", "**/node_modules/**"],
-          testTimeout: 30_000, isolate: false,
+          testTimeout: 30_000,
+          // No module keeps anything (a law): one worker's serve all of its files.
+          isolate: false,
         },
       },
       {

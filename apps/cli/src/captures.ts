@@ -5,6 +5,7 @@ import { mvneta } from "@netmem/driver-mvneta";
 import type { WireFrame } from "@netmem/machine";
 import { readCapture } from "@netmem/pcap";
 import { CaptureError, LINKTYPE_ETHERNET, linkTypeName, type Capture, type CapturedPacket } from "@netmem/pcap/api";
+import { readError } from "./read-error.ts";
 import { CliError } from "./terminal.ts";
 import { counted, grouped } from "./words.ts";
 
@@ -58,16 +59,6 @@ function readBytes(path: string, cwd: string): Uint8Array {
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw new CliError(`${path}: ${readError(error as NodeJS.ErrnoException)}`);
-  }
-}
-
-/** Why a file cannot be read, in words. */
-export function readError(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case "ENOENT": return "no such file";
-    case "EACCES": case "EPERM": return "no permission to read it";
-    case "EISDIR": return "a folder, not a capture; name the files in it";
-    default: return `cannot be read (${error.code ?? error.message})`;
   }
 }
 

@@ -3,16 +3,45 @@ import { Command, CommanderError } from "commander";
 import pc from "picocolors";
 import { CaptureError } from "@netmem/pcap/api";
 import { KernelPanic, UsageError } from "@netmem/kernel/api";
-import { addCompareCommand } from "./compare/command.ts";
-import { addConformanceCommand } from "./conformance/command.ts";
-import { addExplainCommand } from "./explain/command.ts";
-import { addInspectCommand } from "./inspect/command.ts";
-import { blamePlugin } from "./plugins.ts";
-import { addReplayCommand } from "./replay/command.ts";
-import { addValidateCommand } from "./validate/command.ts";
-import { CliError, EXIT_FAULT, EXIT_OK, EXIT_USAGE, type Terminal } from "./terminal.ts";
+import { blamePlugin } from "./blame.ts";
+import { CliError, EXIT_FAULT, EXIT_OK, EXIT_USAGE, type CommandContext, type Terminal } from "./terminal.ts";
 
 const VERSION = (JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as { version: string }).version;
+
+/** As the list of commands has them. The code of one is loaded when it is named. */
+const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "replay", args: "<capture...>", summary: "Replay captures (pcap, pcapng) through a modelled NIC under each design, and count what happens to the pages.",
+    load: async () => (await import("./replay/command.ts")).declareReplay,
+  },
+  {
+    name: "inspect", args: "<capture>", summary: "Draw one packet of a capture as it lies in memory after some operations, and say where each of its pages goes and why.",
+    load: async () => (await import("./inspect/command.ts")).declareInspect,
+  },
+  {
+    name: "compare", args: "<capture...>", summary: "Replay captures through every driver, memory model and design, into sockets of IPv4, and set the counts side by side.",
+    load: async () => (await import("./compare/command.ts")).declareCompare,
+  },
+  {
+    name: "explain", args: "<trace...>", summary: "Say of each page_pool in traces of a real kernel, or of the model, what became of its pages, and who holds those that are out.",
+    load: async () => (await import("./explain/command.ts")).declareExplain,
+  },
+  {
+    name: "validate", args: "[folder]", summary: "Do in the model what the scripts of kernel captures did, and compare what came of it.",
+    load: async () => (await import("./validate/command.ts")).declareValidate,
+  },
+  {
+    name: "conformance", args: "<package>", summary: "Judge by rules whether a driver or a memory model keeps to them, and show how it does not.",
+    load: async () => (await import("./conformance/command.ts")).declareConformance,
+  },
+];
+
+interface CommandEntry {
+  readonly name: string;
+  readonly args: string;
+  readonly summary: string;
+  readonly load: () => Promise<(command: Command, context: CommandContext) => void>;
+}
 
 const PROCESS_TERMINAL: Terminal = {
   out: (text) => void process.stdout.write(text),
@@ -30,14 +59,15 @@ export async function runCli(args: readonly string[], terminal: Terminal = PROCE
     .version(VERSION, "-V, --version")
     .exitOverride()
     .configureOutput({ writeOut: terminal.out, writeErr: () => {} })
+    .configureHelp({ subcommandTerm: (command) => `${command.name()} ${command.usage()}` })
     .showHelpAfterError(false);
-  const context = { terminal, cwd, setExitCode: (code: number) => void (exitCode = code) };
-  addReplayCommand(program, context);
-  addInspectCommand(program, context);
-  addCompareCommand(program, context);
-  addExplainCommand(program, context);
-  addValidateCommand(program, context);
-  addConformanceCommand(program, context);
+  const context: CommandContext = { terminal, cwd, setExitCode: (code: number) => void (exitCode = code) };
+  const [first, second] = args.filter((arg) => !arg.startsWith("-"));
+  const wanted = first === "help" ? second : first;
+  for (const { name, args: its, summary, load } of COMMANDS) {
+    if (name === wanted) (await load())(program.command(name).description(summary), context);
+    else program.command(`${name} ${its}`).description(summary);
+  }
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;

@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from "node:fs";
-import { build, type BuildFailure, type BuildOptions, type Message } from "esbuild";
-import { readError } from "./captures.ts";
+import type { BuildFailure, BuildOptions, Message } from "esbuild";
+import { readError } from "./read-error.ts";
 import { CliError } from "./terminal.ts";
 
 /** What esbuild only warns of in TypeScript, where an import may be a type: the module would see undefined. */
@@ -21,6 +21,7 @@ export function checkFile(option: string, what: string, path: string, file: stri
 
 /** The file with what it imports, types stripped, as one CommonJS script and its source map. */
 export async function bundle(option: string, path: string, file: string, cwd: string, settings: Pick<BuildOptions, "alias" | "external">): Promise<{ readonly code: string; readonly map: string }> {
+  const { build } = await import("esbuild");
   try {
     const { outputFiles, warnings } = await build({ entryPoints: [file], absWorkingDir: cwd, outdir: cwd, bundle: true, write: false, platform: "node", format: "cjs", target: "node20", sourcemap: "external", logLevel: "silent", ...settings });
     const missing = warnings.find(({ id }) => id === IMPORT_IS_UNDEFINED);

@@ -3,7 +3,8 @@ import { PRESET_NAMES, type PresetName } from "@netmem/machine";
 import type { NetDriver } from "@netmem/driver/api";
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
-import { designsOf, once, wholeNumber } from "../options.ts";
+import { designsOf } from "../designs.ts";
+import { once, wholeNumber } from "../options.ts";
 import { DRIVER_NAMES, loadDriver, loadModel, splitsHeaders, STREAM_MODEL_NAMES } from "../plugins.ts";
 import { DEFAULT_BUFFERS, checkReplayOptions, countsOnlyOption, type ReplayOptions } from "../replay/options.ts";
 import { runDesign, type DesignResult } from "../replay/run.ts";
@@ -62,10 +63,8 @@ export interface CompareDocument {
   readonly leftOut: readonly LeftOut[];
 }
 
-export function addCompareCommand(program: Command, context: CommandContext): void {
-  program
-    .command("compare")
-    .description("Replay captures through every driver, memory model and design, into sockets of IPv4, and set the counts side by side.")
+export function declareCompare(command: Command, context: CommandContext): void {
+  command
     .argument("<capture...>", "capture files of Ethernet frames, replayed in this order; - reads one from stdin")
     .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`).argParser(once("design")))
     .addOption(new Option("--drivers <names>", "drivers, by name or path, separated by commas").default(DRIVER_NAMES.join(",")))

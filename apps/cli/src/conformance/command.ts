@@ -28,10 +28,8 @@ export interface ConformanceDocument {
   readonly reports: readonly ConformanceReport[];
 }
 
-export function addConformanceCommand(program: Command, context: CommandContext): void {
-  program
-    .command("conformance")
-    .summary("whether a driver or a memory model keeps to the rules")
+export function declareConformance(command: Command, context: CommandContext): void {
+  command
     .description("Runs the conformance suites on every driver and memory model that a package exports: planned and random cases with failures at each allocation and registration, reconfiguration under traffic, frames of all sizes and all XDP verdicts. Prints the rules as a checklist; of a broken one what was done, where in the plugin, and the shortest sequence that shows it. Exit code 1: a rule is broken.")
     .argument("<package>", "a folder with a package, a file, a package that is installed here, or the name of one of ours")
     .option("--cases <n>", "random cases, beside those that are planned", wholeNumber("cases", 0, 100_000), RANDOM_CASES)

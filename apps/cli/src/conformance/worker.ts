@@ -2,7 +2,8 @@ import { SourceMap } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { reasonOf } from "@netmem/kernel/api";
 import { DRIVER_RULES, MEMORY_MODEL_RULES, driverConformance, memoryModelConformance, type ConformanceOptions, type ConformanceReport, type Rule } from "@netmem/testkit";
-import { blamePlugin, loadPackage } from "../plugins.ts";
+import { blamePlugin } from "../blame.ts";
+import { loadPackage } from "./package.ts";
 import { CliError } from "../terminal.ts";
 
 /** What the command asks for. */

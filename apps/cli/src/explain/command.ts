@@ -5,8 +5,6 @@ import { once } from "../options.ts";
 import { EXIT_FAULT, EXIT_OK, EXIT_USAGE, type CommandContext, type Terminal } from "../terminal.ts";
 import { renderPage } from "./html.ts";
 import { OutputFile } from "../output-file.ts";
-import { ParquetEvents } from "./parquet.ts";
-import { PerfettoTrace } from "./perfetto.ts";
 import { openTraces } from "./sources.ts";
 import { renderExplanation } from "./text.ts";
 
@@ -29,10 +27,8 @@ interface EventSink {
   readonly take: (event: TraceEvent, source: number) => void;
 }
 
-export function addExplainCommand(program: Command, context: CommandContext): void {
-  program
-    .command("explain")
-    .description("Say of each page_pool in traces of a real kernel, or of the model, what became of its pages, and who holds those that are out.")
+export function declareExplain(command: Command, context: CommandContext): void {
+  command
     .argument("<trace...>", "tracefs trace or trace_pipe, perf script, the monitor's JSON lines, bpftrace output, dmesg, netlink page-pool-get; packed with gzip or not; - reads one from stdin")
     .addOption(new Option("--follow", "of a live trace_pipe: say what happens to each pool as it happens, and explain at the end (Ctrl-C)"))
     .addOption(new Option("--html <file>", "write one page with the pages in flight of each pool over time, and the lives of its pages").argParser(once("html")))
@@ -52,8 +48,8 @@ async function explain(paths: readonly string[], raw: RawOptions, { terminal, cw
   };
   try {
     const explainer = new Explainer(raw.follow === true && raw.json !== true ? (noticed) => follow(noticed, terminal) : null);
-    const perfetto = raw.perfetto === undefined ? null : new PerfettoTrace(open(raw.perfetto));
-    const parquet = raw.parquet === undefined ? null : new ParquetEvents(open(raw.parquet), paths);
+    const perfetto = raw.perfetto === undefined ? null : new (await import("./perfetto.ts")).PerfettoTrace(open(raw.perfetto));
+    const parquet = raw.parquet === undefined ? null : new (await import("./parquet.ts")).ParquetEvents(open(raw.parquet), paths);
     const html = raw.html === undefined ? null : open(raw.html);
     const sinks: EventSink[] = [explainer, perfetto, parquet].filter((sink) => sink !== null);
     await mergeTraces(traces.map(({ events }) => events), (event, source) => {

@@ -4,7 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { TraceReader, type TraceSource } from "@netmem/trace";
 import type { TraceEvent, TraceFileSummary } from "@netmem/trace/api";
-import { readError } from "../captures.ts";
+import { readError } from "../read-error.ts";
 import { CliError } from "../terminal.ts";
 
 const CHUNK_BYTES: number = 1 << 16;

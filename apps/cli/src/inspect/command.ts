@@ -4,7 +4,8 @@ import { RETURN_PATHS, SHARED_RELEASES, DEFAULT_PRESET } from "@netmem/machine";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
 import { loadCaptures, notesOn } from "../captures.ts";
-import { designsOf, once, wholeNumber } from "../options.ts";
+import { designsOf } from "../designs.ts";
+import { once, wholeNumber } from "../options.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
 import { draw } from "./draw.ts";
@@ -38,10 +39,8 @@ export interface InspectDocument {
 /** Packets are received one after the other up to the one asked for. */
 const MOST_PACKETS = 10_000_000;
 
-export function addInspectCommand(program: Command, context: CommandContext): void {
-  program
-    .command("inspect")
-    .description("Draw one packet of a capture as it lies in memory after some operations, and say where each of its pages goes and why.")
+export function declareInspect(command: Command, context: CommandContext): void {
+  command
     .argument("<capture>", "capture file of Ethernet frames (pcap, pcapng); - reads one from stdin")
     .addOption(new Option("--packet <number>", "which packet, as tshark numbers them (default: 1)").argParser(once("packet")))
     .addOption(new Option("--after <operations>", "what is done to it first, separated by commas: clone,expand,free-original. The packet is A, what comes of it B, C, …; an operation is for the newest of them, or for the one named: free:A, coalesce:A.B, pull:B=20").argParser(once("after")))

@@ -59,10 +59,8 @@ function checkModel({ driver, model }: Plugins, options: ReplayOptions, hasProgr
   if (!splitsHeaders(driver)) throw new CliError(`${named}: ${driver.name} does not split headers into buffers of their own, on a queue of their own; give --driver header-split`);
 }
 
-export function addReplayCommand(program: Command, context: CommandContext): void {
-  const command = program
-    .command("replay")
-    .description("Replay captures (pcap, pcapng) through a modelled NIC under each design, and count what happens to the pages.")
+export function declareReplay(command: Command, context: CommandContext): void {
+  command
     .argument("<capture...>", "capture files of Ethernet frames, replayed in this order; - reads one from stdin");
   declareReplayOptions(command).action((paths: string[], raw) => {
     return replay(paths, checkReplayOptions(raw), context).then(context.setExitCode);

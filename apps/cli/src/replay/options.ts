@@ -3,7 +3,8 @@ import { DMA_KIND_NAMES, FREE_ORDERS, MOST_SOCKETS, PRESET_NAMES, READ_TIMES, RE
 import { DMA_DEBUG_MODES, type DmaDebugMode } from "@netmem/mm";
 import type { SharedRelease } from "@netmem/page-pool/api";
 import type { ReturnPathName } from "@netmem/xdp/api";
-import { designsOf, once, wholeNumber } from "../options.ts";
+import { designsOf } from "../designs.ts";
+import { once, wholeNumber } from "../options.ts";
 import { DEFAULT_DRIVER, DRIVER_NAMES, MODEL_NAMES } from "../plugins.ts";
 import { CliError } from "../terminal.ts";
 import { XDP_MODES, type XdpMode } from "./xdp.ts";

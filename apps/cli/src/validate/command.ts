@@ -4,8 +4,9 @@ import { join, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import pc from "picocolors";
 import { validateFolder, type Scoreboard } from "@netmem/scenarios";
-import { readError } from "../captures.ts";
-import { designsOf, once } from "../options.ts";
+import { readError } from "../read-error.ts";
+import { designsOf } from "../designs.ts";
+import { once } from "../options.ts";
 import { CannotRecord } from "./live/commands.ts";
 import { recordHere } from "./live/record.ts";
 import { renderScoreboard } from "./text.ts";
@@ -26,9 +27,8 @@ export interface ValidateDocument extends Scoreboard {
   readonly command: "validate";
 }
 
-export function addValidateCommand(program: Command, context: CommandContext): void {
-  program
-    .command("validate")
+export function declareValidate(command: Command, context: CommandContext): void {
+  command
     .description("Do in the model what the scripts of kernel captures did, and compare what came of it: counts, pages in flight as pools are freed, and, where a monitor looked on, the state at each event.")
     .argument("[folder]", "captures, each with its truth.json")
     .addOption(new Option("--live", "record on this machine first: takes root, tracefs and network namespaces; exits 77 where it cannot be"))

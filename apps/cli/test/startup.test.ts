@@ -1,0 +1,42 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+
+const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+/** Says of each module that it is loaded. */
+const LOADER = `import { writeSync } from "node:fs"; export const load = (url, context, next) => { writeSync(2, "loads " + url + "\\n"); return next(url, context); };`;
+const REGISTERED = `import { register } from "node:module"; register(${JSON.stringify(dataUrl(LOADER))});`;
+
+function dataUrl(source: string): string {
+  return `data:text/javascript,${encodeURIComponent(source)}`;
+}
+
+/** Packages of which a run has loaded something. */
+function loadedBy(...args: string[]): ReadonlySet<string> {
+  const { stderr, status } = spawnSync(process.execPath, ["--import", dataUrl(REGISTERED), MAIN, ...args], { encoding: "utf8" });
+  expect(status).toBe(0);
+  const packages = stderr.matchAll(/^loads .*\/(?:packages|apps|node_modules)\/((?:@[^/]+\/)?[^/]+)\/[^/]+(?:\/.*)?$/gm);
+  return new Set([...packages].map(([, name]) => name!));
+}
+
+describe("a command loads what it takes", () => {
+  test("help loads the program and no layer", () => {
+    const loaded = loadedBy("--help");
+    expect(loaded).toContain("cli");
+    expect(loaded).toContain("commander");
+    for (const name of ["machine", "page-pool", "net-core", "trace", "testkit", "esbuild", "fast-check"]) expect(loaded).not.toContain(name);
+  });
+
+  test("replay loads one driver, and nothing that judges plugins or writes traces", () => {
+    const loaded = loadedBy("replay", "--help");
+    expect(loaded).toContain("machine");
+    expect(loaded).toContain("driver-mvneta");
+    for (const name of ["driver-striding", "driver-xsk", "memory-model-netgpu", "testkit", "esbuild", "fast-check", "hyparquet-writer"]) expect(loaded).not.toContain(name);
+  });
+
+  test("explain loads no machine", () => {
+    const loaded = loadedBy("explain", "--help");
+    expect(loaded).toContain("trace");
+    for (const name of ["machine", "driver-mvneta", "hyparquet-writer", "@bufbuild/protobuf"]) expect(loaded).not.toContain(name);
+  });
+});
