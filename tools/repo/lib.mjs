@@ -10,7 +10,7 @@ const CACHE = join(ROOT, "node_modules/.cache/netmem");
 const LOCK_STAMP = join(CACHE, "lock.sha256");
 const BUILD_STAMP = join(CACHE, "build.mtime");
 
-const PNPM = `pnpm@${JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).packageManager.split("@").pop()}`;
+export const PNPM = `pnpm@${JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")).packageManager.split("@").pop()}`;
 const QUIET = { TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1", NPM_CONFIG_UPDATE_NOTIFIER: "false", NPM_CONFIG_FUND: "false" };
 
 /** Runs a command at the root; ends this process with its exit code if it fails. */

@@ -5,7 +5,7 @@ import { mvneta } from "@netmem/driver-mvneta";
 import type { WireFrame } from "@netmem/machine";
 import { readCapture } from "@netmem/pcap";
 import { CaptureError, LINKTYPE_ETHERNET, linkTypeName, type Capture, type CapturedPacket } from "@netmem/pcap/api";
-import { readError } from "./read-error.ts";
+import { checkStdin, readError } from "./reading.ts";
 import { CliError } from "./terminal.ts";
 import { counted, grouped } from "./words.ts";
 
@@ -28,6 +28,7 @@ export interface LoadedCapture {
 
 /** Reads and checks every capture before anything runs; `driver` is the one that receives. Arrival times of a file follow those of the file before. */
 export function loadCaptures(paths: readonly string[], cwd: string, driver: Pick<NetDriver, "name" | "maxFrameBytes"> = mvneta): readonly LoadedCapture[] {
+  checkStdin(paths);
   const loaded: LoadedCapture[] = [];
   let startNs = 0;
   for (const path of paths) {

@@ -5,24 +5,27 @@ import { CliError } from "./terminal.ts";
 /** A file that is there whole, or not at all; what is no file, a pipe or a device, is written as it comes. */
 export class OutputFile {
   readonly path: string;
+  /** As it was asked for. */
+  readonly #named: string;
   readonly #target: string;
   /** Null: written as it comes. */
   readonly #partial: string | null;
   #fd: number | null;
 
-  /** `taken`: files that are read, or written otherwise: none of them is written over. */
-  constructor(path: string, cwd: string, taken: readonly string[]) {
+  /** `option` names it. `taken`: files that are read, or written otherwise: none of them is written over. */
+  constructor(option: string, path: string, cwd: string, taken: readonly string[]) {
     this.path = path;
+    this.#named = `${option} ${path}`;
     const named = resolve(cwd, path);
     const there = statSync(named, { throwIfNoEntry: false });
-    if (there?.isDirectory() === true) throw new CliError(`${path}: a folder; name a file`);
-    for (const other of taken) if (isSame(named, there, resolve(cwd, other))) throw new CliError(`${path}: is ${other}, which is read, or written already; name another file`);
+    if (there?.isDirectory() === true) throw new CliError(`${this.#named}: a folder; name a file in it`);
+    for (const other of taken) if (isSame(named, there, resolve(cwd, other))) throw new CliError(`${this.#named}: ${other === path ? "that" : `that is ${other}, which`} is read or written too; name another file`);
     this.#target = there === undefined ? named : realpathSync(named);
     this.#partial = there === undefined || there.isFile() ? `${this.#target}.part-${process.pid}` : null;
     try {
       this.#fd = openSync(this.#partial ?? this.#target, "w");
     } catch (error) {
-      throw new CliError(`${path}: ${writeError(error as NodeJS.ErrnoException)}`);
+      throw new CliError(`${this.#named}: ${writeError(error as NodeJS.ErrnoException)}`);
     }
   }
 
@@ -31,7 +34,7 @@ export class OutputFile {
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd!, bytes, at);
     } catch (error) {
-      throw new CliError(`${this.path}: ${writeError(error as NodeJS.ErrnoException)}`);
+      throw new CliError(`${this.#named}: ${writeError(error as NodeJS.ErrnoException)}`);
     }
   }
 
@@ -61,7 +64,7 @@ function isSame(named: string, there: Stats | undefined, other: string): boolean
 
 function writeError(error: NodeJS.ErrnoException): string {
   switch (error.code) {
-    case "ENOENT": case "ENOTDIR": return "cannot be written: no such folder";
+    case "ENOENT": case "ENOTDIR": return "cannot be written: there is no such folder; make it first";
     case "EACCES": case "EPERM": case "EROFS": return "cannot be written: no permission";
     case "ENOSPC": return "cannot be written: no space left";
     default: return `cannot be written (${error.code ?? error.message})`;

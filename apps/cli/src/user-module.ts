@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from "node:fs";
 import type { BuildFailure, BuildOptions, Message } from "esbuild";
-import { readError } from "./read-error.ts";
+import { readError } from "./reading.ts";
 import { CliError } from "./terminal.ts";
 
 /** What esbuild only warns of in TypeScript, where an import may be a type: the module would see undefined. */

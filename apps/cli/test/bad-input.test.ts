@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pcapFile, testFrame } from "@netmem/testkit";
-import { readError } from "../src/read-error.ts";
+import { readError } from "../src/reading.ts";
 import { pagesFor } from "../src/replay/run.ts";
 import { cli } from "./cli.ts";
 

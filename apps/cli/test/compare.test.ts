@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { PRESET_NAMES } from "@netmem/machine";
 import type { CompareDocument } from "../src/compare/command.ts";
+import { pcapFile, testPayload, udpFrame } from "@netmem/testkit";
 import { cli } from "./cli.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -63,6 +67,18 @@ test("where only counts are asked for, no time is told", async () => {
 test("a model whose users are given frames is left out, and why", async () => {
   const { runs, leftOut } = await compare(JUMBO, "--design", "6.18", "--drivers", "xsk", "--models", "pages,xsk");
   expect([runs.length, leftOut]).toEqual([1, [{ driver: "xsk", model: "xsk", why: "its users are given frames, and here connections are read" }]]);
+});
+
+test("a driver that does not come up for such frames is left out, and why; the others are compared", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "netmem-compare-"));
+  const path = join(folder, "large.pcap");
+  writeFileSync(path, pcapFile([{ bytes: udpFrame(testPayload(39_958, 1)) }]));
+  const { runs, leftOut } = await compare(path, "--design", "6.18", "--drivers", "mvneta,striding", "--models", "pages");
+  expect([runs.map(({ driver }) => driver), leftOut]).toEqual([["mvneta"], [{
+    driver: "striding", model: "pages", design: "6.18", why: "eth0 of striding did not come up (-ENOMEM): there is not memory enough, or not in one piece, for 512 descriptors and an MTU of 39986; lower --ring",
+  }]]);
+  expect((await cli(["compare", path, "--design", "6.18", "--drivers", "mvneta", "--models", "pages", "--counts-only"], ROOT)).out).toContain(": 1 packet, 40 000 bytes\n");
+  rmSync(folder, { recursive: true });
 });
 
 test("a plugin by path stands beside ours, and counts what ours counts", async () => {

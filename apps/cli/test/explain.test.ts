@@ -152,8 +152,8 @@ describe("files that are written", () => {
     const input = join(WORK, "input.trace");
     writeFileSync(input, LEAKED);
     symlinkSync(input, join(WORK, "link.trace"));
-    for (const output of [input, join(WORK, "link.trace")]) expect((await explain(input, "--html", output)).err).toMatch(/is .*input\.trace, which is read, or written already; name another file/);
-    expect((await explain(input, "--html", join(WORK, "same"), "--perfetto", join(WORK, "same"))).err).toContain("written already");
+    for (const output of [input, join(WORK, "link.trace")]) expect((await explain(input, "--html", output)).err).toMatch(/^netmem: --html .*: that (is .*input\.trace, which )?is read or written too; name another file\n$/);
+    expect((await explain(input, "--html", join(WORK, "same"), "--perfetto", join(WORK, "same"))).err).toContain("is read or written too");
     expect(readFileSync(input, "utf8")).toBe(LEAKED);
     const page = join(WORK, "page.html");
     writeFileSync(page, "before");
@@ -165,7 +165,7 @@ describe("files that are written", () => {
   });
 
   test.each([
-    ["a folder that is not there", join(WORK, "none", "x.html"), /cannot be written: no such folder/], ["a folder itself", WORK, /a folder; name a file/],
+    ["a folder that is not there", join(WORK, "none", "x.html"), /cannot be written: there is no such folder; make it first/], ["a folder itself", WORK, /a folder; name a file in it/],
   ])("%s: said before anything is read, and nothing is left", async (_what, path, expected) => {
     const { code, err } = await explain(LEAK, "--html", path);
     expect([code, err]).toEqual([2, expect.stringMatching(expected)]);

@@ -71,10 +71,10 @@ describe("--sockets", () => {
     const frames = [...Array.from({ length: 3 }, (_, i) => udpFrame(testPayload(100, i))), tcpFrame(testPayload(1000, 9), { seq: 1, sport: 7 })];
     const file = capture("held.pcap", frames);
     const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
-    expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { kind: "socket", name: "tcp 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], posted: 512 }, 0]);
+    expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { kind: "socket", name: "tcp 10.0.0.2:2000 from 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], posted: 512 }, 0]);
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18", "--counts-only"], folder);
     expect(out).not.toContain("no packet to replay");
-    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since 0.000000 s\n  socket tcp 10.0.0.1:7: 1 page of 1 packet, since 0.000000 s\n");
+    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since 0.000000 s\n  socket tcp 10.0.0.2:2000 from 10.0.0.1:7: 1 page of 1 packet, since 0.000000 s\n");
   });
 });
 
@@ -84,6 +84,35 @@ test("what is posted to the device is told apart from what sockets hold, whether
     const { by: [held], posted } = run.held!;
     expect([run.design, held!.pages, held!.poolPages === 0, posted]).toEqual([run.design, 10, run.design === "stock", 512]);
   }
+});
+
+const DATAGRAMS = Array.from({ length: 600 }, (_, i) => udpFrame(testPayload(100, i), { sport: 1000 + i }));
+
+test("frames for which the device had no descriptor have a row of their own", async () => {
+  const args = ["replay", capture("burst.pcap", DATAGRAMS), "--sockets", "1", "--timing", "capture", "--packet-cost", "100000", "--ring", "32", "--counts-only", "--design", "6.18"];
+  const [run] = await runs(args.slice(1, -3).concat("--design", "6.18"));
+  const { code, out } = await cli(args, folder);
+  expect([code, run!.overruns! > 0, run!.inet!.datagrams + run!.overruns!]).toEqual([0, true, DATAGRAMS.length]);
+  expect(out).toMatch(new RegExp(`\\ndropped: ring full +${run!.overruns}\\n`));
+  expect((await cli(["replay", "burst.pcap", "--sockets", "1", "--rcvbuf", "10000000", "--counts-only", "--design", "6.18"], folder)).out).not.toContain("dropped: ring full");
+});
+
+test("that sockets are full of frames back to back is said, and what can be done", async () => {
+  const path = capture("burst.pcap", DATAGRAMS);
+  const said = /Sockets were full because frames back to back come faster than they are read: --rcvbuf gives more room, --timing capture keeps the file's pace\./;
+  const replay = async (...args: string[]): Promise<string> => (await cli(["replay", path, "--sockets", "1", "--counts-only", "--design", "6.18", ...args], folder)).out;
+  expect(await replay("--rcvbuf", "20000")).toMatch(said);
+  for (const args of [["--rcvbuf", "10000000"], ["--rcvbuf", "20000", "--reader", "never"]]) expect(await replay(...args)).not.toMatch(said);
+});
+
+test("the bytes of connections have the same hash however many sockets of UDP wait in vain, and nobody is named twice", async () => {
+  const frames = [1, 2, 3, 4].flatMap((server) => [tcpFrame(testPayload(900, server), { sport: 4000, daddr: 0x0a00_0100 + server, seq: 1 }), tcpFrame(testPayload(900, server + 4), { sport: 4000, daddr: 0x0a00_0100 + server, seq: 901 })]);
+  const path = capture("one-port.pcap", frames);
+  const hashes = new Set<string>();
+  for (const sockets of ["1", "2", "7"]) for (const { delivered } of await runs([path, "--sockets", sockets])) hashes.add(`${delivered.bytes} ${delivered.sha256}`);
+  expect([hashes.size, [...hashes][0]!.startsWith("7200 ")]).toEqual([1, true]);
+  const [run] = await runs([path, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
+  expect(run!.held!.by.map(({ name }) => name).toSorted()).toEqual([1, 2, 3, 4].map((server) => `tcp 10.0.1.${server}:2000 from 10.0.0.1:4000`));
 });
 
 test("a machine has room for all that sockets may hold which are not read, or says that it has not", () => {

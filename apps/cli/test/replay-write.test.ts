@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -72,11 +72,40 @@ test("of a program that sends back, what left is what it made of the frames", as
 test.each([
   [["--write", "out.pcap"], "--write: nothing is sent; give --forward or --xdp too"],
   [["--forward", "--write", "out.pcap"], "--write is one run's: name one --design of stock, v3-2021, 5.14, 6.1, 6.8, 6.18"],
-  [["--forward", "--design", "6.18", "--write", "no/such/out.pcap"], "--write no/such/out.pcap: there is no folder no/such; make it first"],
+  [["--forward", "--design", "6.18", "--write", "no/such/out.pcap"], "--write no/such/out.pcap: cannot be written: there is no such folder; make it first"],
   [["--forward", "--design", "6.18", "--write", "examples"], "--write examples: a folder; name a file in it"],
-  [["--forward", "--design", "6.18", "--write", `./${CAPTURE}`], `--write ./${CAPTURE}: that is what is replayed; name another file`],
+  [["--forward", "--design", "6.18", "--write", `./${CAPTURE}`], `--write ./${CAPTURE}: that is ${CAPTURE}, which is read or written too; name another file`],
 ])("%j is one line, exit 2, and nothing is written", async (args, message) => {
   const before = readFileSync(join(ROOT, CAPTURE));
   expect(await cli(["replay", CAPTURE, ...args], ROOT)).toMatchObject({ code: 2, out: "", err: `netmem: ${message}\n` });
   expect([existsSync(join(ROOT, "out.pcap")), readFileSync(join(ROOT, CAPTURE)).equals(before)]).toEqual([false, true]);
+});
+
+const SENDS = ["replay", CAPTURE, "--forward", "--counts-only", "--design", "6.18"];
+
+test("what is no file is written as it comes, and stays what it is: a device, a pipe, whatever a link names", async () => {
+  expect(await cli([...SENDS, "--write", "/dev/null"], ROOT)).toMatchObject({ code: 0, err: "" });
+  expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
+  const [target, link] = [join(folder, "target.pcap"), join(folder, "link.pcap")];
+  writeFileSync(target, "before");
+  symlinkSync(target, link);
+  expect((await cli([...SENDS, "--write", link], ROOT)).code).toBe(0);
+  expect([lstatSync(link).isSymbolicLink(), frames(target).length > 0]).toEqual([true, true]);
+});
+
+test("no other file is touched: not one beside it, whatever its name, nor the capture under another one", async () => {
+  const [path, beside] = [join(folder, "z.pcap"), join(folder, "z.pcap.part")];
+  writeFileSync(beside, readFileSync(join(ROOT, CAPTURE)));
+  expect((await cli(["replay", beside, "--forward", "--counts-only", "--design", "6.18", "--write", path], ROOT)).code).toBe(0);
+  expect(frames(beside).length).toBe(frames(join(ROOT, CAPTURE)).length);
+  const other = join(folder, "other.pcap");
+  symlinkSync(beside, other);
+  expect(await cli(["replay", beside, "--forward", "--counts-only", "--design", "6.18", "--write", other], ROOT)).toMatchObject({ code: 2, err: `netmem: --write ${other}: that is ${beside}, which is read or written too; name another file\n` });
+  expect(frames(beside).length).toBe(frames(join(ROOT, CAPTURE)).length);
+});
+
+test("--trace and --write cannot be one file", async () => {
+  const path = join(folder, "both");
+  expect(await cli([...SENDS, "--write", path, "--trace", path], ROOT)).toMatchObject({ code: 2, out: "", err: `netmem: --trace ${path}: that is read or written too; name another file\n` });
+  expect(existsSync(path)).toBe(false);
 });

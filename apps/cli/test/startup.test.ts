@@ -1,8 +1,12 @@
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
 const MAIN = fileURLToPath(new URL("../dist/main.js", import.meta.url));
+const CAPTURE = fileURLToPath(new URL("../../../examples/captures/dns-ping.pcapng", import.meta.url));
 /** Says of each module that it is loaded. */
 const LOADER = `import { writeSync } from "node:fs"; export const load = (url, context, next) => { writeSync(2, "loads " + url + "\\n"); return next(url, context); };`;
 const REGISTERED = `import { register } from "node:module"; register(${JSON.stringify(dataUrl(LOADER))});`;
@@ -39,4 +43,12 @@ describe("a command loads what it takes", () => {
     expect(loaded).toContain("trace");
     for (const name of ["machine", "driver-mvneta", "hyparquet-writer", "@bufbuild/protobuf"]) expect(loaded).not.toContain(name);
   });
+});
+
+test("a program that ends the process is no success, and is said", () => {
+  const folder = mkdtempSync(join(tmpdir(), "netmem-exit-"));
+  writeFileSync(join(folder, "exit.mjs"), "export default () => process.exit(0);\n");
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "replay", CAPTURE, "--xdp", join(folder, "exit.mjs"), "--counts-only", "--design", "6.18"], { encoding: "utf8" });
+  expect([status, stdout, stderr]).toEqual([2, "", "netmem: process.exit was called before the command was done, by a program or plugin that it ran; let it return or throw\n"]);
+  rmSync(folder, { recursive: true });
 });

@@ -68,9 +68,9 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const segmentation = new Segmentation({ lives, edit, refs, release, zerocopy, payload, reports });
   const devices = new NetDevices(structs, notifiers, kernel.reports);
   const recycle = new RecycleMarks(netmemReturn);
-  const taps = new PacketTaps(lives);
+  const taps = new PacketTaps(lives, zerocopy);
   const receive = new ReceivePath(lives, edit, zerocopy, taps, deps.probe);
-  const transmit = new TransmitPath(lives, taps, kernel.clock);
+  const transmit = new TransmitPath(lives, edit, taps, kernel.clock);
   const sockets = new SocketTable(lives, kernel.clock);
 
   const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });
@@ -78,12 +78,12 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   receive.useGenericXdp(generic);
   const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
   transmit.useGso(new TcpGso({ edit, merge, lifetime: lives, payload }));
-  const gro = new Gro({ kernel, inet: new InetGro(payload, merge), lifetime: lives, up: receive, probe: deps.probe });
+  const gro = new Gro({ kernel, inet: new InetGro(payload, merge, rules.groComparesCwr), lifetime: lives, up: receive, probe: deps.probe });
   receive.useGro(gro);
   const napi = new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs, probe: deps.probe });
   const backlog = new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives });
   receive.useBacklog(backlog);
-  const inet = new IpInput({ lifetime: lives, edit, merge, payload, pages, transmit, clock: kernel.clock, timers: kernel.timers, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf });
+  const inet = new IpInput({ lifetime: lives, edit, merge, payload, pages, transmit, clock: kernel.clock, timers: kernel.timers, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf, udpDefersFrees: rules.udpDefersFrees, tcpTakesBareFin: rules.tcpTakesBareFin, tcpPrunesBehind: rules.tcpPrunesBehind });
   const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
   xdp.connectStack(port, port);
   return {

@@ -2,7 +2,7 @@ import { GFP_ATOMIC } from "@netmem/mm/api";
 import { ETH_HLEN, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
   NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso,
+  type GenericXdp, skbZcopy, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso,
 } from "./api/index.ts";
 import { instanceOf } from "./dev/napi-instance.ts";
 import type { Backlog } from "./dev/backlog.ts";
@@ -22,9 +22,9 @@ export class ReceivePath implements NetReceive {
   private gro: Gro | null = null;
   private backlog: Backlog | null = null;
   private readonly edit: Pick<SkbEdit, "ethTypeTrans">;
-  private readonly zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
+  private readonly zerocopy: Pick<SkbZerocopy, "skbOrphanFrags" | "skbOrphanFragsRx">;
 
-  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">, taps: PacketTaps, probe: SkbProbe | null) {
+  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFrags" | "skbOrphanFragsRx">, taps: PacketTaps, probe: SkbProbe | null) {
     this.lifetime = lifetime;
     this.taps = taps;
     this.probe = probe;
@@ -51,7 +51,7 @@ export class ReceivePath implements NetReceive {
   devForwardSkb(dev: NetDevice, skb: SkBuff): number {
     // Of several segments each is short enough.
     const fits = dev.up && (skbIsGso(skb) || xdpOkFwdDev(dev, skb.len) === 0);
-    if (!fits || skbHeadlen(skb) < ETH_HLEN || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) {
+    if (!fits || skbHeadlen(skb) < ETH_HLEN || this.zerocopy.skbOrphanFrags(skb, GFP_ATOMIC) !== 0) {
       dev.rxDropped++;
       this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return NET_RX_DROP;
@@ -82,7 +82,7 @@ export class ReceivePath implements NetReceive {
     const skb = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return;
     this.taps.received(skb);
-    if (this.protocol !== null) {
+    if (this.protocol !== null && (!skbZcopy(skb) || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0)) {
       this.protocol.packetRcv(skb);
       return;
     }

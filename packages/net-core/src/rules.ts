@@ -55,6 +55,8 @@ export interface NetCoreDates {
   /** From 2026 ("net: gro: don't merge zcopy skbs"), in stable trees from 6.1 on: GRO merges no packet of somebody else's memory. */
   readonly groRefusesZcopy: boolean;
   readonly groBigTcp: GroBigTcp;
+  /** From 6.15 (4e4f7cefb130): GRO merges nothing behind a segment with CWR, which may count; before, what has none itself. */
+  readonly groComparesCwr: boolean;
   /** From 6.2 (511a3eda2f8d): members of a frag list end for the reason of a packet that is freed in a list or in softirq; before, and otherwise, for none that is stated. */
   readonly releaseKeepsReason: boolean;
   /** From 6.3 (a4650da2a2d6): structs of a list go back sixteen at a time; before, one by one. */
@@ -65,6 +67,12 @@ export interface NetCoreDates {
   readonly polledInSameSoftirq: boolean;
   /** From 6.18 ("udp: accept the packet if queue is empty"): a datagram that would go beyond the receive buffer is dropped unless nothing waits; before, one may. */
   readonly udpNeverBeyondRcvbuf: boolean;
+  /** From 6.18 ("udp: use skb_attempt_defer_free()"): a datagram that was read is freed by the CPU that allocated it; before, by its reader. */
+  readonly udpDefersFrees: boolean;
+  /** From 6.10 (2bd99aef1b19): a segment of nothing but a FIN that is next is taken where there is no room. */
+  readonly tcpTakesBareFin: boolean;
+  /** From 6.2: short of room, segments give way that lie behind the one that comes; before, any do. */
+  readonly tcpPrunesBehind: boolean;
   /** From May 2026: a packet of which only the head is left after a trim is readable again. */
   readonly trimClearsUnreadable: boolean;
 }
@@ -96,11 +104,15 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   undeferredInSoftirq: true,
   groRefusesZcopy: false,
   groBigTcp: "any",
+  groComparesCwr: true,
   releaseKeepsReason: true,
   listsFreeInBulk: true,
   withFragsCountsBlocks: true,
   polledInSameSoftirq: true,
   udpNeverBeyondRcvbuf: true,
+  udpDefersFrees: true,
+  tcpTakesBareFin: true,
+  tcpPrunesBehind: true,
   trimClearsUnreadable: false,
 };
 

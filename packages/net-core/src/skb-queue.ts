@@ -56,6 +56,20 @@ export class SkbQueue {
     this.rmemAlloc -= skb.truesize;
   }
 
+  /** All of `other` behind these. @kernel skb_queue_splice_tail_init */
+  takeAll(other: SkbQueue): void {
+    if (other.first === null) return;
+    if (this.last === null) this.first = other.first;
+    else this.last.next = other.first;
+    this.last = other.last;
+    this.length += other.length;
+    this.rmemAlloc += other.rmemAlloc;
+    other.first = null;
+    other.last = null;
+    other.length = 0;
+    other.rmemAlloc = 0;
+  }
+
   packets(): SkBuff[] {
     return chained(this.first);
   }

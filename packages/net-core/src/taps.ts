@@ -1,6 +1,8 @@
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import type { NetDevice } from "@netmem/xdp/api";
-import type { PacketHandler, SkBuff, SkbLifetime } from "./api/index.ts";
+import { SKB_DROP_REASON_NOT_SPECIFIED, type PacketHandler, type SkBuff, type SkbLifetime, type SkbZerocopy } from "./api/index.ts";
+
+type TapLifetime = Pick<SkbLifetime, "consumeSkb" | "kfreeSkb" | "skbClone" | "skbGet">;
 
 /** @kernel struct packet_type, of ETH_P_ALL */
 interface Tap {
@@ -9,14 +11,16 @@ interface Tap {
   readonly dev: NetDevice | null;
 }
 
-/** Who sees every packet, whatever its protocol. @kernel ptype_all, net_device.ptype_all (net/core/dev.c) */
+/** Who sees every packet, whatever its protocol; of a user's memory they get a copy, since nobody knows when they read it. @kernel ptype_all, net_device.ptype_all (net/core/dev.c) */
 export class PacketTaps {
-  private readonly lifetime: Pick<SkbLifetime, "consumeSkb" | "skbClone" | "skbGet">;
+  private readonly lifetime: TapLifetime;
+  private readonly zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
   /** Another one when it changes: one that goes as it gets a packet does not hide the next. */
   private taps: readonly Tap[] = [];
 
-  constructor(lifetime: Pick<SkbLifetime, "consumeSkb" | "skbClone" | "skbGet">) {
+  constructor(lifetime: TapLifetime, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">) {
     this.lifetime = lifetime;
+    this.zerocopy = zerocopy;
   }
 
   add(handler: PacketHandler, dev: NetDevice | null): void {
@@ -27,12 +31,12 @@ export class PacketTaps {
     this.taps = this.taps.filter((tap) => tap.handler !== handler);
   }
 
-  /** The packet itself, one user more each. @kernel deliver_ptype_list_skb */
+  /** The packet itself, one user more each. @kernel deliver_ptype_list_skb, deliver_skb */
   received(skb: SkBuff): void {
     const taps = this.taps;
     for (let i = 0; i < taps.length; i++) {
       const { handler, dev } = taps[i]!;
-      if (dev === null || dev === skb.dev) handler.packetRcv(this.lifetime.skbGet(skb));
+      if ((dev === null || dev === skb.dev) && this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) handler.packetRcv(this.lifetime.skbGet(skb));
     }
   }
 
@@ -52,7 +56,12 @@ export class PacketTaps {
 
   private cloneOf(skb: SkBuff): SkBuff | null {
     const clone = this.lifetime.skbClone(skb, GFP_ATOMIC);
-    if (clone !== null) clone.macHeader = clone.data;
+    if (clone === null) return null;
+    if (this.zerocopy.skbOrphanFragsRx(clone, GFP_ATOMIC) !== 0) {
+      this.lifetime.kfreeSkb(clone, SKB_DROP_REASON_NOT_SPECIFIED);
+      return null;
+    }
+    clone.macHeader = clone.data;
     return clone;
   }
 }

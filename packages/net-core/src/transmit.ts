@@ -1,6 +1,6 @@
 import type { Clock } from "@netmem/kernel/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, NET_XMIT_DROP, type NetDevice } from "@netmem/xdp/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, skbIsGso, type NetTransmit, type SkBuff, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbIsGso, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
 import type { TcpGso } from "./inet/tcp-gso.ts";
 import type { PacketTaps } from "./taps.ts";
 
@@ -8,6 +8,7 @@ import type { PacketTaps } from "./taps.ts";
 export class TransmitPath implements NetTransmit {
   readonly stats: TransmitStats = { sent: 0, dropped: 0 };
   readonly #lifetime: SkbLifetime;
+  readonly #edit: Pick<SkbEdit, "skbLinearize">;
   readonly #taps: PacketTaps;
   readonly #clock: Clock;
   /** Set once, when both are made. */
@@ -15,8 +16,9 @@ export class TransmitPath implements NetTransmit {
   /** By ifindex. */
   readonly #ops: (StartXmit | null)[] = [];
 
-  constructor(lifetime: SkbLifetime, taps: PacketTaps, clock: Clock) {
+  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "skbLinearize">, taps: PacketTaps, clock: Clock) {
     this.#lifetime = lifetime;
+    this.#edit = edit;
     this.#taps = taps;
     this.#clock = clock;
   }
@@ -49,9 +51,11 @@ export class TransmitPath implements NetTransmit {
     this.#gso = gso;
   }
 
+  /** @kernel validate_xmit_skb */
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
     if (!skbIsGso(skb) || dev.tso) {
-      this.#sendOrDrop(skb, dev, true);
+      if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) this.#drop(skb);
+      else this.#sendOrDrop(skb, dev, true);
       return;
     }
     for (let segment = this.#gso!.segment(skb); segment !== null;) {

@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
-import { SKB_CONSUMED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, type PacketHandler } from "../src/api/index.ts";
+import { GFP_ATOMIC } from "@netmem/mm/api";
+import { NETDEV_TX_OK } from "@netmem/xdp/api";
+import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("without a protocol a packet is dropped, with the reason", () => {
@@ -75,4 +77,49 @@ test("a tap takes packets until it is full, the last of which may go beyond", ()
   expect([tap.length(), tap.drops()]).toEqual([1, 1]);
   tap.close();
   expect(rig.net.lifetime.stats.live).toBe(0);
+});
+
+test("a packet with a list of others leaves in one piece where the device takes none (validate_xmit_skb)", () => {
+  const rig = new NetRig();
+  rig.dev.up = true;
+  const seen: { readonly len: number; readonly inOnePiece: boolean; readonly bytes: number[] }[] = [];
+  rig.net.transmit.setStartXmit(rig.dev, { startXmit: (skb) => {
+    seen.push({ len: skb.len, inOnePiece: skb.dataLen === 0, bytes: [...skbRegion(skb).bytes.subarray(skb.data, skb.data + 4)] });
+    rig.net.lifetime.consumeSkb(skb);
+    return NETDEV_TX_OK;
+  } });
+  for (const takesLists of [false, true]) {
+    rig.dev.fragList = takesLists;
+    const [skb, member] = [rig.skb(500), rig.skb(700)];
+    skbRegion(skb).bytes.set([1, 2, 3, 4], skb.data);
+    Object.assign(skb, { len: 1200, dataLen: 700, truesize: skb.truesize + member.truesize });
+    skb.shinfo!.fragList = member;
+    rig.net.transmit.devQueueXmit(skb, rig.dev);
+  }
+  expect(seen).toEqual([{ len: 1200, inOnePiece: true, bytes: [1, 2, 3, 4] }, { len: 1200, inOnePiece: false, bytes: [1, 2, 3, 4] }]);
+  expect(rig.net.lifetime.stats.live).toBe(0);
+});
+
+test("a CPU's backlog has a limit for what came, not for what a poll has taken over (enqueue_to_backlog, process_backlog)", () => {
+  const rig = new NetRig();
+  rig.dev.up = true;
+  const came: number[] = [];
+  const answers: number[] = [];
+  const comes = (bytes: number): void => {
+    const skb = rig.net.lifetime.allocSkb(320, GFP_ATOMIC)!;
+    rig.net.edit.skbPut(skb, bytes);
+    skb.dev = rig.dev;
+    answers.push(rig.net.receive.netifRx(skb));
+  };
+  rig.net.receive.setProtocol({ packetRcv: (skb) => {
+    came.push(skb.len);
+    rig.net.lifetime.consumeSkb(skb);
+    if (came.length === 1) for (let i = 0; i < 200; i++) comes(100 + i);
+  } });
+  rig.softirq(0, () => {
+    for (let i = 0; i < 1002; i++) comes(60);
+  });
+  rig.kernel.scheduler.runFor(0);
+  expect([answers.filter((answer) => answer === NET_RX_DROP).length, rig.dev.rxDropped, came.length]).toEqual([1, 1, 1201]);
+  expect([came.slice(1001), rig.net.lifetime.stats.live]).toEqual([Array.from({ length: 200 }, (_, i) => 100 + i), 0]);
 });

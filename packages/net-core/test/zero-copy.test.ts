@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { GFP_ATOMIC, PAGE_SIZE, type Page } from "@netmem/mm/api";
 import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, SKBFL_ZEROCOPY_FRAG, skbZcopy, type SkBuff, type UbufInfo } from "../src/api/index.ts";
+import { NETDEV_TX_OK } from "@netmem/xdp/api";
 import { NetRig } from "./rig.ts";
 
 interface UserPacket {
@@ -160,5 +161,49 @@ describe("MSG_ZEROCOPY", () => {
     const socket = rig.net.zerocopy.openZerocopySocket(1);
     socket.msgZerocopyPutAbort(socket.msgZerocopyRealloc(1, null)!, true);
     expect([socket.dequeueErr(), socket.msgZerocopyRealloc(1, null) === null]).toEqual([null, false]);
+  });
+});
+
+describe("nobody knows when a tap is read: it gets a copy of a user's memory, and the user is told so (skb_orphan_frags_rx)", () => {
+  test("of what is sent: the device sends the user's page itself, and the user has it back as that is done", () => {
+    const rig = new NetRig();
+    const { skb, page, told } = userPacket(rig);
+    rig.dev.up = true;
+    let sentPage: unknown = null;
+    rig.net.transmit.setStartXmit(rig.dev, { startXmit: (sent) => {
+      sentPage = sent.shinfo!.frags[0]!.netmem;
+      rig.net.lifetime.consumeSkb(sent);
+      return NETDEV_TX_OK;
+    } });
+    const tap = rig.net.sockets.openTap({ name: "tcpdump" });
+    rig.net.receive.addTap(tap);
+    rig.net.transmit.devQueueXmit(skb, rig.dev);
+    const [seen] = tap.packets();
+    expect([sentPage === page, seen!.shinfo!.frags[0]!.netmem === page, skbZcopy(seen!), told]).toEqual([true, false, false, [false, true]]);
+    tap.close();
+    expect([rig.net.lifetime.stats.live, page.refcount]).toEqual([0, 1]);
+  });
+
+  test.each([["a tap", true], ["the protocol", false]])("of what is received %s does, before it has the packet", (_who, tapped) => {
+    const rig = new NetRig();
+    const { skb, page, told } = userPacket(rig);
+    const socket = rig.net.sockets.open({ name: "s" });
+    rig.net.receive.setProtocol(socket);
+    const tap = rig.net.sockets.openTap({ name: "tcpdump" });
+    if (tapped) rig.net.receive.addTap(tap);
+    rig.net.receive.netifReceiveSkb(skb);
+    expect([told, socket.packets()[0]!.shinfo!.frags[0]!.netmem === page, tap.length()]).toEqual([[false], false, tapped ? 1 : 0]);
+    tap.close();
+    socket.close();
+    expect([rig.net.lifetime.stats.live, page.refcount]).toEqual([0, 1]);
+  });
+
+  test("a packet of a user's that goes from device to device stays the user's, if it may (____dev_forward_skb)", () => {
+    const rig = new NetRig();
+    const { skb, page, told } = userPacket(rig);
+    rig.dev.up = true;
+    expect(rig.net.receive.devForwardSkb(rig.dev, skb)).toBe(0);
+    expect([told, skb.shinfo!.frags[0]!.netmem === page]).toEqual([[], true]);
+    rig.net.lifetime.consumeSkb(skb);
   });
 });

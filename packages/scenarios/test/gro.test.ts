@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
-import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_GSO_TCPV4, skbRegion, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_GSO_TCPV4, XDP_FLAGS_SKB_MODE, skbRegion, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
 import { internetChecksum, tcpFrame, testPayload, udpFrame, type TcpHeader } from "@netmem/testkit";
+import type { PresetName } from "@netmem/machine";
+import { XDP_PASS } from "@netmem/xdp/api";
 import { Rig, type RigPool } from "./rig.ts";
 
 const FIN = 0x01, SYN = 0x02, PSH = 0x08, ACK = 0x10, CWR = 0x80;
@@ -19,8 +21,8 @@ class GroRig {
   /** How many came up together. */
   readonly batches: number[] = [];
 
-  constructor(hz: number = 1000) {
-    this.rig = new Rig({ preset: "6.18", hz });
+  constructor(hz: number = 1000, preset: PresetName = "6.18") {
+    this.rig = new Rig({ preset, hz });
     this.from = this.rig.createPool();
     this.rig.dev.gro = true;
     this.rig.machine.net.receive.setProtocol({ packetRcv: (skb) => void this.up.push(skb) });
@@ -229,12 +231,30 @@ test("more than 64 KiB in one packet, where the device says so: no length can sa
   expect(Buffer.from(user.bytes.subarray(0, 84_000)).equals(Buffer.from(payloadOf(frames)))).toBe(true);
 });
 
-test("CWR in the first does not keep the next away; in the next it does", () => {
+test.each([["6.8", [2]], ["6.18", [1, 1]]] as const)("%s: CWR in the first keeps the next away from 6.15 on, when it may count; in the next it always does", (preset, segments) => {
+  const [first, second] = connection([1000, 1000], {}) as [Uint8Array, Uint8Array];
+  const withCwr = tcpFrame(testPayload(1000, 1000), { seq: 1000, ipId: 10, flags: CWR | ACK });
+  const gro = new GroRig(1000, preset);
+  gro.receive(withCwr, second);
+  expect([gro.segments(), gro.bytes(gro.up[0]!)[33]]).toEqual([segments, CWR | ACK]);
+  const other = new GroRig(1000, preset);
+  other.receive(first, tcpFrame(testPayload(1000, 1000), { seq: 2000, ipId: 11, flags: CWR | ACK }));
+  expect(other.segments()).toEqual([1, 1]);
+});
+
+test("before a program for packets nothing is merged: it sees each as it came (netif_elide_gro)", () => {
   const gro = new GroRig();
-  const frames = connection([1000, 1000], {});
-  frames[0] = tcpFrame(testPayload(1000, 1000), { seq: 1000, ipId: 10, flags: CWR | ACK });
+  const { net, xdp } = gro.rig.machine;
+  const seen: number[] = [];
+  const prog = xdp.programs.bpfProgLoad("watch", (ctx) => {
+    seen.push(ctx.linearBytes);
+    return XDP_PASS;
+  }, false);
+  if (typeof prog === "number") throw new Error("refused");
+  expect(net.xdpAttachment.devXdpAttach(gro.rig.dev, prog, XDP_FLAGS_SKB_MODE, null)).toBe(0);
+  const frames = connection([1000, 1000, 1000]);
   gro.receive(...frames);
-  expect([gro.segments(), gro.bytes(gro.up[0]!)[33]]).toEqual([[2], CWR | ACK]);
+  expect([seen, gro.segments()]).toEqual([frames.map(({ length }) => length), [1, 1, 1]]);
 });
 
 test("a device without GRO merges nothing", () => {

@@ -7,10 +7,10 @@ import { designsOf } from "../designs.ts";
 import { once, wholeNumber } from "../options.ts";
 import { DRIVER_NAMES, loadDriver, loadModel, splitsHeaders, STREAM_MODEL_NAMES } from "../plugins.ts";
 import { DEFAULT_BUFFERS, checkReplayOptions, countsOnlyOption, type ReplayOptions } from "../replay/options.ts";
-import { runDesign, type DesignResult } from "../replay/run.ts";
+import { DeviceDown, runDesign, type DesignResult } from "../replay/run.ts";
 import { median, roundsFor } from "../replay/timing.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext } from "../terminal.ts";
-import { grouped } from "../words.ts";
+import { counted, grouped } from "../words.ts";
 
 /** Of `--models`: payload in the pool's pages, without a model. */
 const PAGES = "pages";
@@ -65,7 +65,7 @@ export interface CompareDocument {
 
 export function declareCompare(command: Command, context: CommandContext): void {
   command
-    .argument("<capture...>", "capture files of Ethernet frames, replayed in this order; - reads one from stdin")
+    .argument("<capture...>", "capture files of Ethernet frames, replayed in this order, into sockets that are never full; - reads one from stdin")
     .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`).argParser(once("design")))
     .addOption(new Option("--drivers <names>", "drivers, by name or path, separated by commas").default(DRIVER_NAMES.join(",")))
     .addOption(new Option("--models <names>", `memory models, by name or path, separated by commas; ${PAGES} is none`).default([PAGES, ...STREAM_MODEL_NAMES].join(",")))
@@ -103,7 +103,11 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
       }
       for (const design of designs) {
         if (model !== null && design === "stock") leftOut.push({ driver: driverName, model: modelName, design, why: "each packet takes its memory from its pool for good, and a model's cannot go" });
-        else runs.push(runOf(driverName, driver, modelName, model, design, inputs, raw));
+        else {
+          const run = runOf(driverName, driver, modelName, model, design, inputs, raw);
+          if (run instanceof DeviceDown) leftOut.push({ driver: driverName, model: modelName, design, why: run.why });
+          else runs.push(run);
+        }
       }
     }
   }
@@ -122,7 +126,7 @@ function namesOf(option: string, list: string): string[] {
   return names;
 }
 
-function runOf(driverName: string, driver: NetDriver, modelName: string, model: MemoryModel | null, design: PresetName, inputs: readonly LoadedCapture[], raw: RawOptions): ComparedRun {
+function runOf(driverName: string, driver: NetDriver, modelName: string, model: MemoryModel | null, design: PresetName, inputs: readonly LoadedCapture[], raw: RawOptions): ComparedRun | DeviceDown {
   const options: ReplayOptions = checkReplayOptions({
     design, timing: "back-to-back", seed: raw.seed, ring: 512, readerLag: 0, readerCpu: 1, dma: "iommu-strict", sockets: 1, rcvbuf: 0x7fffffff, driver: driverName,
     ...(model === null ? {} : { model: modelName, buffers: raw.buffers }), ...(raw.gro === true ? { gro: true } : {}),
@@ -130,7 +134,13 @@ function runOf(driverName: string, driver: NetDriver, modelName: string, model: 
   const frames = inputs.flatMap((input) => input.frames);
   const runOnce = (): DesignResult => runDesign(design, frames, options, {}, null, { driver, model });
   // The engine has another plugin to compile for, and what it is compiled in is not timed.
-  const run = runOnce();
+  let run: DesignResult;
+  try {
+    run = runOnce();
+  } catch (error) {
+    if (error instanceof DeviceDown) return error;
+    throw error;
+  }
   const times = raw.countsOnly === true ? [0] : Array.from({ length: roundsFor(frames.length) }, () => runOnce().nsPerPacket);
   return {
     driver: driverName, model: modelName, design, delivered: { bytes: run.delivered.bytes, sha256: run.delivered.sha256 }, dropped: run.dropped, pageAllocs: run.pageAllocs, modelBuffers: run.modelBuffers ?? 0,
@@ -161,7 +171,7 @@ function textOf({ inputs, runs, leftOut }: CompareDocument): string {
   const rows = [COLUMNS.map(({ title }) => title), ...runs.map((run) => COLUMNS.map(({ cell }) => cell(run)))];
   const widths = COLUMNS.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) => row.map((cell, column) => (column < NAMING_COLUMNS ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ").trimEnd());
-  const names = inputs.map(({ path, packets, bytes }) => `${path}: ${grouped(packets)} packets, ${grouped(bytes)} bytes`);
+  const names = inputs.map(({ path, packets, bytes }) => `${path}: ${counted(packets, "packet")}, ${counted(bytes, "byte")}`);
   const reasons = [...new Set(leftOut.map(({ why }) => why))].map((why) => {
     const those = leftOut.filter((entry) => entry.why === why);
     return `left out: ${those.map(({ driver, model, design }) => `${driver} with ${model}${design === undefined ? "" : ` under ${design}`}`).join(", ")}: ${why}`;

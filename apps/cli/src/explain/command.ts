@@ -41,16 +41,16 @@ export function declareExplain(command: Command, context: CommandContext): void 
 async function explain(paths: readonly string[], raw: RawOptions, { terminal, cwd }: CommandContext): Promise<number> {
   const traces = openTraces(paths, cwd, raw.follow === true ? interruption() : null);
   const outputs: OutputFile[] = [];
-  const open = (path: string): OutputFile => {
-    const file = new OutputFile(path, cwd, [...paths.filter((input) => input !== "-"), ...outputs.map((output) => output.path)]);
+  const open = (option: string, path: string): OutputFile => {
+    const file = new OutputFile(option, path, cwd, [...paths.filter((input) => input !== "-"), ...outputs.map((output) => output.path)]);
     outputs.push(file);
     return file;
   };
   try {
     const explainer = new Explainer(raw.follow === true && raw.json !== true ? (noticed) => follow(noticed, terminal) : null);
-    const perfetto = raw.perfetto === undefined ? null : new (await import("./perfetto.ts")).PerfettoTrace(open(raw.perfetto));
-    const parquet = raw.parquet === undefined ? null : new (await import("./parquet.ts")).ParquetEvents(open(raw.parquet), paths);
-    const html = raw.html === undefined ? null : open(raw.html);
+    const perfetto = raw.perfetto === undefined ? null : new (await import("./perfetto.ts")).PerfettoTrace(open("--perfetto", raw.perfetto));
+    const parquet = raw.parquet === undefined ? null : new (await import("./parquet.ts")).ParquetEvents(open("--parquet", raw.parquet), paths);
+    const html = raw.html === undefined ? null : open("--html", raw.html);
     const sinks: EventSink[] = [explainer, perfetto, parquet].filter((sink) => sink !== null);
     await mergeTraces(traces.map(({ events }) => events), (event, source) => {
       for (const sink of sinks) sink.take(event, source);

@@ -4,7 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import { createGunzip } from "node:zlib";
 import { TraceReader, type TraceSource } from "@netmem/trace";
 import type { TraceEvent, TraceFileSummary } from "@netmem/trace/api";
-import { readError } from "../read-error.ts";
+import { checkStdin, readError } from "../reading.ts";
 import { CliError } from "../terminal.ts";
 
 const CHUNK_BYTES: number = 1 << 16;
@@ -20,7 +20,7 @@ export interface OpenTrace {
 
 /** Opens every file before any is read; gzip is unpacked, `-` is standard input. `live`: each event is handed over as soon as its line is read, and that ends them. */
 export function openTraces(paths: readonly string[], cwd: string, live: AbortSignal | null): readonly OpenTrace[] {
-  if (paths.filter((path) => path === "-").length > 1) throw new CliError("-: standard input is named twice");
+  checkStdin(paths);
   return paths.map((path) => {
     const reader = new TraceReader(path);
     const fd = openToRead(path, cwd, live !== null);

@@ -79,17 +79,19 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   if (!options.countsOnly) warmUp(frames, options, timed, plugins);
   const first: DesignResult[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
-  const traced = options.trace === undefined ? null : new TracedRun(options.trace, cwd, [...paths.filter((path) => path !== "-"), ...(options.write === undefined ? [] : [options.write])]);
+  let traced: TracedRun | null = null;
   try {
+    traced = options.trace === undefined ? null : new TracedRun(options.trace, cwd, [...paths.filter((path) => path !== "-"), ...(options.write === undefined ? [] : [options.write])]);
     for (const design of options.designs) first.push(runWithProgress(design, frames, options, terminal, program, plugins, watcherOf(sent, traced)));
     sent?.write();
     traced?.write();
   } finally {
+    sent?.discard();
     traced?.discard();
   }
   const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
-  if (!options.json) terminal.out(runs.map(heldText).join(""));
+  if (!options.json) terminal.out(fullText(runs, options) + runs.map(heldText).join(""));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
@@ -177,6 +179,12 @@ const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: 
 /** Of those that hold pages, so many are named. */
 const MOST_NAMED = 5;
 
+/** Why packets found their socket full that is read at once. */
+function fullText(runs: readonly DesignResult[], { reader, timing }: ReplayOptions): string {
+  if (reader !== "prompt" || timing !== "back-to-back" || runs.every(({ inet }) => (inet?.dropped.socketFull ?? 0) === 0)) return "";
+  return "\nSockets were full because frames back to back come faster than they are read: --rcvbuf gives more room, --timing capture keeps the file's pace.\n";
+}
+
 /** Whose the pages are that are not home when the traffic is over. */
 function heldText({ design, held }: DesignResult): string {
   if (held === undefined || held.by.length === 0) return "";
@@ -184,7 +192,8 @@ function heldText({ design, held }: DesignResult): string {
   const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs }) => `${kind} ${name}: ${counted(pages, "page")}${packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${sinceNs === null ? "" : `, since ${(sinceNs / 1e9).toFixed(6)} s`}`);
   const others = most.slice(MOST_NAMED);
   if (others.length > 0) named.push(`${counted(others.length, "other")}: ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);
-  return `\n${design}: when the traffic was over ${counted(held.by.reduce((sum, { pages }) => sum + pages, 0), "page")} were held, and ${grouped(held.posted)} were posted to eth0:\n${named.map((line) => `  ${line}\n`).join("")}`;
+  const total = held.by.reduce((sum, { pages }) => sum + pages, 0);
+  return `\n${design}: when the traffic was over ${counted(total, "page")} ${total === 1 ? "was" : "were"} held, and ${grouped(held.posted)} ${held.posted === 1 ? "was" : "were"} posted to eth0:\n${named.map((line) => `  ${line}\n`).join("")}`;
 }
 
 /** What differs from a plain replay, in words. */

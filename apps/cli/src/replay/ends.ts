@@ -87,24 +87,26 @@ export function modelFrames({ kernel }: Machine, binding: MemoryBinding, options
   };
 }
 
-/** Sockets; of each its bytes have a hash, and all of them one. */
+/** Sockets; of each that was read its bytes have a hash, and all of these one: those of UDP first, then connections as they began. */
 export function socketReaders(machine: Machine, user: PayloadRegion, options: ReplayOptions, binding: MemoryBinding | null): TrafficEnd & { readonly readers: SocketReaders } {
-  const each: Checked[] = [];
+  const each: (Checked | null)[] = [];
   const readers = new SocketReaders(machine.kernel, machine.net, machine.mm.userMappings, user, {
     cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, zerocopy: options.zerocopy, ...(binding === null ? {} : { binding }), ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
     onBytes: (socket, bytes) => {
-      while (each.length <= socket) each.push(new Checked());
-      each[socket]!.update(bytes);
+      while (each.length <= socket) each.push(null);
+      const checked = each[socket] ?? new Checked();
+      each[socket] = checked;
+      checked.update(bytes);
     },
   });
   return {
     readers, packets: () => readers.packets, bytes: () => readers.bytes,
     sha256: () => {
       const all = createHash("sha256");
-      for (const { hash } of each) all.update(hash.digest());
+      for (const checked of each) if (checked !== null) all.update(checked.hash.digest());
       return all.digest("hex");
     },
-    checkingNs: () => each.reduce((sum, { ns }) => sum + ns, 0n), drain: () => readers.drain(), close: () => readers.close(),
+    checkingNs: () => each.reduce((sum, checked) => sum + (checked?.ns ?? 0n), 0n), drain: () => readers.drain(), close: () => readers.close(),
   };
 }
 
@@ -144,11 +146,11 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const { stats } = net.inet;
   const { rxPackets, rxDropped } = devices[0]!.netif.dev;
   const { received, groMerged } = net.receive.stats;
-  const decided = stats.ipInHdrErrors + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const waiting = readers?.waitingDatagrams() ?? 0;
+  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
-    stats.ipInReceives - decided, stats.udpInDatagrams - (readers?.datagrams ?? 0) - waiting,
+    stats.ipInReceives - decided, stats.udpInDatagrams - (readers?.datagrams ?? 0),
   ];
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
 }
@@ -163,7 +165,7 @@ function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {
   const checksum = stats.udpCsumErrors + stats.tcpCsumErrors;
   return {
     notIpv4: stats.notIpv4,
-    badHeader: stats.ipInHdrErrors + stats.udpInErrors - stats.udpCsumErrors - stats.udpRcvbufErrors + stats.tcpInErrs - stats.tcpCsumErrors,
+    badHeader: stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.udpInErrors - stats.udpCsumErrors - stats.udpRcvbufErrors + stats.tcpInErrs - stats.tcpCsumErrors,
     checksum,
     noSocket: stats.udpNoPorts + stats.tcpNoPorts,
     socketFull: stats.udpRcvbufErrors + stats.tcpRcvbufErrors,

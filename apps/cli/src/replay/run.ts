@@ -263,11 +263,23 @@ function tapSent({ kernel }: Machine, { nic }: Device, { sent }: RunWatcher): Ni
   return sent === undefined ? nic : tapWire(nic, { sent: ({ bytes }, offset, lengthBytes) => sent(bytes, offset, lengthBytes, kernel.clock.nowNs) });
 }
 
-function bringUp({ netif }: Device, design: PresetName, { dma, ring }: ReplayOptions): void {
+/** A device that refused to come up. */
+export class DeviceDown extends CliError {
+  /** Without the design, which is said of it. */
+  readonly why: string;
+
+  constructor(design: PresetName, why: string) {
+    super(`${design}: ${why}`);
+    this.why = why;
+  }
+}
+
+function bringUp({ netif }: Device, design: PresetName, { dma, ring, driver }: ReplayOptions): void {
   const errno = netif.open();
   if (errno === 0) return;
-  const remedy = errno === -ENOMEM && dma === "bounce" ? `: ${ring} descriptors take more bounce buffers than there are, lower --ring` : "";
-  throw new CliError(`${design}: ${netif.dev.name} did not come up (${errnoName(errno)})${remedy}`);
+  const { name, mtu } = netif.dev;
+  const remedy = errno !== -ENOMEM ? "" : dma === "bounce" ? `: ${ring} descriptors take more bounce buffers than there are, lower --ring` : `: there is not memory enough, or not in one piece, for ${ring} descriptors and an MTU of ${mtu}; lower --ring`;
+  throw new DeviceDown(design, `${name} of ${driver} did not come up (${errnoName(errno)})${remedy}`);
 }
 
 /** Steps until so many packets were sent and read; false: before that nothing was left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */

@@ -41,6 +41,8 @@ const INET_ROWS: readonly Row[] = [
   { label: "dropped: socket full", value: ({ inet }) => grouped(inet!.dropped.socketFull) },
   { label: "dropped: other", value: ({ inet }) => grouped(inet!.dropped.other) },
 ];
+/** Where the device had no descriptor for a frame. */
+const OVERRUN_ROWS: readonly Row[] = [{ label: "dropped: ring full", value: ({ overruns = 0 }) => grouped(overruns) }];
 /** With a memory model: what of it was used. */
 const MODEL_ROWS: readonly Row[] = [{ label: "buffers of the model", value: (run) => grouped(run.modelBuffers!) }];
 /** Rows that a replay of whole frames has in their place. */
@@ -67,7 +69,7 @@ export function redirectsLost({ lost }: XdpRun): number {
 
 /** One column a design, one row a count. */
 export function renderTable(runs: readonly DesignResult[]): string {
-  const rows = runs.some(({ inet }) => inet !== undefined) ? [...INET_ROWS, ...(runs[0]!.modelBuffers === undefined ? [] : MODEL_ROWS), ...ROWS.slice(FRAME_ROWS)] : runs.some(({ xdp }) => xdp !== undefined) ? [...XDP_ROWS, ...ROWS] : ROWS;
+  const rows = runs.some(({ inet }) => inet !== undefined) ? [...INET_ROWS, ...(runs.some(({ overruns = 0 }) => overruns > 0) ? OVERRUN_ROWS : []), ...(runs[0]!.modelBuffers === undefined ? [] : MODEL_ROWS), ...ROWS.slice(FRAME_ROWS)] : runs.some(({ xdp }) => xdp !== undefined) ? [...XDP_ROWS, ...ROWS] : ROWS;
   const columns = runs.map((run) => [run.design, ...rows.map((row) => row.value(run))]);
   const labels = ["design", ...rows.map((row) => row.label)];
   const labelWidth = Math.max(...labels.map((label) => label.length));

@@ -13,7 +13,7 @@ export class TracedRun {
 
   /** `taken`: files that must not be written over. */
   constructor(path: string, cwd: string, taken: readonly string[]) {
-    this.#file = new OutputFile(path, cwd, taken);
+    this.#file = new OutputFile("--trace", path, cwd, taken);
   }
 
   watcher(): Pick<RunWatcher, "traceEntries" | "ended"> {

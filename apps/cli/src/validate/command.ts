@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import pc from "picocolors";
 import { validateFolder, type Scoreboard } from "@netmem/scenarios";
-import { readError } from "../read-error.ts";
+import { readError } from "../reading.ts";
 import { designsOf } from "../designs.ts";
 import { once } from "../options.ts";
 import { CannotRecord } from "./live/commands.ts";

@@ -14,6 +14,8 @@ export interface InetStats {
   ipInReceives: number;
   /** Version, length or checksum of a header. */
   ipInHdrErrors: number;
+  /** Shorter than their header says. */
+  ipInTruncatedPkts: number;
   /** Of a protocol that there is not. */
   ipInDiscards: number;
   ipForwDatagrams: number;
@@ -25,6 +27,7 @@ export interface InetStats {
   ipReasmReqds: number;
   ipReasmOks: number;
   ipReasmFails: number;
+  /** That were read. */
   udpInDatagrams: number;
   udpNoPorts: number;
   udpInErrors: number;

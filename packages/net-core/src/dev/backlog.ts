@@ -1,5 +1,5 @@
 import type { Kernel } from "@netmem/kernel/api";
-import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
+import { NAPIF_STATE_SCHED, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import { NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_CPU_BACKLOG, SKB_DROP_REASON_DEV_READY, type NapiScheduler, type NetReceive, type PacketHolder, type SkBuff, type SkbFree } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
@@ -12,7 +12,9 @@ const DEV_RX_WEIGHT = 64;
 /** What waits for one CPU. @kernel softnet_data.input_pkt_queue, process_queue, backlog */
 class CpuBacklog {
   readonly napi: NapiStruct;
-  readonly queue: SkbQueue = new SkbQueue();
+  /** Those that came, and those that a poll has taken over. */
+  readonly input: SkbQueue = new SkbQueue();
+  readonly processing: SkbQueue = new SkbQueue();
 
   constructor(napi: NapiStruct) {
     this.napi = napi;
@@ -36,7 +38,7 @@ export class Backlog {
     this.parts = parts;
     this.cpus = [];
     for (let cpu = 0; cpu < parts.kernel.nrCpus; cpu++) {
-      const backlog: CpuBacklog = new CpuBacklog(parts.napi.netifNapiAdd(parts.loopback, { poll: (napi, budget) => this.poll(backlog.queue, napi, budget) }, DEV_RX_WEIGHT));
+      const backlog: CpuBacklog = new CpuBacklog(parts.napi.netifNapiAdd(parts.loopback, { poll: (napi, budget) => this.poll(backlog, napi, budget) }, DEV_RX_WEIGHT));
       parts.napi.napiEnable(backlog.napi);
       this.cpus.push(backlog);
     }
@@ -45,25 +47,26 @@ export class Backlog {
   /** @kernel netif_rx, enqueue_to_backlog */
   netifRx(skb: SkBuff): number {
     const { kernel, lifetime, napi } = this.parts;
-    const { queue, napi: instance } = this.cpus[kernel.context.cpu]!;
+    const { input, napi: instance } = this.cpus[kernel.context.cpu]!;
     if (!skb.dev!.up) {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);
       return NET_RX_DROP;
     }
-    if (queue.length > NETDEV_MAX_BACKLOG) {
+    if (input.length > NETDEV_MAX_BACKLOG) {
       skb.dev!.rxDropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_CPU_BACKLOG);
       return NET_RX_DROP;
     }
     skb.tstamp = kernel.clock.nowNs;
-    queue.append(skb);
-    if (queue.length === 1) napi.napiSchedule(instance);
+    input.append(skb);
+    // A poll that is under way looks again before it ends.
+    if (input.length === 1 && (instance.state & NAPIF_STATE_SCHED) === 0) napi.napiSchedule(instance);
     return NET_RX_SUCCESS;
   }
 
   /** Its packets are dropped: it is gone. @kernel flush_all_backlogs */
   flush(dev: NetDevice): void {
-    for (const { queue } of this.cpus) {
+    for (const queue of this.cpus.flatMap(({ processing, input }) => [processing, input])) {
       for (let left = queue.length; left > 0; left--) {
         const skb = queue.shift()!;
         if (skb.dev === dev) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);
@@ -73,13 +76,21 @@ export class Backlog {
   }
 
   addHolders(to: PacketHolder[]): void {
-    for (const [cpu, { queue }] of this.cpus.entries()) addHolder(to, "backlog", `cpu ${cpu}`, queue.packets());
+    for (const [cpu, { processing, input }] of this.cpus.entries()) addHolder(to, "backlog", `cpu ${cpu}`, [...processing.packets(), ...input.packets()]);
   }
 
-  private poll(queue: SkbQueue, napi: NapiStruct, budget: number): number {
+  private poll({ input, processing }: CpuBacklog, napi: NapiStruct, budget: number): number {
     let work = 0;
-    for (; work < budget && queue.length > 0; work++) this.parts.up.netifReceiveSkb(queue.shift()!);
-    if (work < budget) this.parts.napi.napiCompleteDone(napi, work);
+    while (work < budget) {
+      if (processing.length === 0) processing.takeAll(input);
+      const skb = processing.shift();
+      if (skb === null) {
+        this.parts.napi.napiCompleteDone(napi, work);
+        break;
+      }
+      this.parts.up.netifReceiveSkb(skb);
+      work++;
+    }
     return work;
   }
 }

@@ -100,7 +100,7 @@ export class NapiLists implements NapiScheduler {
 
   napiEnable(napi: NapiStruct): void {
     if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.report("napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
-    napi.state &= ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC | NAPIF_STATE_DISABLE | NAPIF_STATE_MISSED);
+    napi.state &= ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC | NAPIF_STATE_DISABLE);
     if (instanceOf(napi).thread !== null) napi.state |= NAPIF_STATE_THREADED;
   }
 
@@ -111,10 +111,10 @@ export class NapiLists implements NapiScheduler {
     }
     // A poll under way can only be this very caller: the kernel would wait for itself.
     if (instanceOf(napi).polling) this.report("napi-disable-running", "warn", napi, "disabled by its own poll");
-    this.unlink(napi);
     const instance = instanceOf(napi);
-    // Whoever waits for the poll sees it complete, and so pass on what it held.
-    this.gro.flush(instance.gro, false);
+    // Of a poll that was to come only its end is done here: it passes on what was held. With none to come that stays.
+    if ((napi.state & NAPIF_STATE_SCHED) !== 0) this.gro.flush(instance.gro, false);
+    this.unlink(napi);
     for (const timer of instance.watchdogs) if (timer !== null) this.kernel.timers.timerDelete(timer);
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_THREADED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL | NAPIF_STATE_IN_BUSY_POLL | NAPIF_STATE_DISABLE);
     napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC;
@@ -226,7 +226,7 @@ export class NapiLists implements NapiScheduler {
         this.gro.normalList(instance.gro);
         this.enqueue(napi);
       } else {
-        this.gro.flush(instance.gro, false);
+        this.gro.flushOld(instance.gro);
         napi.state &= ~NAPIF_STATE_SCHED;
       }
     }

@@ -39,7 +39,8 @@ export class Gro {
   receive(node: GroNode, skb: SkBuff): void {
     if (this.probe !== null) this.probe.groReceiveEntry(skb);
     skb.tstamp = this.clock.nowNs;
-    if (skb.dev!.gro === false || skb.protocol !== ETH_P_IP) this.normalOne(node, skb, 1);
+    // A program for packets sees them as they came. @kernel netif_elide_gro
+    if (skb.dev!.gro === false || skb.protocol !== ETH_P_IP || skb.dev!.xdpGenericProg !== null) this.normalOne(node, skb, 1);
     else this.tryMerge(node, skb);
   }
 

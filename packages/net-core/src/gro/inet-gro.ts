@@ -6,7 +6,7 @@ import {
 import type { GroNode } from "./gro-node.ts";
 import { skbChecksum } from "../inet/checksum.ts";
 
-/** Of flags and header length, what may differ between segments of one packet: FIN and PSH. */
+/** Flags that a packet has as soon as one of its segments does. */
 const MAY_DIFFER: number = TCPHDR_FIN | TCPHDR_PSH;
 /** What ends a packet. */
 const ENDS: number = TCPHDR_URG | TCPHDR_PSH | TCPHDR_RST | TCPHDR_SYN | TCPHDR_FIN;
@@ -16,10 +16,13 @@ const VERSION_AND_IHL = 0x45;
 export class InetGro {
   private readonly payload: PayloadMemory;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
+  /** Flags in which segments of one packet may differ: those whose bits an acknowledgement does not count by. */
+  private readonly mayDiffer: number;
 
-  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">) {
+  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, comparesCwr: boolean) {
     this.payload = payload;
     this.merge = merge;
+    this.mayDiffer = comparesCwr ? MAY_DIFFER : MAY_DIFFER | TCPHDR_CWR;
   }
 
   /**
@@ -84,7 +87,7 @@ export class InetGro {
     const gso = skbIsGso(skb);
     const mss = p.shinfo!.gsoSize;
     const apart = (flags & TCPHDR_CWR) !== 0
-      || ((flags ^ held[at + 13]!) & ~(MAY_DIFFER | TCPHDR_CWR)) !== 0 || bytes[tcp + 12] !== held[at + 12]
+      || ((flags ^ held[at + 13]!) & ~this.mayDiffer) !== 0 || bytes[tcp + 12] !== held[at + 12]
       // The window may not differ, either: it is in the same word.
       || read16(bytes, tcp + 14) !== read16(held, at + 14) || read32(bytes, tcp + 8) !== read32(held, at + 8)
       || !sameOptions(bytes, tcp, held, at, headerBytes) || !follows(bytes, ip, held, p.networkHeader, p)

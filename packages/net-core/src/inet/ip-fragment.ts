@@ -1,7 +1,7 @@
 import { NSEC_PER_SEC, type Timer, type Timers } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, IP_DF, IP_MF, IP_OFFSET, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_BIG, read16, read32, skbRegion, write16,
+  CHECKSUM_NONE, IP_DF, IP_MF, IP_OFFSET, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_FRAG_TOO_FAR, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_BIG, read16, read32, skbRegion, write16,
   type Coalesced, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -10,7 +10,13 @@ import { addHolder } from "../holders.ts";
 export const IP_FRAG_TIME_NS: number = 30 * NSEC_PER_SEC;
 /** Bytes of truesize that all pieces may have; no more are taken then. @kernel net.ipv4.ipfrag_high_thresh */
 export const IPFRAG_HIGH_THRESH: number = 4 << 20;
+/** Pieces of others that one sender may send between two of a datagram. @kernel net.ipv4.ipfrag_max_dist */
+const IPFRAG_MAX_DIST = 64;
 const IP_MAX_BYTES = 65_535;
+/** What the two lowest bits of the type of service say of congestion, each as a bit. @kernel ip4_frag_ecn (include/net/inet_ecn.h) */
+const ECN_NOT_ECT = 1 << 0;
+const ECN_CE = 1 << 3;
+const INET_ECN_MASK = 3;
 
 export interface FragmentParts {
   readonly lifetime: SkbLifetime;
@@ -28,12 +34,31 @@ interface Piece {
   readonly end: number;
 }
 
+/** Bytes that came one piece after the other. @kernel frag_run_len */
+interface Run {
+  readonly offset: number;
+  end: number;
+}
+
+/** How many pieces a sender has sent. @kernel struct inet_peer */
+interface Sender {
+  readonly saddr: number;
+  pieces: number;
+  queues: number;
+}
+
 /** The pieces of one datagram. @kernel struct ipq, struct inet_frag_queue */
 class FragmentQueue {
   readonly key: string;
+  readonly sender: Sender;
   readonly timer: Timer;
   /** By offset. */
   readonly pieces: Piece[] = [];
+  readonly runs: Run[] = [];
+  /** The sender's count as the latest of them came. @kernel rid */
+  latest = 0;
+  /** Of all of them. */
+  ecn = 0;
   /** Bytes that it will have, as far as is known, and that are here. @kernel len, meat */
   len = 0;
   meat = 0;
@@ -41,8 +66,9 @@ class FragmentQueue {
   hasFirst = false;
   hasLast = false;
 
-  constructor(key: string, timer: Timer) {
+  constructor(key: string, sender: Sender, timer: Timer) {
     this.key = key;
+    this.sender = sender;
     this.timer = timer;
   }
 }
@@ -51,6 +77,8 @@ class FragmentQueue {
 export class IpFragments {
   readonly #parts: FragmentParts;
   readonly #queues = new Map<string, FragmentQueue>();
+  /** Those that a queue waits for. */
+  readonly #senders = new Map<number, Sender>();
   readonly #coalesced: Coalesced = { stolen: false, deltaTruesize: 0 };
   #truesize = 0;
 
@@ -73,18 +101,46 @@ export class IpFragments {
     }
     const { bytes } = skbRegion(skb);
     const ip = skb.networkHeader;
-    const queue = this.#find(`${read32(bytes, ip + 12) >>> 0} ${read32(bytes, ip + 16) >>> 0} ${read16(bytes, ip + 4)} ${bytes[ip + 9]}`);
+    const saddr = read32(bytes, ip + 12) >>> 0;
+    const queue = this.#find(`${saddr} ${read32(bytes, ip + 16) >>> 0} ${read16(bytes, ip + 4)} ${bytes[ip + 9]}`, saddr);
+    if (this.#isTooFar(queue)) this.#startAgain(queue);
     return this.#insert(queue, skb, headerBytes);
   }
 
-  #find(key: string): FragmentQueue {
+  #find(key: string, saddr: number): FragmentQueue {
     const known = this.#queues.get(key);
     if (known !== undefined) return known;
     const { timers } = this.#parts;
-    const queue: FragmentQueue = new FragmentQueue(key, timers.timerSetup(() => this.#discard(queue, SKB_DROP_REASON_FRAG_REASM_TIMEOUT), 0));
+    const sender = this.#senders.get(saddr) ?? { saddr, pieces: 0, queues: 0 };
+    this.#senders.set(saddr, sender);
+    sender.queues++;
+    const queue: FragmentQueue = new FragmentQueue(key, sender, timers.timerSetup(() => this.#discard(queue, SKB_DROP_REASON_FRAG_REASM_TIMEOUT), 0));
     timers.modTimer(queue.timer, IP_FRAG_TIME_NS);
     this.#queues.set(key, queue);
     return queue;
+  }
+
+  /** Its number may be in use again. @kernel ip_frag_too_far */
+  #isTooFar(queue: FragmentQueue): boolean {
+    const { sender, latest } = queue;
+    queue.latest = ++sender.pieces;
+    return queue.pieces.length > 0 && queue.latest - latest > IPFRAG_MAX_DIST;
+  }
+
+  /** What is there belongs to another datagram. @kernel ip_frag_reinit */
+  #startAgain(queue: FragmentQueue): void {
+    const { lifetime, stats, timers } = this.#parts;
+    stats.ipReasmFails++;
+    timers.modTimer(queue.timer, IP_FRAG_TIME_NS);
+    this.#truesize -= queue.truesize;
+    for (const { skb } of queue.pieces.splice(0)) lifetime.kfreeSkb(skb, SKB_DROP_REASON_FRAG_TOO_FAR);
+    queue.runs.length = 0;
+    queue.ecn = 0;
+    queue.len = 0;
+    queue.meat = 0;
+    queue.truesize = 0;
+    queue.hasFirst = false;
+    queue.hasLast = false;
   }
 
   /** @kernel ip_frag_queue, inet_frag_queue_insert */
@@ -92,6 +148,7 @@ export class IpFragments {
     const { edit, lifetime } = this.#parts;
     const { bytes } = skbRegion(skb);
     const word = read16(bytes, skb.networkHeader + 6);
+    const ecn = 1 << (bytes[skb.networkHeader + 1]! & INET_ECN_MASK);
     const offset = (word & IP_OFFSET) << 3;
     const isLast = (word & IP_MF) === 0;
     // All but the last are of whole words of eight bytes.
@@ -103,18 +160,20 @@ export class IpFragments {
       return null;
     }
     if (end - offset < length) skb.ipSummed = CHECKSUM_NONE;
-    const at = queue.pieces.findIndex((piece) => piece.end > offset);
-    const next = at < 0 ? undefined : queue.pieces[at]!;
-    if (next !== undefined && next.offset < end) {
+    const run = queue.runs.find((one) => one.end > offset && one.offset < end);
+    if (run !== undefined) {
       // The same again is a repetition; anything else that overlaps is an attack, and all of it goes.
-      if (next.offset <= offset && next.end >= end) {
-        lifetime.kfreeSkb(skb, SKB_DROP_REASON_DUP_FRAG);
-        return null;
-      }
-      this.#refuse(queue, skb);
+      if (run.offset <= offset && run.end >= end) lifetime.kfreeSkb(skb, SKB_DROP_REASON_DUP_FRAG);
+      else this.#refuse(queue, skb);
       return null;
     }
+    // Only what continues the highest makes its run longer.
+    const continued = queue.pieces.at(-1)?.end === offset ? queue.runs.find((one) => one.end === offset) : undefined;
+    if (continued === undefined) queue.runs.push({ offset, end });
+    else continued.end = end;
+    const at = queue.pieces.findIndex((piece) => piece.end > offset);
     queue.pieces.splice(at < 0 ? queue.pieces.length : at, 0, { skb, offset, end });
+    queue.ecn |= ecn;
     queue.len = Math.max(queue.len, end);
     queue.meat += skb.len;
     queue.truesize += skb.truesize;
@@ -140,19 +199,25 @@ export class IpFragments {
       this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
       return null;
     }
+    const { ecn } = queue;
+    // Who cannot be told of congestion was.
+    if ((ecn & ECN_NOT_ECT) !== 0 && ecn !== ECN_NOT_ECT) {
+      this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+      return null;
+    }
     const headerBytes = head.data - head.networkHeader;
     if (headerBytes + queue.len > IP_MAX_BYTES) {
       this.#discard(queue, SKB_DROP_REASON_PKT_TOO_BIG);
       return null;
     }
     // Taps may have clones of it, whose bytes are to stay as they came.
-    if (edit.skbUnclone(head, GFP_ATOMIC) !== 0) {
+    if (edit.skbUnclone(head, GFP_ATOMIC) !== 0 || !this.#splitsList(head)) {
       this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
       return null;
     }
     this.#forget(queue);
     edit.skbPush(head, headerBytes);
-    let listed: SkBuff | null = null;
+    let listed: SkBuff | null = head.shinfo!.fragList;
     for (let i = 1; i < queue.pieces.length; i++) {
       const { skb } = queue.pieces[i]!;
       if (skb.ipSummed !== head.ipSummed) head.ipSummed = CHECKSUM_NONE;
@@ -169,6 +234,7 @@ export class IpFragments {
     }
     const region = skbRegion(head);
     const ip = head.networkHeader;
+    if ((ecn & ECN_CE) !== 0 && ecn !== ECN_CE) region.bytes[ip + 1]! |= INET_ECN_MASK;
     write16(region.bytes, ip + 2, headerBytes + queue.len);
     write16(region.bytes, ip + 6, read16(region.bytes, ip + 6) & IP_DF);
     write16(region.bytes, ip + 10, 0);
@@ -191,6 +257,23 @@ export class IpFragments {
     return last;
   }
 
+  /** A list of packets that the first piece has goes into one that heads the list to come: they may be others', too. False without memory. @kernel inet_frag_reasm_prepare */
+  #splitsList(head: SkBuff): boolean {
+    const info = head.shinfo!;
+    if (info.fragList === null) return true;
+    const carrier = this.#parts.lifetime.allocSkb(0, GFP_ATOMIC);
+    if (carrier === null) return false;
+    carrier.shinfo!.fragList = info.fragList;
+    info.fragList = carrier;
+    let bytesInFrags = 0;
+    for (let i = 0; i < info.nrFrags; i++) bytesInFrags += info.frags[i]!.sizeBytes;
+    carrier.len = head.dataLen - bytesInFrags;
+    carrier.dataLen = carrier.len;
+    carrier.ipSummed = head.ipSummed;
+    head.truesize += carrier.truesize;
+    return true;
+  }
+
   /** @kernel ip_expire, inet_frag_destroy */
   #discard(queue: FragmentQueue, reason: number): void {
     this.#parts.stats.ipReasmFails++;
@@ -199,7 +282,9 @@ export class IpFragments {
   }
 
   #forget(queue: FragmentQueue): void {
+    const { sender } = queue;
     this.#queues.delete(queue.key);
+    if (--sender.queues === 0) this.#senders.delete(sender.saddr);
     this.#parts.timers.timerDelete(queue.timer);
     this.#truesize -= queue.truesize;
   }

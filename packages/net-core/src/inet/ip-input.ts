@@ -30,7 +30,7 @@ export class IpInput implements Inet {
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats });
     this.fragments = new IpFragments({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
@@ -103,8 +103,13 @@ export class IpInput implements Inet {
     const written = read16(region.bytes, ip + 2);
     // @kernel iph_totlen, skb_ip_totlen
     const totalBytes = written === 0 && skbIsGso(skb) && (skb.shinfo!.gsoType & SKB_GSO_TCPV4) !== 0 ? skb.len : written;
-    if (totalBytes < headerBytes || totalBytes > skb.len) {
-      this.badHeader(skb, totalBytes < headerBytes ? SKB_DROP_REASON_IP_INHDR : SKB_DROP_REASON_PKT_TOO_SMALL);
+    if (totalBytes < headerBytes) {
+      this.badHeader(skb, SKB_DROP_REASON_IP_INHDR);
+      return;
+    }
+    if (totalBytes > skb.len) {
+      this.stats.ipInTruncatedPkts++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
       return;
     }
     skb.networkHeader = ip;
@@ -126,7 +131,8 @@ export class IpInput implements Inet {
     const isPiece = (read16(skbRegion(received).bytes, received.networkHeader + 6) & (IP_MF | IP_OFFSET)) !== 0;
     const skb = isPiece ? this.fragments.defrag(received, headerBytes) : received;
     if (skb === null) return;
-    this.parts.edit.skbPull(skb, headerBytes);
+    // A datagram has the header of its first piece, which may have options that others lack.
+    this.parts.edit.skbPull(skb, isPiece ? (skbRegion(skb).bytes[skb.networkHeader]! & 0xf) * 4 : headerBytes);
     skb.transportHeader = skb.data;
     switch (skbRegion(skb).bytes[skb.networkHeader + 9]) {
       case IPPROTO_UDP:

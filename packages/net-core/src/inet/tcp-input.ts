@@ -1,5 +1,5 @@
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
   csumAdd, csumPseudo, read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -68,14 +68,19 @@ export class TcpInput {
     // As a socket that waits for the last of its segments makes way. @kernel tcp_timewait_state_process
     const again = known !== null && (flags & TCPHDR_SYN) !== 0 && known.isOver();
     if (again) known.unhash();
-    const socket = again ? this.connect(bytes, ip, tcp, skb) : (known ?? this.connect(bytes, ip, tcp, skb));
+    if (known !== null && !again) {
+      edit.skbPull(skb, headerBytes);
+      known.segment(skb);
+      return;
+    }
+    const socket = this.connect(bytes, ip, tcp, skb, skb.len > headerBytes);
     if (socket === null) {
       stats.tcpNoPorts++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
     }
     edit.skbPull(skb, headerBytes);
-    socket.segment(skb);
+    socket.first(skb);
   }
 
   private lookup(bytes: Uint8Array, ip: number, tcp: number): TcpReceiver | null {
@@ -88,9 +93,11 @@ export class TcpInput {
     return socket;
   }
 
-  /** A connection that nobody has seen yet begins here, unless there is nothing to receive. */
-  private connect(bytes: Uint8Array, ip: number, tcp: number, skb: SkBuff): TcpReceiver | null {
-    if ((skb.tcpFlags & TCPHDR_RST) !== 0) return null;
+  /** A connection that nobody has seen yet begins here: with a SYN, or, met under way, with bytes. What comes after one that was closed begins none. */
+  private connect(bytes: Uint8Array, ip: number, tcp: number, skb: SkBuff, hasBytes: boolean): TcpReceiver | null {
+    const { tcpFlags } = skb;
+    if ((tcpFlags & TCPHDR_RST) !== 0) return null;
+    if ((tcpFlags & TCPHDR_SYN) === 0 && ((tcpFlags & TCPHDR_ACK) === 0 || !hasBytes)) return null;
     const listener = this.listeners.lookup(bytes, ip, tcp);
     if (listener === null) return null;
     const hash = connectionHash(bytes, ip, tcp);

@@ -1,12 +1,13 @@
 import { EAGAIN, ECONNRESET, EFAULT, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
-  SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
-  SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
+  SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
+  SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
   type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbActor, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
 import type { PageRing } from "./pipe.ts";
 import { SkbQueue } from "../skb-queue.ts";
+import { OutOfOrder, tryCoalesce } from "./tcp-out-of-order.ts";
 import type { TcpStream, TcpZerocopy } from "./tcp-zerocopy.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
@@ -20,6 +21,10 @@ export interface TcpParts {
   readonly zerocopy: TcpZerocopy;
   readonly clock: Clock;
   readonly stats: InetStats;
+  /** A segment of nothing but a FIN that is next is taken without room. */
+  readonly tcpTakesBareFin: boolean;
+  /** Short of room, those give way that lie behind the one that comes; else any do. */
+  readonly tcpPrunesBehind: boolean;
 }
 
 /** Which connection, and where its bytes begin. */
@@ -50,7 +55,8 @@ export class TcpReceiver implements TcpSocket {
   private readonly gone: () => void;
   private readonly ended: () => void;
   private readonly queue: SkbQueue;
-  private readonly ahead: SkbQueue;
+  private readonly ahead: OutOfOrder;
+  private readonly fits: () => boolean;
   private readonly stream: TcpStream;
   private readonly result: Coalesced;
   /** Of the next byte, and of the next one to be read. */
@@ -59,10 +65,12 @@ export class TcpReceiver implements TcpSocket {
   private dropped: number;
   private finished: boolean;
   private wasReset: boolean;
+  /** That the next read says. @kernel sk_err */
+  private error: number;
   private closed: boolean;
 
   constructor(listener: TcpListenOptions, parts: TcpParts, connection: TcpConnection) {
-    this.name = `${listener.name} ${[24, 16, 8, 0].map((shift) => (connection.saddr >>> shift) & 0xff).join(".")}:${connection.sport}`;
+    this.name = `${listener.name} ${dotted(connection.daddr)}:${connection.dport} from ${dotted(connection.saddr)}:${connection.sport}`;
     this.saddr = connection.saddr;
     this.daddr = connection.daddr;
     this.sport = connection.sport;
@@ -75,7 +83,8 @@ export class TcpReceiver implements TcpSocket {
     this.gone = connection.gone;
     this.ended = connection.closed;
     this.queue = new SkbQueue();
-    this.ahead = new SkbQueue();
+    this.ahead = new OutOfOrder(parts, (skb, reason) => this.drop(skb, reason));
+    this.fits = () => this.rmemAlloc() <= this.rcvbufBytes;
     this.stream = {
       available: () => this.available(),
       isFinished: () => this.finished,
@@ -93,12 +102,12 @@ export class TcpReceiver implements TcpSocket {
     this.dropped = 0;
     this.finished = false;
     this.wasReset = false;
+    this.error = 0;
     this.closed = false;
   }
 
-  /** Its payload, headers pulled. Consumes. @kernel tcp_rcv_established, tcp_data_queue */
+  /** Its payload, headers pulled. Consumes. @kernel tcp_rcv_established */
   segment(skb: SkBuff): void {
-    const { lifetime } = this.parts;
     skb.tstamp = this.parts.clock.nowNs;
     // By whoever was told of it just now.
     if (this.closed) {
@@ -111,8 +120,38 @@ export class TcpReceiver implements TcpSocket {
       else this.drop(skb, SKB_DROP_REASON_TCP_RESET);
       return;
     }
-    // Its bytes come behind its number.
-    if ((skb.tcpFlags & TCPHDR_SYN) !== 0) skb.seq = (skb.seq + 1) | 0;
+    // It has begun. @kernel tcp_validate_incoming
+    if ((skb.tcpFlags & TCPHDR_SYN) !== 0) {
+      this.drop(skb, SKB_DROP_REASON_TCP_INVALID_SYN);
+      return;
+    }
+    // All but the first say what they have got. @kernel tcp_rcv_established
+    if ((skb.tcpFlags & TCPHDR_ACK) === 0) {
+      this.drop(skb, SKB_DROP_REASON_TCP_FLAGS);
+      return;
+    }
+    this.data(skb);
+  }
+
+  /** The segment that it begins with. */
+  first(skb: SkBuff): void {
+    skb.tstamp = this.parts.clock.nowNs;
+    // By whoever was told of it just now.
+    if (this.closed) {
+      this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
+      return;
+    }
+    if ((skb.tcpFlags & TCPHDR_SYN) !== 0) {
+      // Its bytes come behind its number.
+      skb.seq = (skb.seq + 1) | 0;
+      skb.tcpFlags &= ~TCPHDR_SYN;
+    }
+    this.data(skb);
+  }
+
+  /** @kernel tcp_data_queue */
+  private data(skb: SkBuff): void {
+    const { lifetime } = this.parts;
     if (skb.seq === skb.endSeq) {
       lifetime.consumeSkb(skb);
       return;
@@ -121,7 +160,7 @@ export class TcpReceiver implements TcpSocket {
     else if (!seqBefore(this.rcvNxt, skb.endSeq)) this.drop(skb, SKB_DROP_REASON_TCP_OLD_DATA);
     else if (!seqBefore(skb.seq, (this.rcvNxt + LARGEST_WINDOW) | 0)) this.drop(skb, SKB_DROP_REASON_TCP_OVERWINDOW);
     else if (!this.hasRoom(skb)) this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
-    else if (seqBefore(this.rcvNxt, skb.seq)) this.keepAhead(skb);
+    else if (seqBefore(this.rcvNxt, skb.seq)) this.ahead.keep(skb);
     else {
       const fin = skb.tcpFlags & TCPHDR_FIN;
       this.queueRcv(skb);
@@ -131,82 +170,24 @@ export class TcpReceiver implements TcpSocket {
     }
   }
 
-  /** True once there is; what is ahead gives way to what is next. @kernel tcp_try_rmem_schedule, tcp_prune_ofo_queue */
+  /** True once there is: what is ahead gives way. @kernel tcp_try_rmem_schedule, tcp_prune_queue */
   private hasRoom(skb: SkBuff): boolean {
-    const isNext = !seqBefore(this.rcvNxt, skb.seq);
-    while (this.rmemAlloc() > this.rcvbufBytes) {
-      const last = isNext ? this.ahead.pop() : null;
-      if (last === null) return false;
-      this.drop(last, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE);
-    }
-    return true;
+    if (this.rmemAlloc() <= this.rcvbufBytes) return true;
+    const { tcpTakesBareFin, tcpPrunesBehind } = this.parts;
+    this.ahead.prune(tcpPrunesBehind === true ? skb : null, this.rcvbufBytes >> 3, this.fits);
+    return this.rmemAlloc() <= this.rcvbufBytes || (tcpTakesBareFin === true && skb.len === 0 && !seqBefore(this.rcvNxt, skb.seq));
   }
 
   /** The bytes that are next. @kernel tcp_queue_rcv */
   private queueRcv(skb: SkBuff): void {
     this.rcvNxt = skb.endSeq;
     const { last } = this.queue;
-    if (last === null || !this.coalesces(this.queue, last, skb)) this.queue.append(skb);
-  }
-
-  /** Consumes `from` if so. @kernel tcp_try_coalesce */
-  private coalesces(queue: SkbQueue, to: SkBuff, from: SkBuff): boolean {
-    const { merge, lifetime } = this.parts;
-    const { result } = this;
-    // Behind a FIN there is nothing.
-    if (from.seq !== to.endSeq || (to.tcpFlags & TCPHDR_FIN) !== 0 || !merge.skbTryCoalesce(to, from, result)) return false;
-    queue.rmemAlloc += result.deltaTruesize;
-    to.endSeq = from.endSeq;
-    to.tcpFlags |= from.tcpFlags;
-    lifetime.kfreeSkbPartial(from, result.stolen);
-    return true;
-  }
-
-  /** @kernel tcp_data_queue_ofo */
-  private keepAhead(skb: SkBuff): void {
-    const { ahead } = this;
-    // Nearly always behind the last.
-    let before: SkBuff | null = ahead.last;
-    if (before === null || seqBefore(skb.seq, before.seq)) {
-      before = null;
-      for (let at = ahead.first; at !== null && !seqBefore(skb.seq, at.seq); at = at.next) before = at;
-    }
-    if (before !== null && !seqBefore(before.endSeq, skb.endSeq)) {
-      this.drop(skb, SKB_DROP_REASON_TCP_OFOMERGE);
-      return;
-    }
-    if (before !== null && this.coalesces(ahead, before, skb)) {
-      this.dropCovered(before);
-      return;
-    }
-    ahead.insertAfter(before, skb);
-    if (before !== null && before.seq === skb.seq) this.dropReplaced(before);
-    this.dropCovered(skb);
-  }
-
-  /** Those that `skb` has all bytes of. */
-  private dropCovered(skb: SkBuff): void {
-    const { ahead } = this;
-    for (let next = skb.next; next !== null && !seqBefore(skb.endSeq, next.endSeq); next = skb.next) {
-      ahead.removeAfter(skb, next);
-      this.drop(next, SKB_DROP_REASON_TCP_OFOMERGE);
-    }
-  }
-
-  /** The one that a longer one, which stands behind it, begins as. */
-  private dropReplaced(shorter: SkBuff): void {
-    const { ahead } = this;
-    let before: SkBuff | null = null;
-    for (let at = ahead.first!; at !== shorter; at = at.next!) before = at;
-    ahead.removeAfter(before, shorter);
-    this.drop(shorter, SKB_DROP_REASON_TCP_OFOMERGE);
+    if (last === null || !tryCoalesce(this.parts, this.queue, last, skb, this.result)) this.queue.append(skb);
   }
 
   /** What was ahead, and is no more. @kernel tcp_ofo_queue */
   private takeFromAhead(): void {
-    const { ahead } = this;
-    while (ahead.first !== null && !seqBefore(this.rcvNxt, ahead.first.seq)) {
-      const skb = ahead.shift()!;
+    for (let skb = this.ahead.takeUpTo(this.rcvNxt); skb !== null; skb = this.ahead.takeUpTo(this.rcvNxt)) {
       if (!seqBefore(this.rcvNxt, skb.endSeq)) {
         this.drop(skb, SKB_DROP_REASON_TCP_OFO_DROP);
         continue;
@@ -223,14 +204,14 @@ export class TcpReceiver implements TcpSocket {
   /** @kernel tcp_fin */
   private fin(): void {
     this.finished = true;
-    this.purge(this.ahead, SKB_DROP_REASON_TCP_CLOSE);
+    this.purge(this.ahead.queue, SKB_DROP_REASON_TCP_CLOSE);
   }
 
-  /** @kernel tcp_reset */
+  /** What is ahead stays until it is closed. @kernel tcp_reset, tcp_done */
   private reset(skb: SkBuff): void {
     this.wasReset = true;
+    this.error = -ECONNRESET;
     this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_TCP_RESET);
-    this.purge(this.ahead, SKB_DROP_REASON_TCP_CLOSE);
     if (this.dataReady !== null) this.dataReady();
   }
 
@@ -256,12 +237,12 @@ export class TcpReceiver implements TcpSocket {
 
   outOfOrder(): number {
     let bytes = 0;
-    for (let skb = this.ahead.first; skb !== null; skb = skb.next) bytes += skb.len;
+    for (let skb = this.ahead.queue.first; skb !== null; skb = skb.next) bytes += skb.len;
     return bytes;
   }
 
   rmemAlloc(): number {
-    return this.queue.rmemAlloc + this.ahead.rmemAlloc;
+    return this.queue.rmemAlloc + this.ahead.queue.rmemAlloc;
   }
 
   drops(): number {
@@ -269,7 +250,7 @@ export class TcpReceiver implements TcpSocket {
   }
 
   packets(): readonly SkBuff[] {
-    return [...this.queue.packets(), ...this.ahead.packets()];
+    return [...this.queue.packets(), ...this.ahead.queue.packets()];
   }
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
@@ -289,9 +270,7 @@ export class TcpReceiver implements TcpSocket {
       queue.shift();
       lifetime.skbAttemptDeferFree(skb);
     }
-    if (copied > 0 || bytes === 0) return copied;
-    if (this.finished) return 0;
-    return this.wasReset ? -ECONNRESET : -EAGAIN;
+    return copied > 0 || bytes === 0 ? copied : this.nothingToRead();
   }
 
   readSock(bytes: number, actor: SkbActor): number {
@@ -314,11 +293,13 @@ export class TcpReceiver implements TcpSocket {
     return used > 0 || bytes === 0 ? used : this.nothingToRead();
   }
 
-  /** Why there is none. */
+  /** Why there is none; an error is said once. @kernel sock_error */
   private nothingToRead(): number {
     if (this.queue.first !== null) return -EAGAIN;
     if (this.finished) return 0;
-    return this.wasReset ? -ECONNRESET : -EAGAIN;
+    const { error } = this;
+    this.error = 0;
+    return error !== 0 || this.wasReset ? error : -EAGAIN;
   }
 
   spliceRead(pipe: Pipe, bytes: number): number {
@@ -360,7 +341,7 @@ export class TcpReceiver implements TcpSocket {
     this.gone();
     this.ended();
     this.purge(this.queue, SKB_DROP_REASON_SOCKET_CLOSE);
-    this.purge(this.ahead, SKB_DROP_REASON_SOCKET_CLOSE);
+    this.purge(this.ahead.queue, SKB_DROP_REASON_SOCKET_CLOSE);
   }
 
   private purge(queue: SkbQueue, reason: number): void {
@@ -375,4 +356,8 @@ export class TcpReceiver implements TcpSocket {
     else stats.tcpNotTaken++;
     this.parts.lifetime.kfreeSkb(skb, reason);
   }
+}
+
+function dotted(address: number): string {
+  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join(".");
 }

@@ -1,7 +1,7 @@
 import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, IP_HLEN, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, IP_HLEN, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
   csumAdd, csumPseudo, read16, skbHeadlen, skbRegion, type InetSocketOptions, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -20,6 +20,8 @@ export interface UdpParts {
   readonly stats: InetStats;
   /** From 6.15 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
   readonly udpNeverBeyondRcvbuf: boolean;
+  /** From 6.18 what was read is freed where it was allocated; before, by its reader. */
+  readonly udpDefersFrees: boolean;
 }
 
 /** @kernel net/ipv4/udp.c */
@@ -71,11 +73,9 @@ export class UdpInput {
       this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
     }
-    if (socket.queueRcv(skb)) stats.udpInDatagrams++;
-    else {
-      stats.udpRcvbufErrors++;
-      stats.udpInErrors++;
-    }
+    if (socket.queueRcv(skb)) return;
+    stats.udpRcvbufErrors++;
+    stats.udpInErrors++;
   }
 
   /** Over the datagram and its pseudo header, 0xffff if they hold. @kernel udp4_csum_init, __udp_lib_checksum_complete */
@@ -100,6 +100,11 @@ class UdpQueue implements UdpSocket {
   private readonly rcvbufBytes: number;
   private readonly dataReady: (() => void) | null;
   private readonly queue: SkbQueue;
+  /** What the reader has taken over, all that waited at a time, and reads one by one. @kernel reader_queue */
+  private readonly reading: SkbQueue;
+  /** Truesize that the socket is charged, and what of it was read and not given back yet. @kernel sk_rmem_alloc, forward_deficit */
+  private charged: number;
+  private deficit: number;
   private readonly unbind: () => void;
   private dropped: number;
 
@@ -109,6 +114,9 @@ class UdpQueue implements UdpSocket {
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;
     this.queue = new SkbQueue();
+    this.reading = new SkbQueue();
+    this.charged = 0;
+    this.deficit = 0;
     this.unbind = unbind;
     this.dropped = 0;
   }
@@ -116,27 +124,28 @@ class UdpQueue implements UdpSocket {
   /** False: there is no room, and it is gone. @kernel __udp_enqueue_schedule_skb */
   queueRcv(skb: SkBuff): boolean {
     const { lifetime, edit, udpNeverBeyondRcvbuf } = this.parts;
-    const { queue, rcvbufBytes } = this;
-    const full = udpNeverBeyondRcvbuf === true ? queue.rmemAlloc > 0 && queue.rmemAlloc + skb.truesize > rcvbufBytes : queue.rmemAlloc > rcvbufBytes;
+    const { charged, rcvbufBytes } = this;
+    const full = udpNeverBeyondRcvbuf === true ? charged > 0 && charged + skb.truesize > rcvbufBytes : charged > rcvbufBytes;
     if (full) {
       this.dropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
       return false;
     }
     // Short of room, small datagrams give up their pages.
-    if (queue.rmemAlloc > rcvbufBytes >> 1) edit.skbCondense(skb);
+    if (charged > rcvbufBytes >> 1) edit.skbCondense(skb);
     skb.tstamp = this.parts.clock.nowNs;
-    queue.append(skb);
+    this.queue.append(skb);
+    this.charged = charged + skb.truesize;
     if (this.dataReady !== null) this.dataReady();
     return true;
   }
 
   length(): number {
-    return this.queue.length;
+    return this.queue.length + this.reading.length;
   }
 
   rmemAlloc(): number {
-    return this.queue.rmemAlloc;
+    return this.charged;
   }
 
   drops(): number {
@@ -144,22 +153,46 @@ class UdpQueue implements UdpSocket {
   }
 
   packets(): readonly SkBuff[] {
-    return this.queue.packets();
+    return [...this.reading.packets(), ...this.queue.packets()];
   }
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
-    const skb = this.queue.shift();
+    const skb = this.dequeue();
     if (skb === null) return -EAGAIN;
-    const { edit, lifetime } = this.parts;
+    const { edit, lifetime, stats, udpDefersFrees } = this.parts;
     const length = skb.len - UDP_HLEN;
     const copied = bytes < length ? bytes : length;
     const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, copied);
-    lifetime.skbAttemptDeferFree(skb);
+    stats.udpInDatagrams++;
+    if (udpDefersFrees === true) lifetime.skbAttemptDeferFree(skb);
+    else lifetime.consumeSkb(skb);
     return errno < 0 ? errno : copied;
   }
 
+  /** @kernel __skb_recv_udp, udp_skb_destructor */
+  private dequeue(): SkBuff | null {
+    const { reading } = this;
+    if (reading.first === null) reading.takeAll(this.queue);
+    const skb = reading.shift();
+    if (skb !== null) this.giveBack(skb.truesize);
+    return skb;
+  }
+
+  /** In lumps: a quarter of the buffer, or what is left as the reader has read all that it took over. @kernel udp_rmem_release */
+  private giveBack(truesize: number): void {
+    this.deficit += truesize;
+    if (this.deficit < this.rcvbufBytes >> 2 && this.reading.first !== null) return;
+    this.charged -= this.deficit;
+    this.deficit = 0;
+  }
+
+  /** @kernel udp_destruct_common */
   close(): void {
     this.unbind();
-    for (let skb = this.queue.shift(); skb !== null; skb = this.queue.shift()) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_CLOSE);
+    const { reading } = this;
+    reading.takeAll(this.queue);
+    for (let skb = reading.shift(); skb !== null; skb = reading.shift()) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+    this.charged = 0;
+    this.deficit = 0;
   }
 }

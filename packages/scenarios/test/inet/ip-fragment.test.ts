@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { NSEC_PER_SEC } from "@netmem/kernel/api";
-import { ipFragments, testPayload, udpFrame } from "@netmem/testkit";
+import { GFP_ATOMIC } from "@netmem/mm/api";
+import { skbRegion } from "@netmem/net-core/api";
+import { internetChecksum, ipFragments, testPayload, udpFrame } from "@netmem/testkit";
 import { VethRig } from "../veth/veth-rig.ts";
 import { InetRig } from "./inet-rig.ts";
 
@@ -90,6 +92,105 @@ describe("what does not become a datagram is freed, and counted", () => {
     rig.machine.kernel.scheduler.runFor(31 * NSEC_PER_SEC);
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
+});
+
+/** A piece with Record Route, an option that only the first one has. */
+function withRecordRoute(piece: Uint8Array): Uint8Array {
+  const longer = new Uint8Array(piece.length + 8);
+  longer.set(piece.subarray(0, 34));
+  longer.set([7, 7, 4], 34);
+  longer.set(piece.subarray(34), 42);
+  longer[14] = 0x47;
+  const view = new DataView(longer.buffer);
+  view.setUint16(16, longer.length - 14);
+  view.setUint16(24, 0);
+  view.setUint16(24, internetChecksum(longer, 14, 42));
+  return longer;
+}
+
+function withTos(piece: Uint8Array, tos: number): Uint8Array {
+  const copy = piece.slice();
+  const view = new DataView(copy.buffer);
+  copy[15] = tos;
+  view.setUint16(24, 0);
+  view.setUint16(24, internetChecksum(copy, 14, 34));
+  return copy;
+}
+
+test.each([["the first piece last", [2, 1, 0]], ["the first piece first", [0, 1, 2]], ["the first in the middle", [1, 0, 2]]])("an option that the first piece alone has is the datagram's, %s", (_what, order) => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  const pieces = [withRecordRoute(PIECES[0]!), PIECES[1]!, PIECES[2]!];
+  rig.receive(order.map((piece) => pieces[piece]!));
+  expect(rig.read(socket, 5000)).toEqual([...PAYLOAD]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("a first piece that has a list of packets itself goes on with it, in front of the others, and shares it with nobody (inet_frag_reasm_prepare)", () => {
+  for (const tapped of [false, true]) {
+    const rig = new InetRig();
+    const socket = rig.udp(2000);
+    const first = rig.skb(PIECES[0]!.subarray(0, 500));
+    const member = rig.skb(PIECES[0]!.subarray(500));
+    const { edit, lifetime, receive } = rig.machine.net;
+    edit.skbPush(member, 14);
+    first.shinfo!.fragList = member;
+    first.len += member.len;
+    first.dataLen += member.len;
+    first.truesize += member.truesize;
+    const clone = tapped ? lifetime.skbClone(first, GFP_ATOMIC)! : null;
+    receive.netifReceiveSkb(first);
+    rig.receive(PIECES.slice(1));
+    const [queued] = socket.packets();
+    expect([queued!.shinfo!.fragList!.len, queued!.shinfo!.fragList!.next !== null]).toEqual([PIECES[0]!.length - 500, true]);
+    expect(rig.read(socket, 5000)).toEqual([...PAYLOAD]);
+    if (clone !== null) {
+      expect([member.next, clone.len]).toEqual([null, PIECES[0]!.length - 14]);
+      lifetime.consumeSkb(clone);
+    }
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  }
+});
+
+test("a piece again within what came in one run is a repetition, of whatever length; over the border of two runs it is an attack (inet_frag_queue_insert)", () => {
+  const again = withOffset(PIECES[0]!, 92, true);
+  const inOrder = new InetRig();
+  const socket = inOrder.udp(2000);
+  inOrder.receive([PIECES[0]!, PIECES[1]!, again, PIECES[2]!]);
+  expect([inOrder.read(socket, 5000), inOrder.machine.net.inet.stats.ipReasmFails]).toEqual([[...PAYLOAD], 0]);
+  expect(inOrder.end()).toEqual(NOTHING_LEFT);
+  const backwards = new InetRig();
+  backwards.receive([PIECES[1]!, PIECES[0]!, again]);
+  expect([backwards.machine.net.lifetime.stats.live, backwards.machine.net.inet.stats.ipReasmFails]).toEqual([0, 1]);
+  expect(backwards.end()).toEqual(NOTHING_LEFT);
+});
+
+test("between two pieces of a datagram its sender may send 64 of others: what waits after more belongs to another (ip_frag_too_far)", () => {
+  const two = (ipId: number): Uint8Array[] => ipFragments(udpFrame(testPayload(2000, ipId), { fragOff: 0, ipId }));
+  const run = (others: number): { read: number; fails: number } => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000);
+    const [first, second] = two(1) as [Uint8Array, Uint8Array];
+    rig.receive([first, ...Array.from({ length: others }, (_, i) => two(2 + i)[0]!), second]);
+    const read = socket.length();
+    const fails = rig.machine.net.inet.stats.ipReasmFails;
+    socket.close();
+    rig.machine.kernel.scheduler.runFor(31 * NSEC_PER_SEC);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+    return { read, fails };
+  };
+  expect([run(63), run(64)]).toEqual([{ read: 1, fails: 0 }, { read: 0, fails: 1 }]);
+});
+
+test.each([["ECT(0) and CE", [2, 3, 2], 3], ["ECT(1) in all", [1, 1, 1], 1], ["CE in all", [3, 3, 3], 3], ["none in all", [0, 0, 0], 0], ["none and CE", [0, 3, 0], null], ["none and ECT(0)", [0, 0, 2], null]])("what pieces say of congestion, %s, the datagram does, or it is dropped (ip_frag_ecn_table)", (_what, marks, expected) => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  rig.receive(PIECES.map((piece, i) => withTos(piece, marks[i]!)));
+  const [skb] = socket.packets();
+  expect(skb === undefined ? null : skbRegion(skb).bytes[skb.networkHeader + 1]).toBe(expected);
+  expect(rig.machine.net.inet.stats.ipReasmFails).toBe(expected === null ? 1 : 0);
+  socket.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
 /** The capture g-leak-socket-holds: twenty such datagrams held twenty pages at tear-down. */

@@ -90,6 +90,83 @@ test.each([["FIN", segment(100, 100, { flags: FIN | ACK })], ["RST", segment(100
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
+test.each([
+  ["a SYN with data within the connection", segment(100, 200, { flags: SYN | ACK })], ["the first SYN again", HELLO], ["a segment that acknowledges nothing", segment(100, 200, { flags: 0 })],
+  ["a FIN that acknowledges nothing", segment(100, 200, { flags: FIN })],
+] as const)("%s is no part of the stream (tcp_validate_incoming, tcp_rcv_established)", (_what, frame) => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(0, 100), frame]);
+  expect([rig.readAll(socket), socket.drops(), rig.machine.net.inet.stats.tcpNotTaken]).toEqual([stream(100), 1, 1]);
+  rig.receive([segment(100, 200)]);
+  expect(rig.readAll(socket)).toEqual(stream(200, 100));
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("what has no bytes and no SYN begins no connection: not the last ACK of one that was closed, nor a hundred of nobody", () => {
+  const rig = new InetRig();
+  const sockets = rig.tcp(2000);
+  rig.receive([HELLO, segment(0, 100), segment(100, 100, { flags: FIN | ACK })]);
+  rig.readAll(sockets[0]!);
+  sockets[0]!.close();
+  rig.receive([segment(101, 101), segment(100, 100, { flags: FIN | ACK }), ...Array.from({ length: 100 }, (_, i) => segment(0, 0, { sport: 5000 + i }))]);
+  expect([sockets.length, rig.machine.net.inet.stats.tcpNoPorts]).toEqual([1, 102]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+describe("out of room", () => {
+  /** What a segment is charged here: a page and the structs. */
+  const [CHARGE] = (() => {
+    const rig = new InetRig();
+    const socket = one(rig, [HELLO, segment(0, 100)]);
+    const charged = socket.rmemAlloc();
+    socket.close();
+    return [charged];
+  })();
+
+  /** Room for seven: each is taken while no more than six are there. */
+  const SEVEN = 6 * CHARGE;
+  const odd = (i: number): Uint8Array => segment(100 + 200 * i, 200 + 200 * i);
+
+  test("of what is ahead nothing gives way to what lies behind it; to what lies before it the last do (the packetdrill test of tcp_prune_ofo_queue)", () => {
+    const rig = new InetRig();
+    const socket = one(rig, [HELLO, ...[0, 1, 2, 3, 4, 5, 6].map(odd)]);
+    socket.close();
+    const again = new InetRig();
+    const sockets = again.tcp(2000, { rcvbufBytes: SEVEN });
+    again.receive([HELLO, ...[0, 1, 2, 3, 4, 5, 6].map(odd)]);
+    expect([sockets[0]!.outOfOrder(), sockets[0]!.drops()]).toEqual([700, 0]);
+    // Behind all: it is the one that goes.
+    again.receive([odd(7)]);
+    expect([sockets[0]!.outOfOrder(), sockets[0]!.drops(), again.machine.net.inet.stats.tcpRcvbufErrors]).toEqual([700, 1, 1]);
+    // The next one: the last makes way.
+    again.receive([segment(0, 100)]);
+    expect([again.readAll(sockets[0]!), sockets[0]!.outOfOrder(), sockets[0]!.drops()]).toEqual([stream(200), 500, 2]);
+    again.receive([segment(200, 300), segment(400, 500), segment(600, 700), segment(800, 900), segment(1000, 1100)]);
+    expect(again.readAll(sockets[0]!)).toEqual(stream(1200, 200));
+    expect(again.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test.each([["6.18", 100], ["6.1", 0]] as const)("%s: to what is ahead, too, and lies before others, those give way; before 6.2 they did to any", (preset, kept) => {
+    const rig = new InetRig({ preset });
+    const sockets = rig.tcp(2000, { rcvbufBytes: SEVEN });
+    rig.receive([HELLO, ...[0, 1, 2, 3, 4, 5, 6].map(odd), odd(7)]);
+    const before = sockets[0]!.packets().map(({ seq }) => seq - 1001);
+    // The seventh is still there where the eighth did not push it out.
+    expect(before.includes(100 + 200 * 6) ? 100 : 0).toBe(kept);
+    sockets[0]!.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test.each([["6.18", []], ["6.8", -EAGAIN]] as const)("%s: a FIN alone, which is next, needs none from 6.10 on", (preset, end) => {
+    const rig = new InetRig({ preset });
+    const sockets = rig.tcp(2000, { rcvbufBytes: CHARGE - 1 });
+    rig.receive([HELLO, segment(0, 100), segment(100, 200), segment(100, 100, { flags: FIN | ACK })]);
+    expect([sockets[0]!.drops(), rig.readAll(sockets[0]!), rig.read(sockets[0]!)]).toEqual([end === -EAGAIN ? 2 : 1, stream(100), end]);
+    sockets[0]!.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+});
+
 test("closed as it is accepted, the segment that opened it is gone, too", () => {
   const rig = new InetRig();
   rig.tcp(2000, { accept: (socket) => socket.close() });
@@ -113,10 +190,11 @@ test("every segment that is not kept is counted: no room, there already, not to 
   sockets[0]!.close();
 });
 
-test("a reset ends it: what is in order can be read, then the error; what was ahead is gone", () => {
+test("a reset ends it: what is in order can be read, then the error once; what was ahead stays until it is closed (tcp_reset, tcp_done)", () => {
   const rig = new InetRig();
   const socket = one(rig, [HELLO, segment(0, 100), segment(200, 300), segment(100, 100, { flags: RST }), segment(100, 200)]);
-  expect([rig.read(socket), rig.read(socket), socket.outOfOrder()]).toEqual([stream(100), -ECONNRESET, 0]);
+  expect([rig.read(socket), rig.read(socket), rig.read(socket), socket.outOfOrder()]).toEqual([stream(100), -ECONNRESET, [], 100]);
+  socket.close();
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 

@@ -29,7 +29,7 @@ const GOOD = udpFrame(testPayload(100, 1));
 
 test.each([
   ["the IP header's checksum", changed(GOOD, 24), { ipInHdrErrors: 1 }], ["version 6", changed(GOOD, 14, 0x65), { ipInHdrErrors: 1 }], ["a header of 16 bytes", changed(GOOD, 14, 0x44), { ipInHdrErrors: 1 }],
-  ["cut in the IP header", GOOD.subarray(0, 30), { ipInHdrErrors: 1 }], ["cut in the datagram", GOOD.subarray(0, 100), { ipInHdrErrors: 1 }], ["the UDP checksum", changed(GOOD, 60), { udpInErrors: 1, udpCsumErrors: 1 }],
+  ["cut in the IP header", GOOD.subarray(0, 30), { ipInHdrErrors: 1 }], ["cut in the datagram", GOOD.subarray(0, 100), { ipInTruncatedPkts: 1 }], ["the UDP checksum", changed(GOOD, 60), { udpInErrors: 1, udpCsumErrors: 1 }],
   ["a length of UDP beyond IP's", changed(GOOD, 38, 0x77), { udpInErrors: 1 }], ["a length of UDP of 7", changed(changed(GOOD, 38, 0), 39, 7), { udpInErrors: 1 }], ["too short for a UDP header", short(), { udpInErrors: 1 }],
   ["nobody's port", udpFrame(testPayload(10, 1), { dport: 7 }), { udpNoPorts: 1 }], ["a protocol that there is not", another(), { ipInDiscards: 1 }],
 ])("%s: dropped, and counted", (_what, frame, expected) => {
@@ -126,6 +126,59 @@ test("sockets of no port share out what is left, a connection always going to th
   expect([own.length(), group.reduce((sum, socket) => sum + socket.length(), 0), group.every((socket) => socket.length() % 4 === 0 && socket.length() > 0)]).toEqual([1, 200, true]);
   for (const socket of [own, ...group]) socket.close();
   expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+describe("a reader takes over all that waits, and gives its truesize back in lumps (__skb_recv_udp, udp_rmem_release)", () => {
+  const FRAME = udpFrame(testPayload(1000, 1));
+
+  test("after 10 of 40 reads nothing has come back, as on the real kernel; a quarter of the buffer does at a time; with the last read, all", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000, { rcvbufBytes: 212_992 });
+    rig.receive(Array.from({ length: 40 }, () => FRAME));
+    const full = socket.rmemAlloc();
+    const truesize = full / 40;
+    const charged = Array.from({ length: 40 }, () => {
+      rig.read(socket);
+      return socket.rmemAlloc();
+    });
+    const lump = Math.ceil((212_992 >> 2) / truesize);
+    expect(charged.slice(0, lump - 1)).toEqual(Array.from({ length: lump - 1 }, () => full));
+    expect([charged[9], charged[lump - 1], charged[38]! > 0, charged[39]]).toEqual([full, full - lump * truesize, true, 0]);
+  });
+
+  test("what was read and not given back takes room from what comes", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000, { rcvbufBytes: 212_992 });
+    rig.receive(Array.from({ length: 60 }, () => FRAME));
+    const dropped = socket.drops();
+    expect([dropped > 0, socket.length()]).toEqual([true, 60 - dropped]);
+    for (let i = 0; i < 5; i++) rig.read(socket);
+    rig.receive([FRAME]);
+    expect([socket.drops(), socket.length()]).toEqual([dropped + 1, 60 - dropped - 5]);
+    socket.close();
+    expect([socket.rmemAlloc(), rig.end()]).toEqual([0, NOTHING_LEFT]);
+  });
+
+  test("datagrams are counted as they are read (udp_recvmsg)", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000);
+    rig.receive([FRAME, FRAME]);
+    expect(rig.machine.net.inet.stats.udpInDatagrams).toBe(0);
+    rig.read(socket);
+    expect(rig.machine.net.inet.stats.udpInDatagrams).toBe(1);
+    socket.close();
+  });
+
+  test.each([["5.14", 0], ["6.1", 0], ["6.8", 0], ["6.18", 10]] as const)("%s: %i of ten that another CPU has read wait to be freed by the one that allocated them", (preset, waiting) => {
+    const rig = new InetRig({ preset });
+    const socket = rig.udp(2000);
+    rig.receive(Array.from({ length: 10 }, () => FRAME));
+    const { timers, scheduler } = rig.machine.kernel;
+    timers.modTimer(timers.timerSetup(() => Array.from({ length: 10 }, () => rig.read(socket)), 1), 0);
+    scheduler.runFor(0);
+    expect([socket.length(), rig.machine.net.lifetime.stats.live]).toEqual([0, waiting]);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
 });
 
 describe("a full receive buffer", () => {

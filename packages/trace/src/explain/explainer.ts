@@ -194,7 +194,7 @@ function notesOn(files: readonly TraceFileSummary[], poolsLeftOut: number, unatt
     if (lines === 0) notes.push(`${path}: empty`);
     else if (format === null) notes.push(`${path}: no line of ${lines} is of a known trace format${binaryLines > 0 ? "; it is binary" : ""}`);
     if (lost > 0) notes.push(`${path}: ${lost} events were lost while it was recorded`);
-    if (format !== null && unknownLines > 0) notes.push(`${path}: ${unknownLines} lines are of no known format${binaryLines > 0 ? `, ${binaryLines} of them binary` : ""}`);
+    if (format !== null && unknownLines > 0) notes.push(`${path}: ${unknownLines === 1 ? "1 line is" : `${unknownLines} lines are`} of no known format${binaryLines > 0 ? `, ${binaryLines} of them binary` : ""}`);
     if (overlongLines > 0) notes.push(`${path}: ${overlongLines} lines are longer than a million characters and were not looked at`);
     if (boots > 1) notes.push(`${path}: its clock begins again ${boots - 1} times; each begin is taken for another boot, and pools are not followed across`);
     if (cutOff !== null) notes.push(`${path}: ${cutOff}; read up to there`);

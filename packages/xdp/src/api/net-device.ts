@@ -187,6 +187,8 @@ export class NetDevice {
   gro: boolean;
   /** It sends packets of several segments whole. @kernel NETIF_F_ALL_TSO */
   tso: boolean;
+  /** It sends packets with a list of others; for one that does not they are put into one piece first. @kernel NETIF_F_FRAGLIST */
+  fragList: boolean;
   /** Threads poll its instances; see `devSetThreaded`. */
   threaded: boolean;
   /** After a poll that found something, so many that find nothing pass without an interrupt, each after `groFlushTimeoutNs`. @kernel napi_defer_hard_irqs, gro_flush_timeout */
@@ -221,6 +223,7 @@ export class NetDevice {
     this.hardHeaderLen = ETH_HLEN;
     this.gro = false;
     this.tso = false;
+    this.fragList = false;
     this.threaded = false;
     this.napiDeferHardIrqs = 0;
     this.groFlushTimeoutNs = 0;

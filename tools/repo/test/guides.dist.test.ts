@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { guideBlocks } from "./guide.ts";
-import { LocalRegistry } from "./registry.ts";
+import { LocalRegistry } from "../local-registry.mjs";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const GUIDES = [["write-a-driver", "driver"], ["write-a-memory-model", "memory-model"]] as const;

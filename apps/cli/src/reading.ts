@@ -1,3 +1,10 @@
+import { CliError } from "./terminal.ts";
+
+/** What is read once is gone. */
+export function checkStdin(paths: readonly string[]): void {
+  if (paths.filter((path) => path === "-").length > 1) throw new CliError("-: standard input is named twice, and can be read once; put one of them into a file");
+}
+
 /** Why a file cannot be read, in words. */
 export function readError(error: NodeJS.ErrnoException): string {
   switch (error.code) {
