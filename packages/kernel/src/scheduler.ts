@@ -176,6 +176,18 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     this.#bhRaised = false;
   }
 
+  sleepForSoftirq(cpu: number, work: () => void): void {
+    this.#cpu(cpu, "softirq");
+    const { cpu: own, level, node, taskFlags } = this.#context;
+    if (level !== CONTEXT_PROCESS) throw new UsageError("kernel", "sleepForSoftirq", level, "only a process sleeps: call it from one");
+    this.#in(cpu, CONTEXT_SOFTIRQ, work);
+    // Others have run meanwhile: it is another stretch of its own code.
+    this.#context.cpu = own;
+    this.#context.node = node;
+    this.#context.taskFlags = taskFlags;
+    this.#context.epoch = (this.#context.epoch + 1) & 0x3fffffff;
+  }
+
   requestIrq(name: string, cpu: number, handler: () => void): IrqLine {
     this.#cpu(cpu, `irq ${name}`);
     return new Line(name, cpu, handler);

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   CONTEXT_HARDIRQ, CONTEXT_PROCESS, CONTEXT_SOFTIRQ, NET_RX_SOFTIRQ, NET_TX_SOFTIRQ, TASK_AGAIN, TASK_SLEEP,
   inHardirq, inSoftirq, type IrqLine, type Kernel,
@@ -319,4 +319,34 @@ test.each([
   ["irq line", (kernel: Kernel) => kernel.irqs.requestIrq("line", 2, () => {})],
 ])("a %s on a CPU that the machine does not have is refused", (what, start) => {
   expect(usageErrorOf(() => start(kernelWith({ nrCpus: 2 })))).toMatchObject({ package: "kernel", option: `cpu of ${what}`, value: 2 });
+});
+
+describe("a process that sleeps for a softirq", () => {
+  test("has it done on that CPU, in another stretch, and goes on where it was, in yet another one", () => {
+    const { scheduler, softirqs, context } = kernelWith({ nrCpus: 2 });
+    const seen: unknown[] = [];
+    const here = (): unknown[] => [context.cpu, context.level, context.taskFlags];
+    const epochs = new Set<number>();
+    scheduler.wake(scheduler.spawn({ name: "waiter", cpu: 1, run: () => {
+      context.taskFlags = 4;
+      epochs.add(context.epoch);
+      softirqs.sleepForSoftirq(0, () => {
+        seen.push(here());
+        epochs.add(context.epoch);
+      });
+      seen.push(here());
+      epochs.add(context.epoch);
+      return TASK_SLEEP;
+    } }));
+    scheduler.runFor(0);
+    expect([seen, epochs.size]).toEqual([[[0, CONTEXT_SOFTIRQ, 0], [1, CONTEXT_PROCESS, 4]], 3]);
+  });
+
+  test("nobody else sleeps, and there is no such CPU as the third of two", () => {
+    const { softirqs } = kernelWith({ nrCpus: 2 });
+    softirqs.localBhDisable();
+    expect(() => softirqs.sleepForSoftirq(0, () => undefined)).toThrow("sleepForSoftirq");
+    softirqs.localBhEnable();
+    expect(() => softirqs.sleepForSoftirq(2, () => undefined)).toThrow("this machine has CPUs 0 to 1");
+  });
 });

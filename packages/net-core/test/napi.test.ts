@@ -101,14 +101,14 @@ test("each packet costs its CPU simulated time", () => {
   expect(rig.kernel.clock.nowNs).toBe(7 * 64_000);
 });
 
-test("disabling an instance that waits on a list takes it off; from its own poll it is a report, and it is not polled again", () => {
+test("disabling an instance waits for the poll that is scheduled, on the CPU where it is, and for no other; from its own poll it is a report, and it is not polled again", () => {
   const rig = new NetRig();
   const { napi, bites } = polled(rig, 10);
   rig.net.napi.napiEnable(napi);
   rig.net.napi.napiSchedule(napi);
   rig.net.napi.napiDisable(napi);
   rig.kernel.scheduler.runFor(0);
-  expect([bites, napi.listOwner, rig.kinds()]).toEqual([[], -1, []]);
+  expect([bites, napi.listOwner, rig.kinds()]).toEqual([[10], -1, []]);
   let polls = 0;
   const own = rig.net.napi.netifNapiAdd(rig.dev, {
     poll: (self) => {
@@ -370,6 +370,48 @@ describe("a threaded instance", () => {
   });
 });
 
+describe("disabling, with a poll scheduled", () => {
+  test("one that uses up its weight is completed there, and polled no more", () => {
+    const rig = new NetRig();
+    const { napi, polls } = scripted(rig, [64, 64, 64]);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.napiDisable(napi);
+    rig.kernel.scheduler.runFor(0);
+    expect([polls.length, napi.state, rig.kinds()]).toEqual([1, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC, []]);
+  });
+
+  test("it polls where it was scheduled, in a softirq; its process goes on where it was", () => {
+    const rig = new NetRig();
+    const { napi, polls } = scripted(rig, [3]);
+    rig.kernel.irqs.raise(rig.kernel.irqs.requestIrq("rx", 1, () => void rig.net.napi.napiSchedule(napi)));
+    rig.kernel.scheduler.step();
+    rig.net.napi.napiDisable(napi);
+    const { cpu, level } = rig.kernel.context;
+    expect([polls.map((poll) => [poll.cpu, poll.level, poll.owner]), cpu, level, napi.state]).toEqual([[[1, CONTEXT_SOFTIRQ, 1]], 0, CONTEXT_PROCESS, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC]);
+  });
+
+  test("a thread's poll is waited for, too, and nothing is scheduled meanwhile, or missed", () => {
+    const rig = new NetRig();
+    const { napi, polls } = scripted(rig, [3]);
+    rig.net.napi.devSetThreaded(rig.dev, true);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.napiDisable(napi);
+    expect([polls.length, napi.state & ~NAPIF_STATE_THREADED]).toEqual([1, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC]);
+    rig.kernel.scheduler.runFor(0);
+    expect([polls.length, rig.kinds()]).toEqual([1, []]);
+  });
+
+  test("a poll that finds less and does not complete is told of, and waited for once", () => {
+    const rig = new NetRig();
+    let polls = 0;
+    const napi = rig.net.napi.netifNapiAdd(rig.dev, { poll: () => Math.min(0, ++polls) }, 64);
+    rig.net.napi.napiEnable(napi);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.napiDisable(napi);
+    expect([polls, rig.kinds()]).toEqual([1, ["napi-not-completed"]]);
+  });
+});
+
 describe("an instance that goes", () => {
   test("enabled, it is a report, and disabled first; again, it is a report", () => {
     const rig = new NetRig();
@@ -378,7 +420,7 @@ describe("an instance that goes", () => {
     rig.net.napi.netifNapiDel(napi);
     rig.net.napi.netifNapiDel(napi);
     rig.kernel.scheduler.runFor(0);
-    expect([polls.length, rig.kinds()]).toEqual([0, ["napi-del-enabled", "napi-del-unknown"]]);
+    expect([polls.length, rig.kinds()]).toEqual([1, ["napi-del-enabled", "napi-del-unknown"]]);
   });
 
   test("disabled twice, it is a report: the kernel would wait for ever", () => {

@@ -257,6 +257,27 @@ test("before a program for packets nothing is merged: it sees each as it came (n
   expect([seen, gro.segments()]).toEqual([frames.map(({ length }) => length), [1, 1, 1]]);
 });
 
+test("as its instance is disabled with no poll to come, what it holds stays; it goes with the instance (napi_disable, netif_napi_del)", () => {
+  const gro = new GroRig();
+  const { net } = gro.rig.machine;
+  gro.rig.dev.groFlushTimeoutNs = 1_000_000;
+  const [frame] = connection([500]) as [Uint8Array];
+  const napi = net.napi.netifNapiAdd(gro.rig.dev, { poll: (self) => {
+    net.receive.napiGroReceive(self, gro.skb(frame));
+    net.napi.napiCompleteDone(self, 1);
+    return 1;
+  } }, 64);
+  net.napi.napiEnable(napi);
+  net.napi.napiSchedule(napi);
+  gro.rig.machine.kernel.scheduler.step();
+  const held = (): number => net.holders().filter(({ kind }) => kind === "gro").length;
+  expect([gro.up.length, held()]).toEqual([0, 1]);
+  net.napi.napiDisable(napi);
+  expect([gro.up.length, held()]).toEqual([0, 1]);
+  net.napi.netifNapiDel(napi);
+  expect([gro.up.length, held(), net.lifetime.stats.live]).toEqual([0, 0, 0]);
+});
+
 test("a device without GRO merges nothing", () => {
   const gro = new GroRig();
   gro.rig.dev.gro = false;

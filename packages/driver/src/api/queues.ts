@@ -47,8 +47,9 @@ export function stopQueues(shared: QueueShared, queues: readonly InterfaceQueue[
   const { tx } = shared;
   if (tx === null) return;
   shared.dev.up = false;
-  shared.tx = null;
+  // Whoever polls is waited for, and may send.
   for (const queue of queues) queue.stop();
+  shared.tx = null;
   tx.destroy();
 }
 

@@ -38,6 +38,11 @@ export interface Softirqs {
   readonly localBhDisable: () => void;
   /** Throws without a `localBhDisable` before. @kernel local_bh_enable */
   readonly localBhEnable: () => void;
+  /**
+   * The calling process sleeps until `cpu` has done this in a softirq: it is done as this returns. Throws outside process context, where nobody sleeps. Of all that
+   * may happen while a process sleeps nothing else does. @kernel usleep_range in a loop that waits for a softirq
+   */
+  readonly sleepForSoftirq: (cpu: number, work: () => void) => void;
 }
 
 /** A line wired to one CPU. */

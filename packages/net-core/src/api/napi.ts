@@ -19,9 +19,9 @@ export interface NapiScheduler {
   /** Of a disabled instance; of any other it is report `napi-enable-enabled`, a BUG. @kernel napi_enable */
   readonly napiEnable: (napi: NapiStruct) => void;
   /**
-   * Takes it off its poll list; what it held goes up if it was on one, and else stays. The kernel waits for the poll that is to come, and so receives what is
-   * there: here it is not polled any more. From its own poll it is report `napi-disable-running`, twice `napi-disable-disabled`: the kernel would
-   * wait for ever. Process context. @kernel napi_disable
+   * Waits for the poll that is scheduled, which receives what is there, once; nothing schedules it any more. What GRO holds otherwise stays. From its own poll it is report
+   * `napi-disable-running`, twice `napi-disable-disabled`: the kernel would wait for ever. From a softirq, where the kernel cannot wait, what is scheduled is taken
+   * back. Process context. @kernel napi_disable
    */
   readonly napiDisable: (napi: NapiStruct) => void;
   /** True: the caller has it, and must see to it that it is polled. False: it is disabled, or scheduled already and now noted as missed. @kernel napi_schedule_prep */

@@ -1,4 +1,4 @@
-import type { Runnable, Timer } from "@netmem/kernel/api";
+import type { ReportSeverity, ReportSink, Runnable, Timer } from "@netmem/kernel/api";
 import type { NapiCore, NapiStruct } from "@netmem/xdp/api";
 import { GroNode } from "../gro/gro-node.ts";
 
@@ -12,6 +12,8 @@ export class NapiInstance implements NapiCore {
   readonly watchdogs: (Timer | null)[];
   /** @kernel napi_struct.thread */
   thread: Runnable | null;
+  /** Where that runs. */
+  threadCpu: number;
   /** Its poll is under way. */
   polling: boolean;
   /** Its last poll, or somebody since, has completed it or tried to. */
@@ -25,6 +27,7 @@ export class NapiInstance implements NapiCore {
     this.deferHardIrqsCount = 0;
     this.watchdogs = [];
     this.thread = null;
+    this.threadCpu = -1;
     this.polling = false;
     this.completed = false;
     this.overBudget = false;
@@ -33,4 +36,16 @@ export class NapiInstance implements NapiCore {
 
 export function instanceOf(napi: NapiStruct): NapiInstance {
   return napi.core as NapiInstance;
+}
+
+export function reportNapi(reports: ReportSink, kind: string, severity: ReportSeverity, napi: NapiStruct, message: string): void {
+  reports.report(kind, severity, `napi of ${napi.dev.name}`, napi.dev.name, message);
+}
+
+/** Told once of each instance. */
+export function reportOverBudget(reports: ReportSink, napi: NapiStruct, work: number, budget: number): void {
+  const instance = instanceOf(napi);
+  if (instance.overBudget) return;
+  instance.overBudget = true;
+  reportNapi(reports, "napi-over-budget", "warn", napi, `poll returned ${work}, over its budget ${budget}`);
 }

@@ -1,4 +1,4 @@
-import { NET_RX_SOFTIRQ, NSEC_PER_SEC, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type ReportSeverity, type Runnable, type Timer } from "@netmem/kernel/api";
+import { CONTEXT_PROCESS, NET_RX_SOFTIRQ, NSEC_PER_SEC, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type Runnable, type Timer } from "@netmem/kernel/api";
 import {
   MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_IN_BUSY_POLL, NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_PREFER_BUSY_POLL, NAPIF_STATE_SCHED, NAPIF_STATE_SCHED_THREADED, NAPIF_STATE_THREADED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
@@ -9,8 +9,9 @@ import type { Gro } from "../gro/gro.ts";
 import { addHolder } from "../holders.ts";
 import type { SkbRelease } from "../release.ts";
 import type { NetCoreRules } from "../rules.ts";
-import { NapiInstance, instanceOf } from "./napi-instance.ts";
-import { PollList } from "./poll-list.ts";
+import { NapiInstance, instanceOf, reportNapi, reportOverBudget } from "./napi-instance.ts";
+import type { PollList } from "./poll-list.ts";
+import { Softnet } from "./softnet.ts";
 
 export interface NapiParts {
   readonly kernel: Kernel;
@@ -22,15 +23,6 @@ export interface NapiParts {
   /** Simulated cost of one received packet on its CPU. */
   readonly packetCostNs: number;
   readonly probe: SkbProbe | null;
-}
-
-/** What a CPU's receive softirq works on. @kernel struct softnet_data */
-class Softnet {
-  readonly pollList: PollList = new PollList();
-  /** Those that its softirq has taken off it, and those that are to be polled again by the next. */
-  readonly now: PollList = new PollList();
-  readonly again: PollList = new PollList();
-  inNetRxAction = false;
 }
 
 /** @kernel net/core/dev.c */
@@ -86,11 +78,11 @@ export class NapiLists implements NapiScheduler {
     const siblings = this.instances.get(napi.dev) ?? [];
     const at = siblings.indexOf(instanceOf(napi));
     if (at < 0) {
-      this.report("napi-del-unknown", "warn", napi, "deleted, but it was deleted before");
+      reportNapi(this.kernel.reports, "napi-del-unknown", "warn", napi, "deleted, but it was deleted before");
       return;
     }
     if ((napi.state & NAPIF_STATE_NPSVC) === 0) {
-      this.report("napi-del-enabled", "warn", napi, "deleted while enabled: disable it first");
+      reportNapi(this.kernel.reports, "napi-del-enabled", "warn", napi, "deleted while enabled: disable it first");
       this.napiDisable(napi);
     }
     const [instance] = siblings.splice(at, 1);
@@ -99,25 +91,43 @@ export class NapiLists implements NapiScheduler {
   }
 
   napiEnable(napi: NapiStruct): void {
-    if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.report("napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
+    if ((napi.state & NAPIF_STATE_NPSVC) === 0) reportNapi(this.kernel.reports, "napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
     napi.state &= ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC | NAPIF_STATE_DISABLE);
     if (instanceOf(napi).thread !== null) napi.state |= NAPIF_STATE_THREADED;
   }
 
   napiDisable(napi: NapiStruct): void {
     if ((napi.state & NAPIF_STATE_NPSVC) !== 0) {
-      this.report("napi-disable-disabled", "warn", napi, "disabled twice: the kernel would wait for ever");
+      reportNapi(this.kernel.reports, "napi-disable-disabled", "warn", napi, "disabled twice: the kernel would wait for ever");
       return;
     }
     // A poll under way can only be this very caller: the kernel would wait for itself.
-    if (instanceOf(napi).polling) this.report("napi-disable-running", "warn", napi, "disabled by its own poll");
     const instance = instanceOf(napi);
-    // Of a poll that was to come only its end is done here: it passes on what was held. With none to come that stays.
-    if ((napi.state & NAPIF_STATE_SCHED) !== 0) this.gro.flush(instance.gro, false);
+    if (instance.polling) reportNapi(this.kernel.reports, "napi-disable-running", "warn", napi, "disabled by its own poll");
+    if (!instance.polling && this.kernel.context.level === CONTEXT_PROCESS) this.awaitPoll(instance);
+    else if ((napi.state & NAPIF_STATE_SCHED) !== 0) this.gro.flush(instance.gro, false);
     this.unlink(napi);
     for (const timer of instance.watchdogs) if (timer !== null) this.kernel.timers.timerDelete(timer);
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_THREADED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL | NAPIF_STATE_IN_BUSY_POLL | NAPIF_STATE_DISABLE);
     napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC;
+  }
+
+  /** What is scheduled is polled first, where it was to be; nothing schedules it any more. */
+  private awaitPoll(instance: NapiInstance): void {
+    const { napi } = instance;
+    napi.state |= NAPIF_STATE_DISABLE;
+    instance.completed = true;
+    // A poll that does not complete it has said so, and nobody will.
+    while (instance.completed && (napi.queued || (napi.state & NAPIF_STATE_SCHED_THREADED) !== 0)) {
+      const { queued, listOwner } = napi;
+      const cpu = queued ? listOwner : instance.threadCpu;
+      this.kernel.softirqs.sleepForSoftirq(cpu, () => {
+        this.unlink(napi);
+        if (queued) napi.listOwner = cpu;
+        this.deferred.flush(cpu, this.freeDeferred);
+        this.wantsRepoll(napi, this.pollOnce(napi, napi.weight));
+      });
+    }
   }
 
   napiSchedulePrep(napi: NapiStruct): boolean {
@@ -158,7 +168,7 @@ export class NapiLists implements NapiScheduler {
     if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
     this.unlink(napi);
     if ((napi.state & NAPIF_STATE_SCHED) === 0) {
-      this.report("napi-not-scheduled", "warn", napi, "completed without being scheduled");
+      reportNapi(this.kernel.reports, "napi-not-scheduled", "warn", napi, "completed without being scheduled");
       return false;
     }
     const missed = (napi.state & NAPIF_STATE_MISSED) !== 0;
@@ -243,7 +253,7 @@ export class NapiLists implements NapiScheduler {
     instance.polling = false;
     if (this.probe !== null) this.probe.polled(napi, work, budget);
     if (this.packetCostNs > 0) this.kernel.scheduler.charge(work * this.packetCostNs);
-    if (work > budget) this.overBudget(napi, work, budget);
+    if (work > budget) reportOverBudget(this.kernel.reports, napi, work, budget);
     return work;
   }
 
@@ -320,8 +330,12 @@ export class NapiLists implements NapiScheduler {
     const { weight } = napi;
     if (work < weight) {
       if (!instanceOf(napi).completed && (napi.state & NAPIF_STATE_NPSVC) === 0) {
-        this.report("napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${weight}, without napi_complete_done: nothing schedules it again`);
+        reportNapi(this.kernel.reports, "napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${weight}, without napi_complete_done: nothing schedules it again`);
       }
+      return false;
+    }
+    if ((napi.state & NAPIF_STATE_DISABLE) !== 0) {
+      this.napiCompleteDone(napi, 0);
       return false;
     }
     if ((napi.state & NAPIF_STATE_PREFER_BUSY_POLL) !== 0) {
@@ -330,22 +344,15 @@ export class NapiLists implements NapiScheduler {
     }
     this.gro.flushOld(instanceOf(napi).gro);
     if (napi.queued) {
-      this.report("napi-rescheduled", "warn", napi, "its poll used up the budget, and scheduled it: whoever does that must not have completed it");
+      reportNapi(this.kernel.reports, "napi-rescheduled", "warn", napi, "its poll used up the budget, and scheduled it: whoever does that must not have completed it");
       return false;
     }
     if ((napi.state & (NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC)) !== NAPIF_STATE_SCHED) {
-      if ((napi.state & NAPIF_STATE_NPSVC) === 0) this.report("napi-repoll-completed", "warn", napi, "completed, and to be polled again, since it answered its budget: two may poll it at once");
+      if ((napi.state & NAPIF_STATE_NPSVC) === 0) reportNapi(this.kernel.reports, "napi-repoll-completed", "warn", napi, "completed, and to be polled again, since it answered its budget: two may poll it at once");
       if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
       napi.listOwner = this.kernel.context.cpu;
     }
     return true;
-  }
-
-  private overBudget(napi: NapiStruct, work: number, budget: number): void {
-    const instance = instanceOf(napi);
-    if (instance.overBudget) return;
-    instance.overBudget = true;
-    this.report("napi-over-budget", "warn", napi, `poll returned ${work}, over its budget ${budget}`);
   }
 
   private watchdog(instance: NapiInstance): Timer {
@@ -365,6 +372,7 @@ export class NapiLists implements NapiScheduler {
     if (instance.thread !== null) return;
     const { napi } = instance;
     const { scheduler, softirqs, context } = this.kernel;
+    instance.threadCpu = context.cpu;
     const thread: Runnable = scheduler.spawn({ name: `napi/${napi.dev.name}-${napi.napiId}`, cpu: context.cpu, run: () => {
       if ((napi.state & NAPIF_STATE_SCHED_THREADED) === 0) return TASK_SLEEP;
       softirqs.localBhDisable();
@@ -388,9 +396,5 @@ export class NapiLists implements NapiScheduler {
     // What it was told to poll the softirq does.
     napi.state &= ~NAPIF_STATE_SCHED_THREADED;
     this.enqueue(napi);
-  }
-
-  private report(kind: string, severity: ReportSeverity, napi: NapiStruct, message: string): void {
-    this.kernel.reports.report(kind, severity, `napi of ${napi.dev.name}`, napi.dev.name, message);
   }
 }
