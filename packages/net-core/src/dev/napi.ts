@@ -101,8 +101,8 @@ export class NapiLists implements NapiScheduler {
       reportNapi(this.kernel.reports, "napi-disable-disabled", "warn", napi, "disabled twice: the kernel would wait for ever");
       return;
     }
-    // A poll under way can only be this very caller: the kernel would wait for itself.
     const instance = instanceOf(napi);
+    // A poll under way can only be this very caller: the kernel would wait for itself.
     if (instance.polling) reportNapi(this.kernel.reports, "napi-disable-running", "warn", napi, "disabled by its own poll");
     if (!instance.polling && this.kernel.context.level === CONTEXT_PROCESS) this.awaitPoll(instance);
     else if ((napi.state & NAPIF_STATE_SCHED) !== 0) this.gro.flush(instance.gro, false);
