@@ -15,7 +15,7 @@ export default defineConfig({
           include: ["packages/*/test/**/*.test.ts", "apps/*/test/**/*.test.ts", "tools/*/test/**/*.test.ts"],
           exclude: ["**/*.dist.test.ts", "**/node_modules/**"],
           testTimeout: 30_000,
-          // No module keeps anything (a law): one worker's serve all of its files.
+          // No layer keeps anything between machines (a law), and the command line nothing that a second run would see: one worker's modules serve all of its files.
           isolate: false,
         },
       },

@@ -6,9 +6,11 @@ import { setFlagsFromString } from "node:v8";
 setFlagsFromString("--max-inlined-bytecode-size-cumulative=20000");
 
 let isDone = false;
-// A user's program or plugin may call process.exit: that is no success.
-process.on("exit", (code) => {
-  if (isDone || code !== 0) return;
+// What nobody has caught is told by the engine.
+process.on("uncaughtExceptionMonitor", () => void (isDone = true));
+// A user's program or plugin may call process.exit: that is no success, and no fault that was found.
+process.on("exit", () => {
+  if (isDone) return;
   writeSync(2, "netmem: process.exit was called before the command was done, by a program or plugin that it ran; let it return or throw\n");
   process.exitCode = 2;
 });

@@ -11,6 +11,7 @@ export class OutputFile {
   /** Null: written as it comes. */
   readonly #partial: string | null;
   #fd: number | null;
+  readonly #atExit = (): void => this.discard();
 
   /** `option` names it. `taken`: files that are read, or written otherwise: none of them is written over. */
   constructor(option: string, path: string, cwd: string, taken: readonly string[]) {
@@ -27,6 +28,8 @@ export class OutputFile {
     } catch (error) {
       throw new CliError(`${this.#named}: ${writeError(error as NodeJS.ErrnoException)}`);
     }
+    // A user's program may end the process.
+    process.on("exit", this.#atExit);
   }
 
   write(data: string | Uint8Array): void {
@@ -41,17 +44,21 @@ export class OutputFile {
   /** All of it is written. */
   commit(): void {
     if (this.#fd === null) return;
-    closeSync(this.#fd);
-    this.#fd = null;
+    this.#close(this.#fd);
     if (this.#partial !== null) renameSync(this.#partial, this.#target);
   }
 
   /** What was not committed is nowhere. */
   discard(): void {
     if (this.#fd === null) return;
-    closeSync(this.#fd);
-    this.#fd = null;
+    this.#close(this.#fd);
     if (this.#partial !== null) rmSync(this.#partial, { force: true });
+  }
+
+  #close(fd: number): void {
+    closeSync(fd);
+    this.#fd = null;
+    process.off("exit", this.#atExit);
   }
 }
 

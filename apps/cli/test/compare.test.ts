@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { PRESET_NAMES } from "@netmem/machine";
 import type { CompareDocument } from "../src/compare/command.ts";
 import { pcapFile, testPayload, udpFrame } from "@netmem/testkit";
+import { MODEL_NAMES, STREAM_MODEL_NAMES, loadModel } from "../src/plugins.ts";
 import { cli } from "./cli.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -75,10 +76,16 @@ test("a driver that does not come up for such frames is left out, and why; the o
   writeFileSync(path, pcapFile([{ bytes: udpFrame(testPayload(39_958, 1)) }]));
   const { runs, leftOut } = await compare(path, "--design", "6.18", "--drivers", "mvneta,striding", "--models", "pages");
   expect([runs.map(({ driver }) => driver), leftOut]).toEqual([["mvneta"], [{
-    driver: "striding", model: "pages", design: "6.18", why: "eth0 of striding did not come up (-ENOMEM): there is not memory enough, or not in one piece, for 512 descriptors and an MTU of 39986; lower --ring",
+    driver: "striding", model: "pages", design: "6.18", why: "eth0 of striding did not come up (-ENOMEM): there is not memory enough, or not in one piece, for 512 descriptors and an MTU of 39986",
   }]]);
   expect((await cli(["compare", path, "--design", "6.18", "--drivers", "mvneta", "--models", "pages", "--counts-only"], ROOT)).out).toContain(": 1 packet, 40 000 bytes\n");
   rmSync(folder, { recursive: true });
+});
+
+test("models whose users read connections are those that say so", async () => {
+  const streams: string[] = [];
+  for (const name of MODEL_NAMES) if ((await loadModel(name, ROOT)).delivers !== "frames") streams.push(name);
+  expect(STREAM_MODEL_NAMES).toEqual(streams);
 });
 
 test("a plugin by path stands beside ours, and counts what ours counts", async () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,10 +45,11 @@ describe("a command loads what it takes", () => {
   });
 });
 
-test("a program that ends the process is no success, and is said", () => {
+test.each([0, 1])("a program that ends the process with %i is no success, and is said; no file is left", (code) => {
   const folder = mkdtempSync(join(tmpdir(), "netmem-exit-"));
-  writeFileSync(join(folder, "exit.mjs"), "export default () => process.exit(0);\n");
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "replay", CAPTURE, "--xdp", join(folder, "exit.mjs"), "--counts-only", "--design", "6.18"], { encoding: "utf8" });
+  writeFileSync(join(folder, "exit.mjs"), `export default () => process.exit(${code});\n`);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "replay", CAPTURE, "--xdp", join(folder, "exit.mjs"), "--counts-only", "--design", "6.18", "--write", join(folder, "out.pcap")], { encoding: "utf8" });
   expect([status, stdout, stderr]).toEqual([2, "", "netmem: process.exit was called before the command was done, by a program or plugin that it ran; let it return or throw\n"]);
+  expect(readdirSync(folder)).toEqual(["exit.mjs"]);
   rmSync(folder, { recursive: true });
 });

@@ -2,7 +2,7 @@ import { GFP_ATOMIC } from "@netmem/mm/api";
 import { ETH_HLEN, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
   NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type GenericXdp, skbZcopy, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso,
+  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso, skbZcopy,
 } from "./api/index.ts";
 import { instanceOf } from "./dev/napi-instance.ts";
 import type { Backlog } from "./dev/backlog.ts";

@@ -278,6 +278,22 @@ test("as its instance is disabled with no poll to come, what it holds stays; it 
   expect([gro.up.length, held(), net.lifetime.stats.live]).toEqual([0, 0, 0]);
 });
 
+test.each([[1000, 0, 1], [100, 1, 0]])("with a tick of a %i-th of a second a busy poll that ends with its budget used up passes on %i and holds %i: what came in this tick stays (__busy_poll_stop)", (hz, up, holders) => {
+  const gro = new GroRig(hz);
+  const { net } = gro.rig.machine;
+  Object.assign(gro.rig.dev, { groFlushTimeoutNs: 1_000_000_000, napiDeferHardIrqs: 2 });
+  let seq = 1000;
+  const napi = net.napi.netifNapiAdd(gro.rig.dev, { poll: (self, budget) => {
+    for (let i = 0; i < budget; i++, seq += 100) net.receive.napiGroReceive(self, gro.skb(tcpFrame(testPayload(100, seq), { seq, ipId: seq / 100 })));
+    return budget;
+  } }, 64);
+  net.napi.napiEnable(napi);
+  net.napi.napiBusyLoop(napi, () => true, true, 4);
+  expect([gro.up.length, net.holders().filter(({ kind }) => kind === "gro").length]).toEqual([up, holders]);
+  net.napi.napiDisable(napi);
+  net.napi.netifNapiDel(napi);
+});
+
 test("a device without GRO merges nothing", () => {
   const gro = new GroRig();
   gro.rig.dev.gro = false;

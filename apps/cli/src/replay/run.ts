@@ -265,11 +265,11 @@ function tapSent({ kernel }: Machine, { nic }: Device, { sent }: RunWatcher): Ni
 
 /** A device that refused to come up. */
 export class DeviceDown extends CliError {
-  /** Without the design, which is said of it. */
+  /** Without the design, and without what can be done in `replay`. */
   readonly why: string;
 
-  constructor(design: PresetName, why: string) {
-    super(`${design}: ${why}`);
+  constructor(design: PresetName, why: string, remedy: string) {
+    super(`${design}: ${why}${remedy}`);
     this.why = why;
   }
 }
@@ -278,8 +278,9 @@ function bringUp({ netif }: Device, design: PresetName, { dma, ring, driver }: R
   const errno = netif.open();
   if (errno === 0) return;
   const { name, mtu } = netif.dev;
-  const remedy = errno !== -ENOMEM ? "" : dma === "bounce" ? `: ${ring} descriptors take more bounce buffers than there are, lower --ring` : `: there is not memory enough, or not in one piece, for ${ring} descriptors and an MTU of ${mtu}; lower --ring`;
-  throw new DeviceDown(design, `${name} of ${driver} did not come up (${errnoName(errno)})${remedy}`);
+  const isShort = errno === -ENOMEM;
+  const short = dma === "bounce" ? `: ${ring} descriptors take more bounce buffers than there are` : `: there is not memory enough, or not in one piece, for ${ring} descriptors and an MTU of ${mtu}`;
+  throw new DeviceDown(design, `${name} of ${driver} did not come up (${errnoName(errno)})${isShort ? short : ""}`, isShort ? "; lower --ring" : "");
 }
 
 /** Steps until so many packets were sent and read; false: before that nothing was left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */

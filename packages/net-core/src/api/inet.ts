@@ -37,7 +37,7 @@ export interface InetStats {
   tcpInErrs: number;
   tcpCsumErrors: number;
   tcpNoPorts: number;
-  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, or of a reset out of turn. */
+  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or without ACK. */
   tcpRcvbufErrors: number;
   tcpRepeats: number;
   tcpNotTaken: number;

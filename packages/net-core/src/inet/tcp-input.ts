@@ -68,19 +68,15 @@ export class TcpInput {
     // As a socket that waits for the last of its segments makes way. @kernel tcp_timewait_state_process
     const again = known !== null && (flags & TCPHDR_SYN) !== 0 && known.isOver();
     if (again) known.unhash();
-    if (known !== null && !again) {
-      edit.skbPull(skb, headerBytes);
-      known.segment(skb);
-      return;
-    }
-    const socket = this.connect(bytes, ip, tcp, skb, skb.len > headerBytes);
+    const begins = known === null || again;
+    const socket = begins ? this.connect(bytes, ip, tcp, skb, skb.len > headerBytes) : known;
     if (socket === null) {
       stats.tcpNoPorts++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
     }
     edit.skbPull(skb, headerBytes);
-    socket.first(skb);
+    socket.segment(skb, begins);
   }
 
   private lookup(bytes: Uint8Array, ip: number, tcp: number): TcpReceiver | null {

@@ -106,52 +106,19 @@ export class TcpReceiver implements TcpSocket {
     this.closed = false;
   }
 
-  /** Its payload, headers pulled. Consumes. @kernel tcp_rcv_established */
-  segment(skb: SkBuff): void {
-    skb.tstamp = this.parts.clock.nowNs;
-    // By whoever was told of it just now.
-    if (this.closed) {
-      this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
-      return;
-    }
-    if ((skb.tcpFlags & TCPHDR_RST) !== 0) {
-      // Of any other number it may be somebody else's. @kernel tcp_validate_incoming, RFC 5961
-      if (skb.seq === this.rcvNxt) this.reset(skb);
-      else this.drop(skb, SKB_DROP_REASON_TCP_RESET);
-      return;
-    }
-    // It has begun. @kernel tcp_validate_incoming
-    if ((skb.tcpFlags & TCPHDR_SYN) !== 0) {
-      this.drop(skb, SKB_DROP_REASON_TCP_INVALID_SYN);
-      return;
-    }
-    // All but the first say what they have got. @kernel tcp_rcv_established
-    if ((skb.tcpFlags & TCPHDR_ACK) === 0) {
-      this.drop(skb, SKB_DROP_REASON_TCP_FLAGS);
-      return;
-    }
-    this.data(skb);
-  }
-
-  /** The segment that it begins with. */
-  first(skb: SkBuff): void {
-    skb.tstamp = this.parts.clock.nowNs;
-    // By whoever was told of it just now.
-    if (this.closed) {
-      this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
-      return;
-    }
-    if ((skb.tcpFlags & TCPHDR_SYN) !== 0) {
-      // Its bytes come behind its number.
-      skb.seq = (skb.seq + 1) | 0;
-      skb.tcpFlags &= ~TCPHDR_SYN;
-    }
-    this.data(skb);
-  }
-
-  /** @kernel tcp_data_queue */
-  private data(skb: SkBuff): void {
+  /** Its payload, headers pulled; `begins`: with this one the connection does. Consumes. @kernel tcp_rcv_established, tcp_data_queue */
+  segment(skb: SkBuff, begins: boolean): void {
     const { lifetime } = this.parts;
+    skb.tstamp = this.parts.clock.nowNs;
+    // By whoever was told of it just now.
+    if (this.closed) {
+      this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
+      return;
+    }
+    if (begins) {
+      // Its bytes come behind its number.
+      if ((skb.tcpFlags & TCPHDR_SYN) !== 0) skb.seq = (skb.seq + 1) | 0;
+    } else if (!this.validates(skb)) return;
     if (skb.seq === skb.endSeq) {
       lifetime.consumeSkb(skb);
       return;
@@ -168,6 +135,22 @@ export class TcpReceiver implements TcpSocket {
       else this.takeFromAhead();
       if (this.dataReady !== null) this.dataReady();
     }
+  }
+
+  /** What is part of the connection, and no end of it; anything else is consumed. @kernel tcp_validate_incoming */
+  private validates(skb: SkBuff): boolean {
+    const { tcpFlags } = skb;
+    if ((tcpFlags & TCPHDR_RST) !== 0) {
+      // Of any other number it may be somebody else's. @kernel RFC 5961
+      if (skb.seq === this.rcvNxt) this.reset(skb);
+      else this.drop(skb, SKB_DROP_REASON_TCP_RESET);
+      return false;
+    }
+    // It has begun, and all but its first say what they have got.
+    if ((tcpFlags & TCPHDR_SYN) !== 0) this.drop(skb, SKB_DROP_REASON_TCP_INVALID_SYN);
+    else if ((tcpFlags & TCPHDR_ACK) === 0) this.drop(skb, SKB_DROP_REASON_TCP_FLAGS);
+    else return true;
+    return false;
   }
 
   /** True once there is: what is ahead gives way. @kernel tcp_try_rmem_schedule, tcp_prune_queue */
