@@ -105,7 +105,7 @@ describe("verdicts and pages", () => {
   });
 
   test.each(["driver", "generic"])("a redirect that leads nowhere is counted, with its reason: %s", async (mode) => {
-    const { code, out } = await replay("let n = 0; export default (ctx) => (n++ % 3 === 0 ? ctx.redirect(999, 0) : 1);", ["--design", "6.1,6.18", "--xdp-mode", mode]);
+    const { code, out } = await replay("let n = 0; export default (ctx) => (n++ % 3 === 0 ? ctx.redirect(999, 0) : 1);", ["--design", "6.1,6.18", "--xdp-mode", mode, "--counts-only"]);
     expect(code).toBe(0);
     expect(out).toMatch(/redirects lost +10 +10\n/);
     expect(out).toContain(". Redirects lost: 10 -EINVAL (6.1 and 6.18).\n");
@@ -181,7 +181,7 @@ describe("a faulty program is named with packet and reason", () => {
     ["throws what a terminal would act upon", "export default () => { throw new Error('\\u001b[31mred\\nblue'); };", "packet 1: threw Error: [31mred blue (program.js:1); 30 packets in all"],
     ["has a map that could not be made", "export default (ctx) => ctx.redirectMap(-7, 0, 0);", "packet 1: threw UsageError: @netmem/xdp: redirectMap's map = -E2BIG: making it was refused, with this errno (program.js:1); 30 packets in all"],
   ])("%s", async (_what, text, line) => {
-    const { code, out, err } = await replay(text, ["--design", "6.18"]);
+    const { code, out, err } = await replay(text, ["--design", "6.18", "--counts-only"]);
     expect([code, err]).toEqual([1, `netmem: 6.18: program.js: ${line}\n`]);
     expect(out).toContain("no verdict");
   });
@@ -198,7 +198,7 @@ describe("a faulty program is named with packet and reason", () => {
         map = maps.createDevMap(1);
         map.mapUpdateElem(0, ifindex.eth1, bpfProgLoad("on the way", () => { throw new Error("no"); }), 0);
       }
-      export default (ctx) => ctx.redirectMap(map, 0, 0);`, ["--design", "6.18"]);
+      export default (ctx) => ctx.redirectMap(map, 0, 0);`, ["--design", "6.18", "--counts-only"]);
     expect([code, err]).toEqual([1, "netmem: 6.18: on the way: packet 1: threw Error: no\n"]);
   });
 });
@@ -224,13 +224,13 @@ describe("what cannot be run: one line, exit 2, nothing on stdout", () => {
   });
 
   test("packets that take several buffers: for a program that does not say so, and for kernels that have none such", async () => {
-    const plain = await replay("export default () => 2;", ["--design", "6.18"], "jumbo.pcap");
+    const plain = await replay("export default () => 2;", ["--design", "6.18", "--counts-only"], "jumbo.pcap");
     expect([plain.code, plain.err]).toEqual([2, "netmem: --xdp program.js: 6.18: packets of up to 9000 bytes come in several buffers, and this program does not say that it takes such: export const frags = true, or give --xdp-mode generic\n"]);
-    const old = await replay("export const frags = true; export default () => 2;", ["--design", "5.14"], "jumbo.pcap");
+    const old = await replay("export const frags = true; export default () => 2;", ["--design", "5.14", "--counts-only"], "jumbo.pcap");
     expect(old.err).toBe("netmem: --xdp program.js: 5.14: packets of up to 9000 bytes come in several buffers, and no program of kernels before 5.18 takes such: give --xdp-mode generic\n");
-    const some = await replay("export default () => 2;", [], "jumbo.pcap");
+    const some = await replay("export default () => 2;", ["--counts-only"], "jumbo.pcap");
     expect(some.err).toBe("netmem: --xdp program.js: stock: packets of up to 9000 bytes come in several buffers, and no program of kernels before 5.18 takes such: export const frags = true and give --design 6.1,6.8,6.18, or give --xdp-mode generic\n");
-    expect((await replay("export default () => 2;", ["--design", "5.14", "--xdp-mode", "generic"], "jumbo.pcap")).code).toBe(0);
+    expect((await replay("export default () => 2;", ["--design", "5.14", "--counts-only", "--xdp-mode", "generic"], "jumbo.pcap")).code).toBe(0);
   });
 
   test("no such file, a folder, options that need the program or exclude it", async () => {

@@ -28,7 +28,7 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   const payload = new BackedPayload(backing, reports);
   const host = payload.addRegion("host", hostPages(options) << PAGE_SHIFT, true, "linear");
   const bounce = options.swiotlb === undefined ? null : payload.addRegion("swiotlb", bounceBytes(options.swiotlb), true, "linear");
-  const cpuCache = options.cpuCache === true ? new ShadowedCache(bounce === null ? [host] : [host, bounce], options.backing === undefined) : null;
+  const cpuCache = options.cpuCache === true ? new ShadowedCache(bounce === null ? [host] : [host, bounce], options.backing === undefined || options.backing.zeroed === true) : null;
   const words = new UnionWords(reports);
   const faults = new Faults();
   const { pages, buddy, map } = createPageAlloc(kernel, host, options, rules, words, faults.failPageAlloc);

@@ -7,7 +7,7 @@ import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } fro
 import { counted, grouped } from "../words.ts";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
-import { reserveBacking } from "./backing.ts";
+import { machineMemory } from "./backing.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
 import { bytesFor, runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
@@ -102,7 +102,8 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
 
 /** The first design to run must not pay for compiling the code that the later ones reuse. */
 function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: ProgramInstance | null, plugins: Plugins): void {
-  reserveBacking(bytesFor(frames, options, plugins));
+  // Now, so that all machines to come have the same.
+  machineMemory().put(machineMemory().take(bytesFor(frames, options, plugins)));
   const repeated: WireFrame[] = [];
   const wanted = Math.min(MOST_WARM_UP_FRAMES, Math.max(LEAST_WARM_UP_FRAMES, frames.length / 3));
   for (let bytes = 0; frames.length > 0 && repeated.length < wanted && bytes < WARM_UP_BYTES;) {

@@ -11,7 +11,7 @@ import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
 import { makeOld } from "./make-old.ts";
-import { putBacking, takeBacking } from "./backing.ts";
+import { machineMemory } from "./backing.ts";
 import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, modelFrames, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
 import type { ReplayOptions } from "./options.ts";
 import type { ProgramInstance } from "./program.ts";
@@ -87,7 +87,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const { driver, model } = plugins;
   const { nrPages, extraBytes } = memoryFor(frames, options, model);
   const { memory, device: reach } = dmaKind(options.dma);
-  const backing = takeBacking(backingBytes({ ...memory, nrPages, extraBytes }));
+  const backing = machineMemory().take(backingBytes({ ...memory, nrPages, extraBytes }));
   const machine = createMachine({
     nrPages,
     extraBytes,
@@ -142,7 +142,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   machine.shutdown();
   watcher.step?.();
   watcher.ended?.(machine);
-  putBacking(backing);
+  machineMemory().put(backing);
 
   const { overruns } = device.nic.stats;
   const delivered = end.packets();

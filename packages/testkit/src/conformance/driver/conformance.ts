@@ -8,8 +8,8 @@ import type { ConformanceOptions, ConformanceReport } from "../report.ts";
 import { DRIVER_RULES } from "../rules.ts";
 import { arbitraryCase, caseInWords, longestFrame, simplerCases, type DriverAbilities, type DriverCase } from "./case.ts";
 import { plannedCases } from "./plan.ts";
-import { FrameMaker } from "./frame-maker.ts";
 import { judgeCase } from "./run.ts";
+import { CaseSupplies } from "./supplies.ts";
 import { DriverWatch } from "./watch.ts";
 import { RING_SIZE } from "./world.ts";
 
@@ -17,10 +17,10 @@ import { RING_SIZE } from "./world.ts";
 export function driverConformance(driver: NetDriver, options: ConformanceOptions = {}): ConformanceReport {
   options.onCase?.("as it is probed, opened and stopped for the first time");
   const can = abilitiesOf(driver);
-  const frames = new FrameMaker();
+  const supplies = new CaseSupplies();
   return runCampaign<DriverCase>({
     kind: "driver", name: driver.name, rules: DRIVER_RULES, planned: plannedCases(can), arbitrary: arbitraryCase(can),
-    run: (driverCase, traces) => judgeCase(driver, driverCase, traces, frames), simpler: simplerCases, inWords: caseInWords,
+    run: (driverCase, traces) => judgeCase(driver, driverCase, traces, supplies), simpler: simplerCases, inWords: caseInWords,
   }, options);
 }
 

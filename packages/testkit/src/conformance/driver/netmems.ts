@@ -4,7 +4,7 @@ import type { WatchedPool } from "./pools.ts";
 /** What is known of a page, or net_iov, since the driver last got it. */
 export class NetmemLog {
   readonly netmem: Netmem;
-  readonly bytes: number;
+  bytes: number;
   /** Whose it is; null: the driver's own. */
   pool: WatchedPool | null;
   /** Bytes of it that the CPU may read, as pairs of first and end, from the start of the page. */
@@ -29,6 +29,20 @@ export class NetmemLog {
     this.touchedEnd = 0;
     this.plainRefs = 0;
     this.counted = false;
+    this.mapped = false;
+    this.told = false;
+    this.where = "";
+  }
+
+  /** The driver has got it again: what was known of it is the past's. */
+  restart(pool: WatchedPool | null, bytes: number): void {
+    // Of a page that is cut up, each part is one of several.
+    this.counted = this.counted && this.pool === pool;
+    this.bytes = bytes;
+    this.pool = pool;
+    this.#readable.length = 0;
+    this.touchedEnd = 0;
+    this.plainRefs = 0;
     this.mapped = false;
     this.told = false;
     this.where = "";
@@ -68,11 +82,11 @@ export class NetmemLogs {
 
   /** The driver has just got it. */
   got(netmem: Netmem, pool: WatchedPool | null, bytes: number): NetmemLog {
-    const before = this.#logs.get(netmem);
-    const log = new NetmemLog(netmem, pool, bytes);
-    // Of a page that is cut up, each part is one of several.
-    if (before?.pool === pool && before.counted) log.counted = true;
-    this.#logs.set(netmem, log);
+    let log = this.#logs.get(netmem);
+    if (log === undefined) {
+      log = new NetmemLog(netmem, pool, bytes);
+      this.#logs.set(netmem, log);
+    } else log.restart(pool, bytes);
     if (netmem.dmaAddr !== 0) this.mapped(netmem, netmem.dmaAddr, 0, bytes);
     return log;
   }
@@ -85,14 +99,27 @@ export class NetmemLogs {
   mapped(netmem: Netmem, dmaAddr: number, offset: number, bytes: number): void {
     const log = this.of(netmem);
     if (log !== null) log.mapped = true;
-    for (let at = 0; at < bytes; at += PAGE_SIZE) this.#byAddress.set(Math.floor((dmaAddr + at) / PAGE_SIZE), { netmem, offset: offset + at - ((dmaAddr + at) % PAGE_SIZE) });
+    for (let at = 0; at < bytes; at += PAGE_SIZE) this.#placed(netmem, dmaAddr + at, offset + at);
+  }
+
+  #placed(netmem: Netmem, dmaAddr: number, offset: number): void {
+    const page = Math.floor(dmaAddr / PAGE_SIZE);
+    const start = offset - (dmaAddr % PAGE_SIZE);
+    const known = this.#byAddress.get(page);
+    if (known === undefined || known.netmem !== netmem || known.offset !== start) this.#byAddress.set(page, { netmem, offset: start });
   }
 
   of(netmem: Netmem | null): NetmemLog | null {
     return netmem === null ? null : (this.#logs.get(netmem) ?? this.#logs.get(netmem.isNetIov ? netmem : netmem.head) ?? null);
   }
 
-  /** What lies at a device address, and which byte of it. */
+  /** What lies at a device address. */
+  netmemAt(dmaAddr: number): Netmem | null {
+    const found = this.#byAddress.get(Math.floor(dmaAddr / PAGE_SIZE));
+    return found === undefined ? null : (this.of(found.netmem)?.netmem ?? null);
+  }
+
+  /** The same, and which byte of it. */
   at(dmaAddr: number): { readonly log: NetmemLog; readonly offset: number } | null {
     const found = this.#byAddress.get(Math.floor(dmaAddr / PAGE_SIZE));
     const log = found === undefined ? null : this.of(found.netmem);

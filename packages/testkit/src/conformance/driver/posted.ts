@@ -103,7 +103,7 @@ export class PostedBuffers {
   putInPool(index: number, dmaAddr: number): void {
     const pool = this.#pools[index]!;
     // The oldest ones are in frames.
-    for (const buffer of pool.buffers.splice(0, pool.buffers.length - (pool.hw.buffers() - 1))) this.#count(buffer, -1);
+    this.#inFrames(pool.buffers, pool.hw.buffers() - 1);
     const buffer = this.#bufferAt(dmaAddr, pool.bytes);
     pool.buffers.push(buffer);
     this.#post(buffer);
@@ -118,7 +118,7 @@ export class PostedBuffers {
     }
     if (!this.queues.some(({ running }) => running)) return null;
     for (const [i, { hw, buffers }] of this.#pools.entries()) {
-      for (const buffer of buffers.splice(0, buffers.length - hw.buffers())) this.#count(buffer, -1);
+      this.#inFrames(buffers, hw.buffers());
       if (this.#has(buffers, netmem)) return `buffer pool ${i} of the NIC, which runs`;
     }
     return null;
@@ -127,6 +127,11 @@ export class PostedBuffers {
   /** Number of the queue that runs on this ring; −1: none. */
   runsOn(memory: CoherentMemory): number {
     return this.queues.findIndex(({ running, ring, completions }) => running && (ring === memory || completions === memory));
+  }
+
+  /** All but the youngest `left`. */
+  #inFrames(buffers: Buffer[], left: number): void {
+    if (buffers.length > left) for (const buffer of buffers.splice(0, buffers.length - left)) this.#count(buffer, -1);
   }
 
   #has(buffers: readonly Buffer[], netmem: Netmem): boolean {
@@ -148,7 +153,7 @@ export class PostedBuffers {
   }
 
   #bufferAt(dmaAddr: number, bytes: number): Buffer {
-    return { dmaAddr, bytes, netmem: this.#logs.at(dmaAddr)?.log.netmem ?? null };
+    return { dmaAddr, bytes, netmem: this.#logs.netmemAt(dmaAddr) };
   }
 
   #doneOf(queue: PostedQueue): number {

@@ -5,8 +5,8 @@ import type { CaseOutcome } from "../campaign.ts";
 import { Findings } from "../findings.ts";
 import { thrownBy, type Thrown } from "../outcome.ts";
 import type { DriverCase, Failing, Reconfiguration, Step } from "./case.ts";
-import { FrameMaker } from "./frame-maker.ts";
 import { ruleOfReport } from "./reports.ts";
+import { CaseSupplies } from "./supplies.ts";
 import { DriverWorld } from "./world.ts";
 
 /** Slices that a step may take before it counts as hung. */
@@ -21,15 +21,16 @@ const NEWEST_PRESET = "6.18";
 
 /** Runs one case on a machine of its own, and says of each rule that it breaks where. Synchronous: what never returns hangs. */
 export function runDriverCase(driver: NetDriver, driverCase: DriverCase): CaseOutcome {
-  return judgeCase(driver, driverCase, true, new FrameMaker());
+  return judgeCase(driver, driverCase, true, new CaseSupplies());
 }
 
 /** `traces`: findings also say where a page that is missing in the end was last seen; slow. */
-export function judgeCase(driver: NetDriver, driverCase: DriverCase, traces: boolean, frames: FrameMaker): CaseOutcome {
+export function judgeCase(driver: NetDriver, driverCase: DriverCase, traces: boolean, supplies: CaseSupplies): CaseOutcome {
   const findings = new Findings(traces);
-  const runner = new CaseRunner(driver, driverCase, findings, frames);
+  const runner = new CaseRunner(driver, driverCase, findings, supplies);
   const thrown = thrownBy(() => runner.run());
   if (thrown !== null) runner.threw(thrown);
+  runner.discard();
   return { found: findings.found, occasions: findings.occasions };
 }
 
@@ -37,13 +38,13 @@ class CaseRunner {
   readonly #driver: NetDriver;
   readonly #case: DriverCase;
   readonly #findings: Findings;
-  readonly #frames: FrameMaker;
+  readonly #supplies: CaseSupplies;
   #world: DriverWorld | null = null;
   /** Something failed since frames last came up in full. */
   #disturbed = false;
 
-  constructor(driver: NetDriver, driverCase: DriverCase, findings: Findings, frames: FrameMaker) {
-    this.#frames = frames;
+  constructor(driver: NetDriver, driverCase: DriverCase, findings: Findings, supplies: CaseSupplies) {
+    this.#supplies = supplies;
     this.#driver = driver;
     this.#case = driverCase;
     this.#findings = findings;
@@ -51,7 +52,7 @@ class CaseRunner {
 
   run(): void {
     const bytes = this.#case.steps.reduce((sum, step) => sum + (step.do === "send" ? step.frames * (step.bytes + 32) : 0), 0);
-    const world = new DriverWorld(this.#driver, this.#case, (bytes + 64) & ~7, this.#findings, this.#frames);
+    const world = new DriverWorld(this.#driver, this.#case, (bytes + 64) & ~7, this.#findings, this.#supplies);
     this.#world = world;
     for (const [i, step] of this.#case.steps.entries()) {
       this.#do(world, step, i);
@@ -71,6 +72,11 @@ class CaseRunner {
     if (panic !== "") this.#findings.consequence(ruleOfReport(panic), reason, at);
     else if (injected.length > 0) this.#findings.consequence("R7", `threw ${reason} after ${injected.at(-1)!} had failed: look at what it answers`, where || at);
     else this.#findings.consequence("traffic", `threw ${reason}`, where || at);
+  }
+
+  /** Nobody looks at its machine any more. */
+  discard(): void {
+    if (this.#world !== null) this.#supplies.memory.put(this.#world.backing);
   }
 
   #do(world: DriverWorld, step: Step, index: number): void {
@@ -242,6 +248,6 @@ class CaseRunner {
   }
 
   #isRightWhereCoherent(): boolean {
-    return !judgeCase(this.#driver, { ...this.#case, dma: "coherent" }, false, this.#frames).found.some(({ rule }) => rule === "traffic");
+    return !judgeCase(this.#driver, { ...this.#case, dma: "coherent" }, false, this.#supplies).found.some(({ rule }) => rule === "traffic");
   }
 }

@@ -1,4 +1,5 @@
 import type { MemoryModel } from "@netmem/memory-model/api";
+import { SpareBacking } from "@netmem/mm";
 import { runCampaign, type CaseOutcome } from "../campaign.ts";
 import { Findings } from "../findings.ts";
 import { thrownBy } from "../outcome.ts";
@@ -15,22 +16,23 @@ const READS_WITH_GAPS = 3;
 
 /** Whether a memory model plugin keeps to rules M1 to M9. Runs some hundred machines; synchronous. */
 export function memoryModelConformance(model: MemoryModel, options: ConformanceOptions = {}): ConformanceReport {
+  const memory = new SpareBacking();
   return runCampaign<ModelCase>({
     kind: "memory model", name: model.name, rules: MEMORY_MODEL_RULES, planned: plannedModelCases(), arbitrary: arbitraryModelCase(),
-    run: (modelCase, traces) => runModelCase(model, modelCase, traces), simpler: simplerModelCases, inWords: modelCaseInWords,
+    run: (modelCase, traces) => runModelCase(model, modelCase, traces, memory), simpler: simplerModelCases, inWords: modelCaseInWords,
   }, options);
 }
 
-function runModelCase(model: MemoryModel, modelCase: ModelCase, traces: boolean): CaseOutcome {
+function runModelCase(model: MemoryModel, modelCase: ModelCase, traces: boolean, memory: SpareBacking): CaseOutcome {
   const findings = new Findings(traces);
-  const thrown = thrownBy(() => runSteps(model, modelCase, findings));
+  const thrown = thrownBy(() => runSteps(model, modelCase, findings, memory));
   if (thrown !== null) findings.consequence("M9", `threw ${thrown.reason}`, findings.here() || thrown.where);
   return { found: findings.found, occasions: findings.occasions };
 }
 
-function runSteps(model: MemoryModel, modelCase: ModelCase, findings: Findings): void {
+function runSteps(model: MemoryModel, modelCase: ModelCase, findings: Findings, memory: SpareBacking): void {
   const bytes = modelCase.steps.reduce((sum, step) => sum + (step.do === "send" ? step.frames * (step.bytes + 96) : 0), 0);
-  const world = new ModelWorld(model, modelCase, (bytes + 64) & ~7, findings);
+  const world = new ModelWorld(model, modelCase, (bytes + 64) & ~7, findings, memory);
   for (const step of modelCase.steps) {
     run(world, step);
     world.judge();
@@ -42,6 +44,7 @@ function runSteps(model: MemoryModel, modelCase: ModelCase, findings: Findings):
   world.judgeBytes(true);
   world.judge();
   world.end();
+  memory.put(world.backing);
 }
 
 function run(world: ModelWorld, step: ModelStep): void {

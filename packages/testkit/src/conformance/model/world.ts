@@ -3,7 +3,8 @@ import { xsk as xskDriver } from "@netmem/driver-xsk";
 import { EBUSY, TASK_SLEEP } from "@netmem/kernel/api";
 import { Wire, createMachine, type Device, type Machine } from "@netmem/machine";
 import type { MemoryBinding, MemoryModel, MemoryModelDeps, MemoryStream, ProvidedArea } from "@netmem/memory-model/api";
-import { PAGE_SIZE, netmemName, type NetIov, type NetIovArea, type PayloadRegion } from "@netmem/mm/api";
+import { backingBytes, type SpareBacking } from "@netmem/mm";
+import { PAGE_SIZE, netmemName, type NetIov, type NetIovArea, type PayloadBacking, type PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_TCP, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import { conservationFaults } from "../../conservation.ts";
@@ -46,6 +47,7 @@ interface Connection {
 /** A machine with a device whose second queue a memory model is bound to, and users who read. */
 export class ModelWorld {
   readonly machine: Machine;
+  readonly backing: PayloadBacking;
   readonly device: Device;
   readonly findings: Findings;
   binding: MemoryBinding | null = null;
@@ -74,11 +76,13 @@ export class ModelWorld {
   #reads = 0;
   #seq: number[] = [];
 
-  constructor(model: MemoryModel, { buffers }: ModelCase, bytes: number, findings: Findings) {
+  constructor(model: MemoryModel, { buffers }: ModelCase, bytes: number, findings: Findings, memory: SpareBacking) {
     this.findings = findings;
     this.#buffers = buffers;
     this.deliversFrames = model.delivers === "frames";
-    this.machine = createMachine({ nrPages: PAGES, extraBytes: bytes + MOST_BINDINGS * buffers * PAGE_SIZE + (1 << 18) });
+    const size = { nrPages: PAGES, extraBytes: bytes + MOST_BINDINGS * buffers * PAGE_SIZE + (1 << 18) };
+    this.backing = memory.take(backingBytes(size));
+    this.machine = createMachine({ ...size, backing: this.backing });
     this.#reports = new FreshReports(this.machine.kernel.reports);
     const { net } = this.machine;
     warmHeads(this.machine);
