@@ -57,6 +57,7 @@ const STOCK: Preset = {
     groRefusesZcopy: false,
     groBigTcp: "none",
     groComparesCwr: false,
+    groComparesUdpsIp: false,
     releaseKeepsReason: false,
     listsFreeInBulk: false,
     withFragsCountsBlocks: false,

@@ -1,7 +1,7 @@
 import type { Clock } from "@netmem/kernel/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, NET_XMIT_DROP, type NetDevice } from "@netmem/xdp/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbIsGso, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
-import type { TcpGso } from "./inet/tcp-gso.ts";
+import type { InetGso } from "./inet/inet-gso.ts";
 import type { PacketTaps } from "./taps.ts";
 
 /** From the stack to a driver, without queueing disciplines. @kernel net/core/dev.c */
@@ -12,7 +12,7 @@ export class TransmitPath implements NetTransmit {
   readonly #taps: PacketTaps;
   readonly #clock: Clock;
   /** Set once, when both are made. */
-  #gso: Pick<TcpGso, "segment"> | null = null;
+  #gso: Pick<InetGso, "segment"> | null = null;
   /** By ifindex. */
   readonly #ops: (StartXmit | null)[] = [];
 
@@ -47,7 +47,7 @@ export class TransmitPath implements NetTransmit {
     return answer;
   }
 
-  useGso(gso: Pick<TcpGso, "segment">): void {
+  useGso(gso: Pick<InetGso, "segment">): void {
     this.#gso = gso;
   }
 

@@ -1,95 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
-import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_GSO_TCPV4, XDP_FLAGS_SKB_MODE, skbRegion, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SKB_GSO_TCPV4, XDP_FLAGS_SKB_MODE, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
 import { internetChecksum, tcpFrame, testPayload, udpFrame, type TcpHeader } from "@netmem/testkit";
-import type { PresetName } from "@netmem/machine";
 import { XDP_PASS } from "@netmem/xdp/api";
-import { Rig, type RigPool } from "./rig.ts";
+import { GroRig, type Layout } from "./gro-rig.ts";
 
 const FIN = 0x01, SYN = 0x02, PSH = 0x08, ACK = 0x10, CWR = 0x80;
 const HEADERS = 54;
-
-/** How a driver lays a frame out: all in one page, the same with its IP header on a word, or the first bytes in a head of the slab and the rest in a page. */
-type Layout = "page" | "aligned page" | "split";
-
-/** A device with GRO whose received packets are ours to look at. */
-class GroRig {
-  readonly rig: Rig;
-  readonly from: RigPool;
-  readonly up: SkBuff[] = [];
-  /** How many came up together. */
-  readonly batches: number[] = [];
-
-  constructor(hz: number = 1000, preset: PresetName = "6.18") {
-    this.rig = new Rig({ preset, hz });
-    this.from = this.rig.createPool();
-    this.rig.dev.gro = true;
-    this.rig.machine.net.receive.setProtocol({ packetRcv: (skb) => void this.up.push(skb) });
-  }
-
-  skb(frame: Uint8Array, layout: Layout = "page"): SkBuff {
-    const { net } = this.rig.machine;
-    let skb: SkBuff;
-    if (layout !== "split") {
-      const head = this.rig.page(this.from);
-      skb = net.lifetime.napiBuildSkb(head, PAGE_SIZE)!;
-      net.recycle.skbMarkForRecycle(skb, head, this.from.mem);
-      net.edit.skbReserve(skb, layout === "page" ? 64 : 66);
-      net.edit.skbPut(skb, frame.length);
-      skbRegion(skb).bytes.set(frame, skb.data);
-    } else {
-      const inHead = Math.min(HEADERS, frame.length);
-      skb = net.lifetime.allocSkb(256, GFP_ATOMIC)!;
-      net.edit.skbPut(skb, inHead);
-      skbRegion(skb).bytes.set(frame.subarray(0, inHead), skb.data);
-      if (frame.length > inHead) {
-        const page = this.rig.page(this.from);
-        page.region.bytes.set(frame.subarray(inHead), page.base);
-        net.edit.skbAddRxFrag(skb, page, 0, frame.length - inHead, PAGE_SIZE);
-        net.recycle.skbMarkForRecycle(skb, page, this.from.mem);
-      }
-    }
-    skb.dev = this.rig.dev;
-    net.edit.ethTypeTrans(skb);
-    return skb;
-  }
-
-  /** One poll that receives these. */
-  receive(...frames: readonly Uint8Array[]): void {
-    this.receiveAs("page", frames);
-  }
-
-  receiveAs(layout: Layout, frames: readonly Uint8Array[]): void {
-    this.rig.inPoll(() => {
-      for (const frame of frames) this.rig.machine.net.receive.napiGroReceive(this.rig.napi, this.skb(frame, layout));
-    });
-  }
-
-  /** IP packet of what came up, all of it. */
-  bytes(skb: SkBuff): Uint8Array {
-    const { net, mm } = this.rig.machine;
-    const copy = new Uint8Array((skb.len + 7) & ~7);
-    if (net.edit.skbCopyBits(skb, 0, mm.payload.adoptRegion("copy", copy, true), 0, skb.len) !== 0) throw new Error("unreadable");
-    return copy.subarray(0, skb.len);
-  }
-
-  payload(skb: SkBuff): Uint8Array {
-    const bytes = this.bytes(skb);
-    return bytes.subarray(20 + (bytes[32]! >> 4) * 4);
-  }
-
-  segments(): number[] {
-    return this.up.map((skb) => skb.shinfo!.gsoSegs || 1);
-  }
-
-  /** All is freed: packets and pages that are nowhere then. */
-  end(): { lost: number; reports: readonly string[] } {
-    for (const skb of this.up.splice(0)) this.rig.free(skb);
-    this.rig.destroyPool(this.from);
-    return { lost: this.from.pool.inflight() + this.rig.machine.net.lifetime.stats.live, reports: this.rig.reportKinds() };
-  }
-}
 
 /** Segments of one connection, `sizes` bytes of payload each. */
 function connection(sizes: readonly number[], header: TcpHeader = {}, last: TcpHeader = {}): Uint8Array[] {

@@ -218,7 +218,7 @@ function settingsOf(options: ReplayOptions): string {
   if (options.sockets !== undefined) words.push(`IPv4 into ${counted(options.sockets, "socket")} of UDP and each connection's of TCP, read ${READ_WORDS[options.reader]}${options.zerocopy ? ", streams by mapping their pages" : ""}`);
   if (options.rcvbuf !== undefined) words.push(`${counted(options.rcvbuf, "byte")} each`);
   if (options.forward) words.push("IPv4 sent on by eth1");
-  if (options.gro) words.push("GRO");
+  if (options.gro) words.push(options.udpGro ? "GRO, of UDP too" : "GRO");
   return words.join("; ");
 }
 

@@ -91,7 +91,7 @@ export function modelFrames({ kernel }: Machine, binding: MemoryBinding, options
 export function socketReaders(machine: Machine, user: PayloadRegion, options: ReplayOptions, binding: MemoryBinding | null): TrafficEnd & { readonly readers: SocketReaders } {
   const each: (Checked | null)[] = [];
   const readers = new SocketReaders(machine.kernel, machine.net, machine.mm.userMappings, user, {
-    cpu: options.readerCpu, sockets: options.sockets!, reads: options.reader, zerocopy: options.zerocopy, ...(binding === null ? {} : { binding }), ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
+    cpu: options.readerCpu, sockets: options.sockets!, udpGro: options.udpGro, reads: options.reader, zerocopy: options.zerocopy, ...(binding === null ? {} : { binding }), ...(options.rcvbuf === undefined ? {} : { rcvbufBytes: options.rcvbuf }),
     onBytes: (socket, bytes) => {
       while (each.length <= socket) each.push(null);
       const checked = each[socket] ?? new Checked();
@@ -146,11 +146,11 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const { stats } = net.inet;
   const { rxPackets, rxDropped } = devices[0]!.netif.dev;
   const { received, groMerged } = net.receive.stats;
-  const waiting = readers?.waitingDatagrams() ?? 0;
+  const waiting = readers?.waitingPackets() ?? 0;
   const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
-    stats.ipInReceives - decided, stats.udpInDatagrams - (readers?.datagrams ?? 0),
+    stats.ipInReceives - decided, stats.udpInDatagrams - (readers?.datagramReads ?? 0),
   ];
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
 }

@@ -18,6 +18,8 @@ export interface SocketReadersOptions {
   readonly reads: ReadTime;
   /** Bytes of truesize that each may hold; default the kernel's. */
   readonly rcvbufBytes?: number;
+  /** Sockets of UDP ask for UDP_GRO: datagrams of a flow may come merged, and are read so. Default false. */
+  readonly udpGro?: boolean;
   /** Streams are read by mapping their pages, as far as they fill pages; the rest is copied. Default false. */
   readonly zerocopy?: boolean;
   /** Streams are read by way of a memory model, where their payload lies. */
@@ -52,6 +54,8 @@ export class SocketReaders {
   packets = 0;
   bytes = 0;
   datagrams = 0;
+  /** That gave datagrams, each as many as were merged. */
+  datagramReads = 0;
   connections = 0;
   /** Of `bytes`, those that were not copied. */
   mappedBytes = 0;
@@ -86,7 +90,7 @@ export class SocketReaders {
     this.task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.run() });
     const rcvbuf = options.rcvbufBytes === undefined ? {} : { rcvbufBytes: options.rcvbufBytes };
     for (let i = 0; i < sockets; i++) {
-      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, dataReady: () => this.wake(reading) }) as UdpSocket);
+      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, gro: options.udpGro ?? false, dataReady: () => this.wake(reading) }) as UdpSocket);
       this.all.push(reading);
     }
     this.endListening = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.accept(socket) }) as () => void;
@@ -99,8 +103,8 @@ export class SocketReaders {
     this.kernel.scheduler.wake(this.task);
   }
 
-  /** That nobody has read. */
-  waitingDatagrams(): number {
+  /** Of UDP, that nobody has read. */
+  waitingPackets(): number {
     return this.all.slice(0, this.options.sockets).reduce((sum, { socket }) => sum + socket.packets().length, 0);
   }
 
@@ -165,11 +169,18 @@ export class SocketReaders {
       const got = socket.recvmsg(this.user, this.filled, MOST_BYTES_OF_A_READ);
       // 0 is the end of a stream, and an empty datagram.
       if (got < 0 || (got === 0 && !isDatagrams)) return;
-      this.packets++;
       this.bytes += got;
       this.filled += got;
-      if (isDatagrams) this.datagrams++;
+      if (isDatagrams) this.countDatagrams(got, (socket as UdpSocket).gsoSize());
+      else this.packets++;
     }
+  }
+
+  private countDatagrams(bytes: number, gsoSize: number): void {
+    const datagrams = gsoSize === 0 ? 1 : Math.ceil(bytes / gsoSize);
+    this.datagramReads++;
+    this.datagrams += datagrams;
+    this.packets += datagrams;
   }
 
   /** Each piece is looked at where it lies. */

@@ -27,7 +27,7 @@ export interface InetStats {
   ipReasmReqds: number;
   ipReasmOks: number;
   ipReasmFails: number;
-  /** That were read. */
+  /** That were read; what was merged is one. */
   udpInDatagrams: number;
   udpNoPorts: number;
   udpInErrors: number;
@@ -53,6 +53,11 @@ export interface InetSocketOptions {
   readonly dataReady?: () => void;
 }
 
+export interface UdpSocketOptions extends InetSocketOptions {
+  /** Datagrams of one flow may come as one packet, which a read gives whole: where GRO runs, up to 64 of one size, the last may be shorter. Default false. @kernel UDP_GRO (setsockopt) */
+  readonly gro?: boolean;
+}
+
 /** What of a socket holds memory. */
 export interface InetSocket {
   readonly name: string;
@@ -68,10 +73,12 @@ export interface InetSocket {
 
 /** @kernel net/ipv4/udp.c */
 export interface UdpSocket extends InetSocket {
-  /** Datagrams waiting. */
+  /** Packets waiting: datagrams, or as many as were merged. */
   readonly length: () => number;
+  /** Of what was read last: bytes that each of its datagrams has, but the last, which may have fewer; 0: it is one. @kernel udp_cmsg_recv, UDP_GRO */
+  readonly gsoSize: () => number;
   /**
-   * The next datagram's payload to `target` from `offset` on, at most `bytes`; what is longer is lost. How many it has, -EAGAIN without any. Its packet is freed, by the CPU that built it.
+   * The next datagram's payload, or that of as many as were merged, to `target` from `offset` on, at most `bytes`; what is longer is lost. How many it has, -EAGAIN without any. Its packet is freed, by the CPU that built it.
    * Process context. @kernel udp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
@@ -132,7 +139,7 @@ export interface InetRoute {
 export interface Inet extends PacketHandler {
   readonly stats: InetStats;
   /** -EADDRINUSE: another has the port. Process context. @kernel inet_bind, udp_v4_get_port */
-  readonly udpBind: (options: InetSocketOptions) => UdpSocket | number;
+  readonly udpBind: (options: UdpSocketOptions) => UdpSocket | number;
   /** Connections to a port are received, no byte is ever sent. -EADDRINUSE as above. Answers how to end it; sockets stay. Process context. @kernel inet_listen */
   readonly tcpListen: (options: TcpListenOptions) => (() => void) | number;
   /** Empty; the caller's. Process context. @kernel pipe (fs/pipe.c) */

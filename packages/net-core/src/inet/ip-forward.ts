@@ -1,7 +1,7 @@
 import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
 import { ETH_HLEN, ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
-  SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_BIG, csumReplace2, read16, read32, skbIsGso, skbRegion, write16,
+  SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_BIG, SKB_GSO_UDP_L4, UDP_HLEN, csumReplace2, read16, read32, skbIsGso, skbRegion, write16,
   type InetRoute, type InetStats, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime,
 } from "../api/index.ts";
 
@@ -98,8 +98,9 @@ export class IpForward {
 /** Bytes, from its IP header on, that it has on the wire, or each of its segments at most. @kernel ip_exceeds_mtu, skb_gso_validate_network_len */
 function longestOf(skb: SkBuff): number {
   if (!skbIsGso(skb)) return skb.len;
-  const { bytes } = skbRegion(skb);
-  return skb.transportHeader - skb.networkHeader + (bytes[skb.transportHeader + 12]! >> 4) * 4 + skb.shinfo!.gsoSize;
+  const { gsoType, gsoSize } = skb.shinfo!;
+  const { transportHeader, networkHeader } = skb;
+  return transportHeader - networkHeader + ((gsoType & SKB_GSO_UDP_L4) === 0 ? (skbRegion(skb).bytes[transportHeader + 12]! >> 4) * 4 : UDP_HLEN) + gsoSize;
 }
 
 function maskOf(prefixLength: number): number {

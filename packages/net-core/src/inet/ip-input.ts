@@ -2,7 +2,7 @@ import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
   IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
-  read16, skbRegion, type Inet, type InetRoute, type InetSocketOptions, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket,
+  read16, skbRegion, type Inet, type InetRoute, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { ipHeaderHolds } from "./checksum.ts";
 import { IpFragments, type FragmentParts } from "./ip-fragment.ts";
@@ -24,7 +24,7 @@ export class IpInput implements Inet {
   private readonly parts: InetParts;
   private readonly routes: IpForward;
   private readonly fragments: IpFragments;
-  private readonly udp: UdpInput;
+  readonly udp: UdpInput;
   private readonly tcp: TcpInput;
   private readonly pipes: PipeParts;
 
@@ -38,7 +38,7 @@ export class IpInput implements Inet {
     this.pipes = { ...parts, filledPipes: new Set() };
   }
 
-  udpBind(options: InetSocketOptions): UdpSocket | number {
+  udpBind(options: UdpSocketOptions): UdpSocket | number {
     return this.udp.bind(options);
   }
 

@@ -23,13 +23,16 @@ export class PortTable<S> {
     return 0;
   }
 
-  remove(port: number | null, socket: S): void {
+  /** Whether it was there. */
+  remove(port: number | null, socket: S): boolean {
     if (port !== null) {
-      if (this.byPort !== null && this.byPort[port] === socket) this.byPort[port] = null;
-      return;
+      if (this.byPort === null || this.byPort[port] !== socket) return false;
+      this.byPort[port] = null;
+      return true;
     }
     const at = this.any.indexOf(socket);
     if (at >= 0) this.any.splice(at, 1);
+    return at >= 0;
   }
 
   all(): S[] {

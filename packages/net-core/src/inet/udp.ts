@@ -2,11 +2,13 @@ import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, IP_HLEN, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
-  csumAdd, csumPseudo, read16, skbHeadlen, skbRegion, type InetSocketOptions, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket,
+  csumAdd, csumPseudo, read16, skbHeadlen, skbIsGso, skbRegion, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
+import type { UdpGroSockets } from "../gro/udp-gro.ts";
 import { skbChecksum } from "./checksum.ts";
+import type { InetGso } from "./inet-gso.ts";
 import { PortTable } from "./ports.ts";
 
 /** Source and destination, the last of an IP header without options. */
@@ -15,6 +17,7 @@ const ADDRESSES_BYTES = 8;
 export interface UdpParts {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
+  readonly gso: Pick<InetGso, "segment">;
   readonly payload: PayloadMemory;
   readonly clock: Clock;
   readonly stats: InetStats;
@@ -25,19 +28,34 @@ export interface UdpParts {
 }
 
 /** @kernel net/ipv4/udp.c */
-export class UdpInput {
+export class UdpInput implements UdpGroSockets {
   private readonly parts: UdpParts;
   private readonly ports: PortTable<UdpQueue>;
+  private askedForGro: number;
 
   constructor(parts: UdpParts) {
     this.parts = parts;
     this.ports = new PortTable();
+    this.askedForGro = 0;
   }
 
-  bind(options: InetSocketOptions): UdpSocket | number {
-    const socket: UdpQueue = new UdpQueue(options, this.parts, () => this.ports.remove(options.port, socket));
+  bind(options: UdpSocketOptions): UdpSocket | number {
+    const socket: UdpQueue = new UdpQueue(options, this.parts, () => {
+      if (this.ports.remove(options.port, socket) && socket.gro) this.askedForGro--;
+    });
     const errno = this.ports.add(options.port, socket);
-    return errno < 0 ? errno : socket;
+    if (errno < 0) return errno;
+    if (socket.gro) this.askedForGro++;
+    return socket;
+  }
+
+  groSockets(): number {
+    return this.askedForGro;
+  }
+
+  wantsGro(bytes: Uint8Array, ip: number, udp: number): boolean {
+    const socket = this.ports.lookup(bytes, ip, udp);
+    return socket !== null && socket.gro === true;
   }
 
   addHolders(to: PacketHolder[]): void {
@@ -73,9 +91,35 @@ export class UdpInput {
       this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
     }
+    if (skbIsGso(skb) && socket.gro === false) this.queueEach(socket, skb);
+    else this.queue(socket, skb);
+  }
+
+  /** @kernel udp_queue_rcv_one_skb */
+  private queue(socket: UdpQueue, skb: SkBuff): void {
     if (socket.queueRcv(skb)) return;
+    const { stats } = this.parts;
     stats.udpRcvbufErrors++;
     stats.udpInErrors++;
+  }
+
+  /** Merged for a socket that is no longer the one that asked. @kernel udp_queue_rcv_skb, udp_unexpected_gso, udp_rcv_segment (include/net/udp.h) */
+  private queueEach(socket: UdpQueue, skb: SkBuff): void {
+    const { edit, gso, stats } = this.parts;
+    const { gsoSegs } = skb.shinfo!;
+    edit.skbPush(skb, skb.data - skb.macHeader);
+    let segment = gso.segment(skb);
+    if (segment === null) {
+      socket.drop(gsoSegs);
+      stats.udpInErrors += gsoSegs;
+    }
+    while (segment !== null) {
+      const { next }: { next: SkBuff | null } = segment;
+      segment.next = null;
+      edit.skbPull(segment, segment.transportHeader - segment.data);
+      this.queue(socket, segment);
+      segment = next;
+    }
   }
 
   /** Over the datagram and its pseudo header, 0xffff if they hold. @kernel udp4_csum_init, __udp_lib_checksum_complete */
@@ -96,6 +140,8 @@ export class UdpInput {
 
 class UdpQueue implements UdpSocket {
   readonly name: string;
+  /** @kernel UDP_GRO */
+  readonly gro: boolean;
   private readonly parts: UdpParts;
   private readonly rcvbufBytes: number;
   private readonly dataReady: (() => void) | null;
@@ -107,9 +153,12 @@ class UdpQueue implements UdpSocket {
   private deficit: number;
   private readonly unbind: () => void;
   private dropped: number;
+  /** Of what was read last. */
+  private gsoBytes: number;
 
-  constructor(options: InetSocketOptions, parts: UdpParts, unbind: () => void) {
+  constructor(options: UdpSocketOptions, parts: UdpParts, unbind: () => void) {
     this.name = options.name;
+    this.gro = options.gro ?? false;
     this.parts = parts;
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;
@@ -119,6 +168,7 @@ class UdpQueue implements UdpSocket {
     this.deficit = 0;
     this.unbind = unbind;
     this.dropped = 0;
+    this.gsoBytes = 0;
   }
 
   /** False: there is no room, and it is gone. @kernel __udp_enqueue_schedule_skb */
@@ -152,6 +202,14 @@ class UdpQueue implements UdpSocket {
     return this.dropped;
   }
 
+  drop(datagrams: number): void {
+    this.dropped += datagrams;
+  }
+
+  gsoSize(): number {
+    return this.gsoBytes;
+  }
+
   packets(): readonly SkBuff[] {
     return [...this.reading.packets(), ...this.queue.packets()];
   }
@@ -164,6 +222,7 @@ class UdpQueue implements UdpSocket {
     const copied = bytes < length ? bytes : length;
     const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, copied);
     stats.udpInDatagrams++;
+    this.gsoBytes = skb.shinfo!.gsoSize;
     if (udpDefersFrees === true) lifetime.skbAttemptDeferFree(skb);
     else lifetime.consumeSkb(skb);
     return errno < 0 ? errno : copied;

@@ -1,0 +1,85 @@
+import type { PayloadMemory } from "@netmem/mm/api";
+import {
+  IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_HLEN,
+  read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbRegion, type SkBuff, type SkbMerge,
+} from "../api/index.ts";
+import type { GroNode } from "./gro-node.ts";
+import { ipFollows, transportHolds } from "./inet-checks.ts";
+
+/** Flags that a packet has as soon as one of its segments does. */
+const MAY_DIFFER: number = TCPHDR_FIN | TCPHDR_PSH;
+/** What ends a packet. */
+const ENDS: number = TCPHDR_URG | TCPHDR_PSH | TCPHDR_RST | TCPHDR_SYN | TCPHDR_FIN;
+/** Of the checksum, in a header. */
+const CHECK_AT = 16;
+
+/** Segments of a connection. @kernel net/ipv4/tcp_offload.c */
+export class TcpGro {
+  readonly gsoType: number = SKB_GSO_TCPV4;
+  readonly checkAt: number = CHECK_AT;
+  private readonly payload: PayloadMemory;
+  private readonly merge: Pick<SkbMerge, "skbGroReceive">;
+  /** Flags in which segments of one packet may differ: those whose bits an acknowledgement does not count by. */
+  private readonly mayDiffer: number;
+
+  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, comparesCwr: boolean) {
+    this.payload = payload;
+    this.merge = merge;
+    this.mayDiffer = comparesCwr ? MAY_DIFFER : MAY_DIFFER | TCPHDR_CWR;
+  }
+
+  /** As `InetGro.receive`, behind the IP header at `ip`. @kernel tcp4_gro_receive, tcp_gro_pull_header, tcp_gro_lookup */
+  receive(node: GroNode, skb: SkBuff, bytes: Uint8Array, ip: number): number {
+    const { gro } = skb;
+    const tcp = ip + IP_HLEN;
+    const headerBytes = skbHeadlen(skb) < gro.dataOffset + TCP_HLEN ? 0 : (bytes[tcp + 12]! >> 4) * 4;
+    if (headerBytes < TCP_HLEN || skbHeadlen(skb) < gro.dataOffset + headerBytes || (!gro.flush && !transportHolds(skb, bytes, ip, IPPROTO_TCP, this.payload))) {
+      gro.flush = true;
+      return -1;
+    }
+    gro.dataOffset += headerBytes;
+    for (let i = 0; i < node.count; i++) {
+      const p = node.held[i]!;
+      if (!p.gro.sameFlow) continue;
+      // Both ports at once.
+      if (read32(skbRegion(p).bytes, p.transportHeader) === read32(bytes, tcp)) return this.into(i, p, skb, bytes, ip, headerBytes);
+      p.gro.sameFlow = false;
+    }
+    const len = skbGroLen(skb);
+    if (len === 0 || (skbIsGso(skb) && len !== gro.count * skb.shinfo!.gsoSize) || (bytes[tcp + 13]! & ENDS) !== 0) gro.flush = true;
+    return -1;
+  }
+
+  /** Into the packet at `i` of its connection. @kernel tcp_gro_receive */
+  private into(i: number, p: SkBuff, skb: SkBuff, bytes: Uint8Array, ip: number, headerBytes: number): number {
+    const { gro } = skb;
+    const tcp = ip + IP_HLEN;
+    const held = skbRegion(p).bytes;
+    const at = p.transportHeader;
+    const len = skbGroLen(skb);
+    const flags = bytes[tcp + 13]!;
+    const gso = skbIsGso(skb);
+    const mss = p.shinfo!.gsoSize;
+    const apart = (flags & TCPHDR_CWR) !== 0
+      || ((flags ^ held[at + 13]!) & ~this.mayDiffer) !== 0 || bytes[tcp + 12] !== held[at + 12]
+      // The window may not differ, either: it is in the same word.
+      || read16(bytes, tcp + 14) !== read16(held, at + 14) || read32(bytes, tcp + 8) !== read32(held, at + 8)
+      || !sameOptions(bytes, tcp, held, at, headerBytes) || !ipFollows(bytes, ip, held, p.networkHeader, p)
+      || (gso ? mss !== skb.shinfo!.gsoSize : len === 0 || len > mss)
+      || ((read32(held, at + 4) + skbGroLen(p)) | 0) !== read32(bytes, tcp + 4);
+    // What it gives up is no longer in it.
+    const short = gso ? len !== gro.count * skb.shinfo!.gsoSize : len < mss;
+    if (apart || this.merge.skbGroReceive(p, skb) !== 0) {
+      if ((gso && short) || len === 0 || (flags & ENDS) !== 0) gro.flush = true;
+      return i;
+    }
+    held[at + 13] = held[at + 13]! | (flags & MAY_DIFFER);
+    // Nothing may be merged behind one that is shorter than the others, or says so.
+    return short || (flags & ENDS) !== 0 ? i : -1;
+  }
+}
+
+function sameOptions(a: Uint8Array, atA: number, b: Uint8Array, atB: number, headerBytes: number): boolean {
+  for (let i = TCP_HLEN; i < headerBytes; i += 4) if (read32(a, atA + i) !== read32(b, atB + i)) return false;
+  return true;
+}

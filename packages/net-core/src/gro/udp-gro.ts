@@ -1,0 +1,63 @@
+import type { PayloadMemory } from "@netmem/mm/api";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_HLEN, read16, read32, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
+import type { GroNode } from "./gro-node.ts";
+import { ipFollows, transportHolds } from "./inet-checks.ts";
+
+/** Datagrams of one packet: many small ones would be charged for many pages. @kernel UDP_GRO_CNT_MAX */
+const UDP_GRO_CNT_MAX = 64;
+const CHECK_AT = 6;
+
+/** Whose datagrams may come merged. */
+export interface UdpGroSockets {
+  /** How many asked. @kernel udp_encap_needed_key */
+  readonly groSockets: () => number;
+  /** The datagram with these headers is such a one's. @kernel udp4_gro_lookup_skb, UDP_GRO */
+  readonly wantsGro: (bytes: Uint8Array, ip: number, udp: number) => boolean;
+}
+
+/** Datagrams of one flow, for sockets that asked for it. @kernel net/ipv4/udp_offload.c */
+export class UdpGro {
+  readonly gsoType: number = SKB_GSO_UDP_L4;
+  readonly checkAt: number = CHECK_AT;
+  private readonly payload: PayloadMemory;
+  private readonly merge: Pick<SkbMerge, "skbGroReceive">;
+  readonly sockets: UdpGroSockets;
+  /** From 6.9 IP headers must agree as those of TCP do. */
+  private readonly comparesIp: boolean;
+
+  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, sockets: UdpGroSockets, comparesIp: boolean) {
+    this.payload = payload;
+    this.merge = merge;
+    this.sockets = sockets;
+    this.comparesIp = comparesIp;
+  }
+
+  /** As `InetGro.receive`, behind the IP header at `ip`. Without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
+  receive(node: GroNode, skb: SkBuff, bytes: Uint8Array, ip: number): number {
+    const { gro } = skb;
+    const udp = ip + IP_HLEN;
+    const udpBytes = skbGroLen(skb);
+    if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN || !this.sockets.wantsGro(bytes, ip, udp) || read16(bytes, udp + CHECK_AT) === 0
+      || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes || (gro.flush === false && !transportHolds(skb, bytes, ip, IPPROTO_UDP, this.payload))) {
+      gro.flush = true;
+      return -1;
+    }
+    gro.dataOffset += UDP_HLEN;
+    for (let i = 0; i < node.count; i++) {
+      const p = node.held[i]!;
+      if (p.gro.sameFlow === false) continue;
+      // Both ports at once.
+      if (read32(skbRegion(p).bytes, p.transportHeader) === read32(bytes, udp)) return this.into(i, p, skb, bytes, ip, udpBytes);
+      p.gro.sameFlow = false;
+    }
+    return -1;
+  }
+
+  /** Into the packet at `i` of its flow: one that is shorter is its last. */
+  private into(i: number, p: SkBuff, skb: SkBuff, bytes: Uint8Array, ip: number, udpBytes: number): number {
+    const held = skbRegion(p).bytes;
+    const heldBytes = read16(held, p.transportHeader + 4);
+    if (udpBytes > heldBytes || (this.comparesIp === true && !ipFollows(bytes, ip, held, p.networkHeader, p)) || this.merge.skbGroReceive(p, skb) !== 0) return i;
+    return udpBytes !== heldBytes || p.gro.count >= UDP_GRO_CNT_MAX ? i : -1;
+  }
+}

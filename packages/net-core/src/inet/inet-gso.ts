@@ -1,0 +1,103 @@
+import type { PayloadMemory } from "@netmem/mm/api";
+import {
+  IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_HLEN, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbRegion, write16, write32,
+  type SegmentFeatures, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
+} from "../api/index.ts";
+import { skbChecksum } from "./checksum.ts";
+
+/** What a device takes that takes a packet in several pieces. */
+const FEATURES: SegmentFeatures = { sg: true, gso: false };
+/** Of the checksum, in their headers. */
+const TCP_CHECK_AT = 16;
+const UDP_CHECK_AT = 6;
+/** Says 0, which would say that there is none. @kernel CSUM_MANGLED_0 */
+const CSUM_MANGLED_0 = 0xffff;
+
+export interface InetGsoParts {
+  readonly edit: SkbEdit;
+  readonly merge: Pick<SkbMerge, "skbSegment">;
+  readonly lifetime: Pick<SkbLifetime, "kfreeSkb" | "consumeSkb">;
+  readonly payload: PayloadMemory;
+}
+
+/** A packet of several segments or datagrams becomes those again, for a device that sends one at a time, or a socket that reads one at a time. @kernel net/ipv4/af_inet.c, tcp_offload.c, udp_offload.c */
+export class InetGso {
+  private readonly parts: InetGsoParts;
+
+  constructor(parts: InetGsoParts) {
+    this.parts = parts;
+  }
+
+  /** The packet, its MAC header first, as segments chained through `next`, each with headers and checksums of its own; null: dropped, being of another protocol or for lack of memory. Consumes. @kernel skb_gso_segment, inet_gso_segment, tcp_gso_segment, __udp_gso_segment */
+  segment(skb: SkBuff): SkBuff | null {
+    const { edit, merge, lifetime } = this.parts;
+    const info = skb.shinfo!;
+    const { gsoSize, gsoType } = info;
+    const headers = skb.transportHeader - skb.data;
+    const isTcp = (gsoType & SKB_GSO_TCPV4) !== 0;
+    if ((!isTcp && (gsoType & SKB_GSO_UDP_L4) === 0) || skb.transportHeader < 0 || !edit.pskbMayPull(skb, headers + (isTcp ? TCP_HLEN : UDP_HLEN))) return this.drop(skb);
+    const headerBytes = isTcp ? (skbRegion(skb).bytes[skb.transportHeader + 12]! >> 4) * 4 : UDP_HLEN;
+    if (!edit.pskbMayPull(skb, headers + headerBytes)) return this.drop(skb);
+    skb.macHeader = skb.data;
+    edit.skbPull(skb, headers + headerBytes);
+    const { bytes } = skbRegion(skb);
+    const flags = bytes[skb.transportHeader + 13]!;
+    const seq = read32(bytes, skb.transportHeader + 4);
+    const id = read16(bytes, skb.networkHeader + 4);
+    // Only TCP's remembers that all had one number.
+    const fixedId = isTcp && skb.gro.fixedId;
+    const first = merge.skbSegment(skb, FEATURES);
+    if (typeof first === "number") return this.drop(skb);
+    let index = 0;
+    for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
+      this.writeIp(segment, fixedId ? id : (id + index) & 0xffff);
+      if (isTcp) {
+        const kept = flags & ~(index === 0 ? 0 : TCPHDR_CWR) & ~(segment.next === null ? 0 : TCPHDR_FIN | TCPHDR_PSH);
+        this.writeTcp(segment, (seq + index * gsoSize) | 0, kept);
+      } else this.writeUdp(segment);
+      index++;
+    }
+    lifetime.consumeSkb(skb);
+    return first;
+  }
+
+  private writeIp(segment: SkBuff, id: number): void {
+    const { bytes } = skbRegion(segment);
+    const ip = segment.networkHeader;
+    const totalBytes = segment.len - (ip - segment.data);
+    const check = csumReplace2(read16(bytes, ip + 10), read16(bytes, ip + 2), totalBytes);
+    write16(bytes, ip + 10, csumReplace2(check, read16(bytes, ip + 4), id));
+    write16(bytes, ip + 2, totalBytes);
+    write16(bytes, ip + 4, id);
+  }
+
+  private writeTcp(segment: SkBuff, seq: number, flags: number): void {
+    const { bytes } = skbRegion(segment);
+    const tcp = segment.transportHeader;
+    write32(bytes, tcp + 4, seq);
+    bytes[tcp + 13] = flags;
+    write16(bytes, tcp + TCP_CHECK_AT, 0);
+    write16(bytes, tcp + TCP_CHECK_AT, this.checkOf(segment, IPPROTO_TCP));
+  }
+
+  private writeUdp(segment: SkBuff): void {
+    const { bytes } = skbRegion(segment);
+    const udp = segment.transportHeader;
+    write16(bytes, udp + 4, segment.len - (udp - segment.data));
+    write16(bytes, udp + UDP_CHECK_AT, 0);
+    const check = this.checkOf(segment, IPPROTO_UDP);
+    write16(bytes, udp + UDP_CHECK_AT, check === 0 ? CSUM_MANGLED_0 : check);
+  }
+
+  /** With 0 in its place. */
+  private checkOf(segment: SkBuff, protocol: number): number {
+    const { data, len, transportHeader, networkHeader } = segment;
+    const bytes = len - (transportHeader - data);
+    return ~csumAdd(skbChecksum(segment, transportHeader - data, bytes, this.parts.payload), csumPseudo(skbRegion(segment).bytes, networkHeader, protocol, bytes)) & 0xffff;
+  }
+
+  private drop(skb: SkBuff): null {
+    this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+    return null;
+  }
+}
