@@ -50,12 +50,12 @@ export class Gro {
     const { gro } = skb;
     const done = this.inet.receive(node, skb);
     if (done >= 0) this.completeOne(node, node.release(done));
-    if (gro.sameFlow) {
+    if (gro.sameFlow === true) {
       this.up.stats.groMerged++;
       if (gro.free !== 0) this.lifetime.napiSkbFinishMerged(skb);
       return;
     }
-    if (gro.flush) {
+    if (gro.flush === true) {
       this.normalOne(node, skb, 1);
       return;
     }

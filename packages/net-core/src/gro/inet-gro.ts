@@ -1,7 +1,8 @@
 import type { PayloadMemory } from "@netmem/mm/api";
-import { IPPROTO_TCP, IPPROTO_UDP, IP_DF, IP_HLEN, csumPseudo, csumReplace2, read16, read32, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff } from "../api/index.ts";
+import { IPPROTO_TCP, IPPROTO_UDP, IP_DF, IP_HLEN, csumPseudo, csumReplace2, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff } from "../api/index.ts";
 import { ipHeaderHolds } from "../inet/checksum.ts";
 import type { GroNode } from "./gro-node.ts";
+import { sameWord } from "./inet-checks.ts";
 import type { TcpGro } from "./tcp-gro.ts";
 import type { UdpGro } from "./udp-gro.ts";
 
@@ -40,14 +41,14 @@ export class InetGro {
     skb.networkHeader = ip;
     for (let i = 0; i < node.count; i++) {
       const p = node.held[i]!;
-      if (!p.gro.sameFlow) continue;
-      const held = skbRegion(p).bytes;
+      if (p.gro.sameFlow === false) continue;
+      const held = skbRegion(p);
       const at = p.networkHeader;
-      if (held[at + 9] !== protocol || read32(held, at + 12) !== read32(bytes, ip + 12) || read32(held, at + 16) !== read32(bytes, ip + 16)) p.gro.sameFlow = false;
+      if (held.bytes[at + 9] !== protocol || !sameWord(held, at + 12, region, ip + 12) || !sameWord(held, at + 16, region, ip + 16)) p.gro.sameFlow = false;
     }
     gro.dataOffset += IP_HLEN;
     skb.transportHeader = ip + IP_HLEN;
-    return protocol === IPPROTO_TCP ? this.tcp.receive(node, skb, bytes, ip) : this.udp.receive(node, skb, bytes, ip);
+    return protocol === IPPROTO_TCP ? this.tcp.receive(node, skb, region, ip) : this.udp.receive(node, skb, region, ip);
   }
 
   /** The packet's headers say what it has become. @kernel inet_gro_complete, tcp4_gro_complete, udp_gro_complete */

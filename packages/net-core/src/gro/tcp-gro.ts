@@ -1,10 +1,10 @@
-import type { PayloadMemory } from "@netmem/mm/api";
+import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_HLEN,
   read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbRegion, type SkBuff, type SkbMerge,
 } from "../api/index.ts";
 import type { GroNode } from "./gro-node.ts";
-import { ipFollows, transportHolds } from "./inet-checks.ts";
+import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 
 /** Flags that a packet has as soon as one of its segments does. */
 const MAY_DIFFER: number = TCPHDR_FIN | TCPHDR_PSH;
@@ -29,20 +29,21 @@ export class TcpGro {
   }
 
   /** As `InetGro.receive`, behind the IP header at `ip`. @kernel tcp4_gro_receive, tcp_gro_pull_header, tcp_gro_lookup */
-  receive(node: GroNode, skb: SkBuff, bytes: Uint8Array, ip: number): number {
+  receive(node: GroNode, skb: SkBuff, region: PayloadRegion, ip: number): number {
     const { gro } = skb;
+    const { bytes } = region;
     const tcp = ip + IP_HLEN;
     const headerBytes = skbHeadlen(skb) < gro.dataOffset + TCP_HLEN ? 0 : (bytes[tcp + 12]! >> 4) * 4;
-    if (headerBytes < TCP_HLEN || skbHeadlen(skb) < gro.dataOffset + headerBytes || (!gro.flush && !transportHolds(skb, bytes, ip, IPPROTO_TCP, this.payload))) {
+    if (headerBytes < TCP_HLEN || skbHeadlen(skb) < gro.dataOffset + headerBytes || (gro.flush === false && !groTransportHolds(skb, IPPROTO_TCP, this.payload))) {
       gro.flush = true;
       return -1;
     }
     gro.dataOffset += headerBytes;
     for (let i = 0; i < node.count; i++) {
       const p = node.held[i]!;
-      if (!p.gro.sameFlow) continue;
+      if (p.gro.sameFlow === false) continue;
       // Both ports at once.
-      if (read32(skbRegion(p).bytes, p.transportHeader) === read32(bytes, tcp)) return this.into(i, p, skb, bytes, ip, headerBytes);
+      if (sameWord(skbRegion(p), p.transportHeader, region, tcp)) return this.into(i, p, skb, region, ip, headerBytes);
       p.gro.sameFlow = false;
     }
     const len = skbGroLen(skb);
@@ -51,10 +52,12 @@ export class TcpGro {
   }
 
   /** Into the packet at `i` of its connection. @kernel tcp_gro_receive */
-  private into(i: number, p: SkBuff, skb: SkBuff, bytes: Uint8Array, ip: number, headerBytes: number): number {
+  private into(i: number, p: SkBuff, skb: SkBuff, region: PayloadRegion, ip: number, headerBytes: number): number {
     const { gro } = skb;
+    const { bytes } = region;
     const tcp = ip + IP_HLEN;
-    const held = skbRegion(p).bytes;
+    const heldRegion = skbRegion(p);
+    const held = heldRegion.bytes;
     const at = p.transportHeader;
     const len = skbGroLen(skb);
     const flags = bytes[tcp + 13]!;
@@ -63,8 +66,8 @@ export class TcpGro {
     const apart = (flags & TCPHDR_CWR) !== 0
       || ((flags ^ held[at + 13]!) & ~this.mayDiffer) !== 0 || bytes[tcp + 12] !== held[at + 12]
       // The window may not differ, either: it is in the same word.
-      || read16(bytes, tcp + 14) !== read16(held, at + 14) || read32(bytes, tcp + 8) !== read32(held, at + 8)
-      || !sameOptions(bytes, tcp, held, at, headerBytes) || !ipFollows(bytes, ip, held, p.networkHeader, p)
+      || read16(bytes, tcp + 14) !== read16(held, at + 14) || !sameWord(region, tcp + 8, heldRegion, at + 8)
+      || !sameOptions(region, tcp, heldRegion, at, headerBytes) || !ipFollows(bytes, ip, held, p.networkHeader, p)
       || (gso ? mss !== skb.shinfo!.gsoSize : len === 0 || len > mss)
       || ((read32(held, at + 4) + skbGroLen(p)) | 0) !== read32(bytes, tcp + 4);
     // What it gives up is no longer in it.
@@ -79,7 +82,7 @@ export class TcpGro {
   }
 }
 
-function sameOptions(a: Uint8Array, atA: number, b: Uint8Array, atB: number, headerBytes: number): boolean {
-  for (let i = TCP_HLEN; i < headerBytes; i += 4) if (read32(a, atA + i) !== read32(b, atB + i)) return false;
+function sameOptions(a: PayloadRegion, atA: number, b: PayloadRegion, atB: number, headerBytes: number): boolean {
+  for (let i = TCP_HLEN; i < headerBytes; i += 4) if (!sameWord(a, atA + i, b, atB + i)) return false;
   return true;
 }

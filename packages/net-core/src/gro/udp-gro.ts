@@ -1,7 +1,7 @@
-import type { PayloadMemory } from "@netmem/mm/api";
-import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_HLEN, read16, read32, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
+import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
 import type { GroNode } from "./gro-node.ts";
-import { ipFollows, transportHolds } from "./inet-checks.ts";
+import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 
 /** Datagrams of one packet: many small ones would be charged for many pages. @kernel UDP_GRO_CNT_MAX */
 const UDP_GRO_CNT_MAX = 64;
@@ -33,12 +33,13 @@ export class UdpGro {
   }
 
   /** As `InetGro.receive`, behind the IP header at `ip`. Without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
-  receive(node: GroNode, skb: SkBuff, bytes: Uint8Array, ip: number): number {
+  receive(node: GroNode, skb: SkBuff, region: PayloadRegion, ip: number): number {
     const { gro } = skb;
+    const { bytes } = region;
     const udp = ip + IP_HLEN;
     const udpBytes = skbGroLen(skb);
     if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN || !this.sockets.wantsGro(bytes, ip, udp) || read16(bytes, udp + CHECK_AT) === 0
-      || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes || (gro.flush === false && !transportHolds(skb, bytes, ip, IPPROTO_UDP, this.payload))) {
+      || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes || (gro.flush === false && !groTransportHolds(skb, IPPROTO_UDP, this.payload))) {
       gro.flush = true;
       return -1;
     }
@@ -47,7 +48,7 @@ export class UdpGro {
       const p = node.held[i]!;
       if (p.gro.sameFlow === false) continue;
       // Both ports at once.
-      if (read32(skbRegion(p).bytes, p.transportHeader) === read32(bytes, udp)) return this.into(i, p, skb, bytes, ip, udpBytes);
+      if (sameWord(skbRegion(p), p.transportHeader, region, udp)) return this.into(i, p, skb, bytes, ip, udpBytes);
       p.gro.sameFlow = false;
     }
     return -1;

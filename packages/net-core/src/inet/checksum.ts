@@ -1,5 +1,5 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IP_HLEN, csumAdd, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
+import { IP_HLEN, csumAdd, csumPseudo, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
 
 /** Whether the IP header at `ip`, in a packet's head, is as it was sent. @kernel ip_fast_csum */
 export function ipHeaderHolds(region: PayloadRegion, ip: number, headerBytes: number, payload: PayloadMemory): boolean {
@@ -13,6 +13,19 @@ export function ipHeaderHolds(region: PayloadRegion, ip: number, headerBytes: nu
 
 function halves(word: number): number {
   return (word & 0xffff) + (word >>> 16);
+}
+
+/** Source and destination, the last of an IP header without options. */
+const ADDRESSES_BYTES = 8;
+
+/** Whether the `bytes` of a segment or datagram from `offset` (relative to `data`) on hold with the pseudo header of the packet's IP header. @kernel tcp_v4_check, udp4_csum_init, __skb_checksum_complete */
+export function transportHolds(skb: SkBuff, offset: number, bytes: number, protocol: number, payload: PayloadMemory): boolean {
+  const { networkHeader } = skb;
+  const region = skbRegion(skb);
+  const at = skb.data + offset;
+  // Without options the addresses lie right in front of it, and are summed with it.
+  if (at === networkHeader + IP_HLEN && offset + bytes <= skbHeadlen(skb)) return csumAdd(payload.checksum(region, at - ADDRESSES_BYTES, ADDRESSES_BYTES + bytes), protocol + bytes) === 0xffff;
+  return csumAdd(skbChecksum(skb, offset, bytes, payload), csumPseudo(region.bytes, networkHeader, protocol, bytes)) === 0xffff;
 }
 
 /**

@@ -1,9 +1,9 @@
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
-  csumAdd, csumPseudo, read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
+  read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
-import { skbChecksum } from "./checksum.ts";
+import { transportHolds } from "./checksum.ts";
 import { PortTable, connectionHash } from "./ports.ts";
 import { TcpReceiver, type TcpParts } from "./tcp-socket.ts";
 
@@ -51,7 +51,7 @@ export class TcpInput {
     const tcp = skb.data;
     const ip = skb.networkHeader;
     if (skb.ipSummed === CHECKSUM_NONE) {
-      if (csumAdd(skbChecksum(skb, 0, skb.len, this.parts.payload), csumPseudo(bytes, ip, IPPROTO_TCP, skb.len)) !== 0xffff) {
+      if (!transportHolds(skb, 0, skb.len, IPPROTO_TCP, this.parts.payload)) {
         stats.tcpCsumErrors++;
         this.drop(skb, SKB_DROP_REASON_TCP_CSUM);
         return;

@@ -1,18 +1,15 @@
 import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, IP_HLEN, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
-  csumAdd, csumPseudo, read16, skbHeadlen, skbIsGso, skbRegion, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket, type UdpSocketOptions,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
+  read16, skbIsGso, skbRegion, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
 import type { UdpGroSockets } from "../gro/udp-gro.ts";
-import { skbChecksum } from "./checksum.ts";
+import { transportHolds } from "./checksum.ts";
 import type { InetGso } from "./inet-gso.ts";
 import { PortTable } from "./ports.ts";
-
-/** Source and destination, the last of an IP header without options. */
-const ADDRESSES_BYTES = 8;
 
 export interface UdpParts {
   readonly lifetime: SkbLifetime;
@@ -78,7 +75,7 @@ export class UdpInput implements UdpGroSockets {
     const { bytes } = skbRegion(skb);
     const udp = skb.data;
     if (skb.ipSummed === CHECKSUM_NONE && read16(bytes, udp + 6) !== 0) {
-      if (this.checksum(skb, length) !== 0xffff) {
+      if (!transportHolds(skb, 0, length, IPPROTO_UDP, this.parts.payload)) {
         stats.udpCsumErrors++;
         this.drop(skb, SKB_DROP_REASON_UDP_CSUM);
         return;
@@ -120,16 +117,6 @@ export class UdpInput implements UdpGroSockets {
       this.queue(socket, segment);
       segment = next;
     }
-  }
-
-  /** Over the datagram and its pseudo header, 0xffff if they hold. @kernel udp4_csum_init, __udp_lib_checksum_complete */
-  private checksum(skb: SkBuff, length: number): number {
-    const { payload } = this.parts;
-    const { data, networkHeader } = skb;
-    const region = skbRegion(skb);
-    // Without options the addresses lie right in front of it, and are summed with it.
-    if (data === networkHeader + IP_HLEN && length <= skbHeadlen(skb)) return csumAdd(payload.checksum(region, data - ADDRESSES_BYTES, ADDRESSES_BYTES + length), IPPROTO_UDP + length);
-    return csumAdd(skbChecksum(skb, 0, length, payload), csumPseudo(region.bytes, networkHeader, IPPROTO_UDP, length));
   }
 
   private drop(skb: SkBuff, reason: number): void {
