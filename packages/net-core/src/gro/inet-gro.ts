@@ -30,7 +30,7 @@ export class InetGro {
     const region = skbRegion(skb);
     const { bytes } = region;
     const protocol = bytes[ip + 9]!;
-    if (skbHeadlen(skb) < gro.dataOffset + IP_HLEN || bytes[ip] !== VERSION_AND_IHL || (protocol !== IPPROTO_TCP && (protocol !== IPPROTO_UDP || this.udp.sockets.groSockets() === 0)) || !ipHeaderHolds(region, ip, IP_HLEN, this.payload)) {
+    if (skbHeadlen(skb) < gro.dataOffset + IP_HLEN || bytes[ip] !== VERSION_AND_IHL || (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) || !ipHeaderHolds(region, ip, IP_HLEN, this.payload)) {
       gro.flush = true;
       return -1;
     }

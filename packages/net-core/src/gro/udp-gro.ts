@@ -21,7 +21,7 @@ export class UdpGro {
   readonly checkAt: number = CHECK_AT;
   private readonly payload: PayloadMemory;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
-  readonly sockets: UdpGroSockets;
+  private readonly sockets: UdpGroSockets;
   /** From 6.9 IP headers must agree as those of TCP do. */
   private readonly comparesIp: boolean;
 
@@ -32,14 +32,20 @@ export class UdpGro {
     this.comparesIp = comparesIp;
   }
 
-  /** As `InetGro.receive`, behind the IP header at `ip`. Without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
+  /** As `InetGro.receive`, behind the IP header at `ip`. Any datagram is summed here; without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
   receive(node: GroNode, skb: SkBuff, region: PayloadRegion, ip: number): number {
     const { gro } = skb;
     const { bytes } = region;
     const udp = ip + IP_HLEN;
     const udpBytes = skbGroLen(skb);
-    if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN || !this.sockets.wantsGro(bytes, ip, udp) || read16(bytes, udp + CHECK_AT) === 0
-      || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes || (gro.flush === false && !groTransportHolds(skb, IPPROTO_UDP, this.payload))) {
+    const { sockets } = this;
+    if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN) {
+      gro.flush = true;
+      return -1;
+    }
+    const hasSum = read16(bytes, udp + CHECK_AT) !== 0;
+    if ((gro.flush === false && hasSum && !groTransportHolds(skb, IPPROTO_UDP, this.payload)) || sockets.groSockets() === 0 || !sockets.wantsGro(bytes, ip, udp)
+      || !hasSum || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes) {
       gro.flush = true;
       return -1;
     }

@@ -11,6 +11,9 @@ import { transportHolds } from "./checksum.ts";
 import type { InetGso } from "./inet-gso.ts";
 import { PortTable } from "./ports.ts";
 
+/** Bytes up to which a datagram is summed as it comes. @kernel CHECKSUM_BREAK (include/linux/skbuff.h) */
+const CHECKSUM_BREAK = 76;
+
 export interface UdpParts {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
@@ -74,16 +77,11 @@ export class UdpInput implements UdpGroSockets {
     // Trimmed, it may have another head than it had.
     const { bytes } = skbRegion(skb);
     const udp = skb.data;
-    if (skb.ipSummed === CHECKSUM_NONE && read16(bytes, udp + 6) !== 0) {
-      if (!transportHolds(skb, 0, length, IPPROTO_UDP, this.parts.payload)) {
-        stats.udpCsumErrors++;
-        this.drop(skb, SKB_DROP_REASON_UDP_CSUM);
-        return;
-      }
-      skb.ipSummed = CHECKSUM_UNNECESSARY;
-    }
+    // A longer one is summed as it is read.
+    if (length <= CHECKSUM_BREAK && !this.holds(skb)) return;
     const socket = this.ports.lookup(bytes, skb.networkHeader, udp);
     if (socket === null) {
+      if (!this.holds(skb)) return;
       stats.udpNoPorts++;
       this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
@@ -119,10 +117,27 @@ export class UdpInput implements UdpGroSockets {
     }
   }
 
+  /** False: its checksum is wrong, and it is gone. */
+  private holds(skb: SkBuff): boolean {
+    const { payload, stats } = this.parts;
+    if (checksumHolds(skb, payload)) return true;
+    stats.udpCsumErrors++;
+    this.drop(skb, SKB_DROP_REASON_UDP_CSUM);
+    return false;
+  }
+
   private drop(skb: SkBuff, reason: number): void {
     this.parts.stats.udpInErrors++;
     this.parts.lifetime.kfreeSkb(skb, reason);
   }
+}
+
+/** Whether a datagram, at its UDP header, is as it was sent, or says nothing of it; it is not looked at again. @kernel udp_lib_checksum_complete */
+function checksumHolds(skb: SkBuff, payload: PayloadMemory): boolean {
+  if (skb.ipSummed !== CHECKSUM_NONE) return true;
+  if (read16(skbRegion(skb).bytes, skb.data + 6) !== 0 && !transportHolds(skb, 0, skb.len, IPPROTO_UDP, payload)) return false;
+  skb.ipSummed = CHECKSUM_UNNECESSARY;
+  return true;
 }
 
 class UdpQueue implements UdpSocket {
@@ -202,17 +217,29 @@ class UdpQueue implements UdpSocket {
   }
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
-    const skb = this.dequeue();
+    const { edit, lifetime, stats, payload, udpDefersFrees } = this.parts;
+    let skb = this.dequeue();
+    while (skb !== null && !checksumHolds(skb, payload)) {
+      stats.udpCsumErrors++;
+      stats.udpInErrors++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_UDP_CSUM);
+      skb = this.dequeue();
+    }
     if (skb === null) return -EAGAIN;
-    const { edit, lifetime, stats, udpDefersFrees } = this.parts;
     const length = skb.len - UDP_HLEN;
     const copied = bytes < length ? bytes : length;
     const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, copied);
+    if (errno < 0) {
+      this.dropped++;
+      stats.udpInErrors++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      return errno;
+    }
     stats.udpInDatagrams++;
     this.gsoBytes = skb.shinfo!.gsoSize;
     if (udpDefersFrees === true) lifetime.skbAttemptDeferFree(skb);
     else lifetime.consumeSkb(skb);
-    return errno < 0 ? errno : copied;
+    return copied;
   }
 
   /** @kernel __skb_recv_udp, udp_skb_destructor */
