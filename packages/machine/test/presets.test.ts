@@ -27,6 +27,8 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.tcpTakesBareFin", false, true, 610],
   ["net.tcpPrunesBehind", false, true, 602],
   ["net.groComparesCwr", false, true, 615],
+  ["net.tcpCountsSegment", false, true, 618],
+  ["net.tcpScalesRoom", false, true, 606],
   ["net.groComparesUdpsIp", false, true, 609],
   ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],

@@ -75,6 +75,10 @@ export interface NetCoreDates {
   readonly tcpTakesBareFin: boolean;
   /** From 6.2: short of room, segments give way that lie behind the one that comes; before, any do. */
   readonly tcpPrunesBehind: boolean;
+  /** From 6.18 (f017c1f768b6; 6.17 counts what it is charged): a segment is taken if its bytes fit beside what a socket of TCP is charged; before, if that does not go beyond the buffer yet. */
+  readonly tcpCountsSegment: boolean;
+  /** From 6.6 (dfa2f0483360): which part of a receive buffer is payload is measured of the longest segments; before, a half is taken for that. */
+  readonly tcpScalesRoom: boolean;
   /** From May 2026: a packet of which only the head is left after a trim is readable again. */
   readonly trimClearsUnreadable: boolean;
 }
@@ -116,6 +120,8 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   udpDefersFrees: true,
   tcpTakesBareFin: true,
   tcpPrunesBehind: true,
+  tcpCountsSegment: true,
+  tcpScalesRoom: true,
   trimClearsUnreadable: false,
 };
 

@@ -41,6 +41,8 @@ export interface InetStats {
   tcpRcvbufErrors: number;
   tcpRepeats: number;
   tcpNotTaken: number;
+  /** Packets whose bytes a socket that was short of room has copied into others. @kernel LINUX_MIB_TCPRCVCOLLAPSED */
+  tcpRcvCollapsed: number;
 }
 
 export interface InetSocketOptions {

@@ -7,7 +7,9 @@ import {
 } from "../api/index.ts";
 import type { PageRing } from "./pipe.ts";
 import { SkbQueue } from "../skb-queue.ts";
+import { TcpCollapse } from "./tcp-collapse.ts";
 import { OutOfOrder, tryCoalesce } from "./tcp-out-of-order.ts";
+import { ReceiveSpace } from "./tcp-receive-space.ts";
 import type { TcpStream, TcpZerocopy } from "./tcp-zerocopy.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
@@ -21,8 +23,12 @@ export interface TcpParts {
   readonly zerocopy: TcpZerocopy;
   readonly clock: Clock;
   readonly stats: InetStats;
-  /** A segment of nothing but a FIN that is next is taken without room. */
+  /** A segment of nothing but a FIN that is next is taken without room; and who comes to an empty queue makes what is ahead give way. */
   readonly tcpTakesBareFin: boolean;
+  /** There must be room for a segment's bytes, too; else for one that is full already there is none. */
+  readonly tcpCountsSegment: boolean;
+  /** What of the room is payload was measured; else half of it is taken for that. */
+  readonly tcpScalesRoom: boolean;
   /** Short of room, those give way that lie behind the one that comes; else any do. */
   readonly tcpPrunesBehind: boolean;
 }
@@ -56,7 +62,8 @@ export class TcpReceiver implements TcpSocket {
   private readonly ended: () => void;
   private readonly queue: SkbQueue;
   private readonly ahead: OutOfOrder;
-  private readonly fits: () => boolean;
+  private readonly collapse: TcpCollapse;
+  private readonly space: ReceiveSpace;
   private readonly stream: TcpStream;
   private readonly result: Coalesced;
   /** Of the next byte, and of the next one to be read. */
@@ -84,7 +91,8 @@ export class TcpReceiver implements TcpSocket {
     this.ended = connection.closed;
     this.queue = new SkbQueue();
     this.ahead = new OutOfOrder(parts, (skb, reason) => this.drop(skb, reason));
-    this.fits = () => this.rmemAlloc() <= this.rcvbufBytes;
+    this.space = new ReceiveSpace(parts.tcpScalesRoom);
+    this.collapse = new TcpCollapse(parts, (truesize) => this.space.winFromSpace(truesize));
     this.stream = {
       available: () => this.available(),
       isFinished: () => this.finished,
@@ -126,10 +134,13 @@ export class TcpReceiver implements TcpSocket {
     if (this.finished || this.wasReset) this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
     else if (!seqBefore(this.rcvNxt, skb.endSeq)) this.drop(skb, SKB_DROP_REASON_TCP_OLD_DATA);
     else if (!seqBefore(skb.seq, (this.rcvNxt + LARGEST_WINDOW) | 0)) this.drop(skb, SKB_DROP_REASON_TCP_OVERWINDOW);
-    else if (!this.hasRoom(skb)) this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
-    else if (seqBefore(this.rcvNxt, skb.seq)) this.ahead.keep(skb);
+    else if (seqBefore(this.rcvNxt, skb.seq)) {
+      if (this.hasRoom(skb)) this.ahead.keep(skb);
+      else this.dropFull(skb);
+    } else if (!this.takes(skb)) this.dropFull(skb);
     else {
       const fin = skb.tcpFlags & TCPHDR_FIN;
+      this.space.measure(skb);
       this.queueRcv(skb);
       if (fin !== 0) this.fin();
       else this.takeFromAhead();
@@ -153,12 +164,38 @@ export class TcpReceiver implements TcpSocket {
     return false;
   }
 
-  /** True once there is: what is ahead gives way. @kernel tcp_try_rmem_schedule, tcp_prune_queue */
+  /** Of what is next: where nothing waits to be read, however large it is. @kernel tcp_data_queue, sk_forced_mem_schedule */
+  private takes(skb: SkBuff): boolean {
+    const { tcpTakesBareFin } = this.parts;
+    const alone = this.queue.first === null;
+    if (alone && tcpTakesBareFin === false) return true;
+    return this.hasRoom(skb) || alone || (tcpTakesBareFin === true && skb.len === 0);
+  }
+
+  /** True once there is: what waits is copied into less, then what is ahead gives way. @kernel tcp_try_rmem_schedule, tcp_prune_queue */
   private hasRoom(skb: SkBuff): boolean {
-    if (this.rmemAlloc() <= this.rcvbufBytes) return true;
-    const { tcpTakesBareFin, tcpPrunesBehind } = this.parts;
-    this.ahead.prune(tcpPrunesBehind === true ? skb : null, this.rcvbufBytes >> 3, this.fits);
-    return this.rmemAlloc() <= this.rcvbufBytes || (tcpTakesBareFin === true && skb.len === 0 && !seqBefore(this.rcvNxt, skb.seq));
+    return this.ingests(skb) || this.makesRoom(skb);
+  }
+
+  private makesRoom(skb: SkBuff): boolean {
+    const { rcvbufBytes, queue, ahead } = this;
+    if (this.rmemAlloc() === 0) return false;
+    this.collapse.ahead(ahead.queue, rcvbufBytes);
+    this.collapse.inOrder(queue, this.copiedSeq, this.rcvNxt);
+    if (this.ingests(skb)) return true;
+    ahead.prune(this.parts.tcpPrunesBehind === true ? skb : null, rcvbufBytes >> 3, () => this.ingests(skb));
+    return this.ingests(skb);
+  }
+
+  /** @kernel tcp_can_ingest */
+  private ingests(skb: SkBuff): boolean {
+    return this.rmemAlloc() + (this.parts.tcpCountsSegment === true ? skb.len : 0) <= this.rcvbufBytes;
+  }
+
+  /** Whoever reads is told, so that there will be room. */
+  private dropFull(skb: SkBuff): void {
+    if (this.dataReady !== null) this.dataReady();
+    this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
   }
 
   /** The bytes that are next. @kernel tcp_queue_rcv */

@@ -113,18 +113,18 @@ test("what has no bytes and no SYN begins no connection: not the last ACK of one
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
-describe("out of room", () => {
-  /** What a segment is charged here: a page and the structs. */
-  const [CHARGE] = (() => {
-    const rig = new InetRig();
-    const socket = one(rig, [HELLO, segment(0, 100)]);
-    const charged = socket.rmemAlloc();
-    socket.close();
-    return [charged];
-  })();
+/** What a segment is charged here: a page and the structs. */
+const [CHARGE] = (() => {
+  const rig = new InetRig();
+  const socket = one(rig, [HELLO, segment(0, 100)]);
+  const charged = socket.rmemAlloc();
+  socket.close();
+  return [charged];
+})();
 
-  /** Room for seven: each is taken while no more than six are there. */
-  const SEVEN = 6 * CHARGE;
+describe("out of room", () => {
+  /** Room for seven: each is taken while no more than six are there, and its bytes fit. */
+  const SEVEN = 6 * CHARGE + 100;
   const odd = (i: number): Uint8Array => segment(100 + 200 * i, 200 + 200 * i);
 
   test("of what is ahead nothing gives way to what lies behind it; to what lies before it the last do (the packetdrill test of tcp_prune_ofo_queue)", () => {
@@ -159,7 +159,7 @@ describe("out of room", () => {
 
   test.each([["6.18", []], ["6.8", -EAGAIN]] as const)("%s: a FIN alone, which is next, needs none from 6.10 on", (preset, end) => {
     const rig = new InetRig({ preset });
-    const sockets = rig.tcp(2000, { rcvbufBytes: CHARGE - 1 });
+    const sockets = rig.tcp(2000, { rcvbufBytes: 100 });
     rig.receive([HELLO, segment(0, 100), segment(100, 200), segment(100, 100, { flags: FIN | ACK })]);
     expect([sockets[0]!.drops(), rig.readAll(sockets[0]!), rig.read(sockets[0]!)]).toEqual([end === -EAGAIN ? 2 : 1, stream(100), end]);
     sockets[0]!.close();
@@ -246,7 +246,7 @@ test("a wrong checksum, and headers that are cut, are dropped and counted; the s
 
 test("beyond its buffer a segment is dropped; what is next has precedence over what is ahead", () => {
   const rig = new InetRig();
-  const sockets = rig.tcp(2000, { rcvbufBytes: 9000 });
+  const sockets = rig.tcp(2000, { rcvbufBytes: 2 * CHARGE + 1000 });
   rig.receive([HELLO, segment(1000, 1100), segment(2000, 2100), segment(3000, 3100), segment(4000, 4100)]);
   const socket = sockets[0]!;
   expect([socket.outOfOrder(), socket.drops()]).toEqual([300, 1]);

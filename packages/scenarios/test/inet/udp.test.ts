@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { EADDRINUSE, EAGAIN, EFAULT } from "@netmem/kernel/api";
+import { NET_IOV_DMABUF, PAGE_SIZE } from "@netmem/mm/api";
 import { CHECKSUM_UNNECESSARY } from "@netmem/net-core/api";
 import { internetChecksum, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { InetRig } from "./inet-rig.ts";
@@ -57,9 +58,11 @@ test("more than 76 bytes of UDP are summed as they are read: those that are wron
 test("what the CPU cannot read is lost as it is read, and counted (udp_recvmsg)", () => {
   const rig = new InetRig();
   const socket = rig.udp(2000);
-  const skb = rig.skb(GOOD, 42);
+  const { net, mm } = rig.machine;
+  const skb = rig.skb(GOOD.subarray(0, 42));
+  const [iov] = mm.createNetIovArea("device", NET_IOV_DMABUF, 1, false).niovs;
+  net.edit.skbAddRxFrag(skb, iov!, 0, 100, PAGE_SIZE);
   skb.ipSummed = CHECKSUM_UNNECESSARY;
-  skb.unreadable = true;
   rig.machine.net.receive.netifReceiveSkb(skb);
   const { stats } = rig.machine.net.inet;
   expect([rig.read(socket), socket.drops(), stats.udpInErrors, stats.udpInDatagrams, socket.length()]).toEqual([-EFAULT, 1, 1, 0, 0]);
