@@ -58,6 +58,7 @@ const STOCK: Preset = {
     groBigTcp: "none",
     groComparesCwr: false,
     groComparesUdpsIp: false,
+    groTakesFixedIds: false,
     releaseKeepsReason: false,
     listsFreeInBulk: false,
     withFragsCountsBlocks: false,

@@ -30,6 +30,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.tcpCountsSegment", false, true, 618],
   ["net.tcpScalesRoom", false, true, 606],
   ["net.groComparesUdpsIp", false, true, 609],
+  ["net.groTakesFixedIds", false, true, 618],
   ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],

@@ -59,6 +59,8 @@ export interface NetCoreDates {
   readonly groComparesCwr: boolean;
   /** From 6.9 (5babae777c61): GRO merges no datagrams whose IP headers differ, or whose numbers do not follow, as it does with segments; before, it did not look. */
   readonly groComparesUdpsIp: boolean;
+  /** From 6.18 (f095a358faf2): GRO merges packets that all have one IP number, whether they may be fragmented or not; before, only those that may not. */
+  readonly groTakesFixedIds: boolean;
   /** From 6.2 (511a3eda2f8d): members of a frag list end for the reason of a packet that is freed in a list or in softirq; before, and otherwise, for none that is stated. */
   readonly releaseKeepsReason: boolean;
   /** From 6.3 (a4650da2a2d6): structs of a list go back sixteen at a time; before, one by one. */
@@ -112,6 +114,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   groBigTcp: "any",
   groComparesCwr: true,
   groComparesUdpsIp: true,
+  groTakesFixedIds: true,
   releaseKeepsReason: true,
   listsFreeInBulk: true,
   withFragsCountsBlocks: true,

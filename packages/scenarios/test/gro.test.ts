@@ -104,6 +104,12 @@ test.each([["the same", [10, 10, 10], [3]], ["counted up", [10, 11, 12], [3]], [
   expect(gro.segments()).toEqual(expected);
 });
 
+test.each([["6.8", [1, 1, 1]], ["6.18", [3]]] as const)("%s: the same IP id in what may be fragmented is no obstacle from 6.18 on (f095a358faf2)", (preset, expected) => {
+  const gro = new GroRig(1000, preset);
+  gro.receive(...[0, 1, 2].map((i) => tcpFrame(testPayload(100, i), { ipId: 7, fragOff: 0, seq: 1 + 100 * i })));
+  expect(gro.segments()).toEqual(expected);
+});
+
 test("a sequence number goes over the top", () => {
   const gro = new GroRig();
   gro.receive(...connection([1000, 1000, 1000], { seq: 0xffff_fc00 }));

@@ -7,13 +7,13 @@ export function sameWord(a: PayloadRegion, atA: number, b: PayloadRegion, atB: n
   return ((atA | atB) & 3) === 0 ? a.words[atA >> 2] === b.words[atB >> 2] : read32(a.bytes, atA) === read32(b.bytes, atB);
 }
 
-/** Everything but length and checksum as in the held packet; and the number is as many further as there are packets in it, or always the same, where it must not be fragmented. @kernel inet_gro_flush (include/net/gro.h) */
-export function ipFollows(bytes: Uint8Array, ip: number, held: Uint8Array, at: number, p: SkBuff): boolean {
+/** Everything but length and checksum as in the held packet; and the number is as many further as there are packets in it, or always the same: `fixedIds`, even where it may be fragmented. @kernel inet_gro_flush (include/net/gro.h) */
+export function ipFollows(bytes: Uint8Array, ip: number, held: Uint8Array, at: number, p: SkBuff, fixedIds: boolean): boolean {
   const { gro } = p;
   const df = bytes[ip + 6]! & (IP_DF >> 8);
   if (bytes[ip + 8] !== held[at + 8] || bytes[ip + 1] !== held[at + 1] || df !== (held[at + 6]! & (IP_DF >> 8))) return false;
   const further = (read16(bytes, ip + 4) - read16(held, at + 4)) & 0xffff;
-  if (gro.count === 1 && df !== 0 && further === 0) gro.fixedId = true;
+  if (gro.count === 1 && further === 0 && (df !== 0 || fixedIds === true)) gro.fixedId = true;
   return gro.fixedId === true ? further === 0 : further === gro.count;
 }
 

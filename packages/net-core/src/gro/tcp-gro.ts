@@ -3,6 +3,7 @@ import {
   IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_HLEN,
   read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbRegion, type SkBuff, type SkbMerge,
 } from "../api/index.ts";
+import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
 import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 
@@ -21,11 +22,13 @@ export class TcpGro {
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
   /** Flags in which segments of one packet may differ: those whose bits an acknowledgement does not count by. */
   private readonly mayDiffer: number;
+  private readonly fixedIds: boolean;
 
-  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, comparesCwr: boolean) {
+  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, rules: Pick<NetCoreDates, "groComparesCwr" | "groTakesFixedIds">) {
     this.payload = payload;
     this.merge = merge;
-    this.mayDiffer = comparesCwr ? MAY_DIFFER : MAY_DIFFER | TCPHDR_CWR;
+    this.mayDiffer = rules.groComparesCwr ? MAY_DIFFER : MAY_DIFFER | TCPHDR_CWR;
+    this.fixedIds = rules.groTakesFixedIds;
   }
 
   /** As `InetGro.receive`, behind the IP header at `ip`. @kernel tcp4_gro_receive, tcp_gro_pull_header, tcp_gro_lookup */
@@ -67,7 +70,7 @@ export class TcpGro {
       || ((flags ^ held[at + 13]!) & ~this.mayDiffer) !== 0 || bytes[tcp + 12] !== held[at + 12]
       // The window may not differ, either: it is in the same word.
       || read16(bytes, tcp + 14) !== read16(held, at + 14) || !sameWord(region, tcp + 8, heldRegion, at + 8)
-      || !sameOptions(region, tcp, heldRegion, at, headerBytes) || !ipFollows(bytes, ip, held, p.networkHeader, p)
+      || !sameOptions(region, tcp, heldRegion, at, headerBytes) || !ipFollows(bytes, ip, held, p.networkHeader, p, this.fixedIds)
       || (gso ? mss !== skb.shinfo!.gsoSize : len === 0 || len > mss)
       || ((read32(held, at + 4) + skbGroLen(p)) | 0) !== read32(bytes, tcp + 4);
     // What it gives up is no longer in it.

@@ -1,5 +1,6 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
+import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
 import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 
@@ -24,12 +25,14 @@ export class UdpGro {
   private readonly sockets: UdpGroSockets;
   /** From 6.9 IP headers must agree as those of TCP do. */
   private readonly comparesIp: boolean;
+  private readonly fixedIds: boolean;
 
-  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, sockets: UdpGroSockets, comparesIp: boolean) {
+  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, sockets: UdpGroSockets, rules: Pick<NetCoreDates, "groComparesUdpsIp" | "groTakesFixedIds">) {
     this.payload = payload;
     this.merge = merge;
     this.sockets = sockets;
-    this.comparesIp = comparesIp;
+    this.comparesIp = rules.groComparesUdpsIp;
+    this.fixedIds = rules.groTakesFixedIds;
   }
 
   /** As `InetGro.receive`, behind the IP header at `ip`. Any datagram is summed here; without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
@@ -64,7 +67,7 @@ export class UdpGro {
   private into(i: number, p: SkBuff, skb: SkBuff, bytes: Uint8Array, ip: number, udpBytes: number): number {
     const held = skbRegion(p).bytes;
     const heldBytes = read16(held, p.transportHeader + 4);
-    if (udpBytes > heldBytes || (this.comparesIp === true && !ipFollows(bytes, ip, held, p.networkHeader, p)) || this.merge.skbGroReceive(p, skb) !== 0) return i;
+    if (udpBytes > heldBytes || (this.comparesIp === true && !ipFollows(bytes, ip, held, p.networkHeader, p, this.fixedIds)) || this.merge.skbGroReceive(p, skb) !== 0) return i;
     return udpBytes !== heldBytes || p.gro.count >= UDP_GRO_CNT_MAX ? i : -1;
   }
 }

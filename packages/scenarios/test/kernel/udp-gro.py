@@ -1,0 +1,80 @@
+"""What this machine's kernel makes of frames of UDP that GRO sees in one go: stdin and stdout are JSON.
+
+stdin: a list of cases, each {"frames": [hex, ...]}, to 10.0.0.2, ports 2000 (which asks for UDP_GRO) and 2001.
+stdout: {"kernel": release, "cases": [[[port, bytes, gso_size], ...], ...]}: what each read gave, in order, by port.
+As root; makes two network namespaces, and removes them.
+"""
+import ctypes, json, os, platform, select, socket, struct, subprocess, sys, time
+
+UDP_GRO = 104
+FLUSH_NS = 100_000_000
+CLONE_NEWNET = 0x40000000
+
+
+def run(*command):
+    subprocess.run(command, check=True)
+
+
+def enter(namespace):
+    with open(f"/run/netns/{namespace}") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def bound(port, gro):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    if gro:
+        sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+    sock.bind(("0.0.0.0", port))
+    sock.setblocking(False)
+    return sock
+
+
+def reads(port, sock):
+    got = []
+    while True:
+        try:
+            data, ancillary, _flags, _address = sock.recvmsg(1 << 17, 256)
+        except BlockingIOError:
+            return got
+        sizes = [struct.unpack("i", value[:4])[0] for level, kind, value in ancillary if (level, kind) == (socket.IPPROTO_UDP, UDP_GRO)]
+        got.append([port, data.hex(), sizes[0] if sizes else 0])
+
+
+def main():
+    names = [f"netmem-gro-{os.getpid()}-{side}" for side in ("tx", "rx")]
+    try:
+        for name in names:
+            run("ip", "netns", "add", name)
+        run("ip", "-n", names[0], "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", names[1])
+        run("ip", "-n", names[1], "link", "set", "veth1", "address", "02:00:00:00:00:02")
+        run("ip", "-n", names[1], "address", "add", "10.0.0.2/24", "dev", "veth1")
+        # An instance of veth polls, and so merges, what a device sends that cannot itself send several segments at once.
+        run("ip", "netns", "exec", names[0], "ethtool", "-K", "veth0", "tso", "off")
+        run("ip", "netns", "exec", names[1], "ethtool", "-K", "veth1", "gro", "on")
+        for name, dev in zip(names, ("veth0", "veth1")):
+            run("ip", "-n", name, "link", "set", dev, "up")
+        # What is held is held until a timer ends it, long after the last frame.
+        for file, value in (("napi_defer_hard_irqs", 1000), ("gro_flush_timeout", FLUSH_NS)):
+            run("ip", "netns", "exec", names[1], "sh", "-c", f"echo {value} > /sys/class/net/veth1/{file}")
+        run("ip", "netns", "exec", names[1], "sh", "-c", "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.veth1.rp_filter=0")
+        time.sleep(1)
+        enter(names[0])
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        sender.bind(("veth0", 0))
+        enter(names[1])
+        sockets = [(2000, bound(2000, True)), (2001, bound(2001, False))]
+        results = []
+        for case in json.load(sys.stdin):
+            for frame in case["frames"]:
+                sender.send(bytes.fromhex(frame))
+            time.sleep(3 * FLUSH_NS / 1e9)
+            results.append([read for port, sock in sockets for read in reads(port, sock)])
+        json.dump({"kernel": platform.release(), "cases": results}, sys.stdout)
+    finally:
+        for name in names:
+            subprocess.run(("ip", "netns", "delete", name), stderr=subprocess.DEVNULL)
+
+
+main()
