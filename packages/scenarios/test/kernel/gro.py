@@ -1,14 +1,19 @@
-"""What this machine's kernel makes of frames of UDP that GRO sees in one go: stdin and stdout are JSON.
+"""What this machine's kernel makes of IPv4 frames that GRO sees in one go: stdin and stdout are JSON.
 
-stdin: a list of cases, each {"frames": [hex, ...]}, to 10.0.0.2, ports 2000 (which asks for UDP_GRO) and 2001.
-stdout: {"kernel": release, "cases": [[[port, bytes, gso_size], ...], ...]}: what each read gave, in order, by port.
+stdin: a list of cases, each {"frames": [hex, ...]}, to 10.0.0.2; of UDP ports 2000 (which asks for UDP_GRO) and 2001.
+stdout: {"kernel": release, "cases": [{"reads": [[port, hex, gso_size], ...], "packets": [[hex, gso_size], ...]}, ...]}: what each read
+gave, in order, by port; and what a tap behind GRO saw, from the IP header on.
 As root; makes two network namespaces, and removes them.
 """
-import ctypes, json, os, platform, select, socket, struct, subprocess, sys, time
+import ctypes, json, os, platform, socket, struct, subprocess, sys, time
 
 UDP_GRO = 104
 FLUSH_NS = 100_000_000
 CLONE_NEWNET = 0x40000000
+SOL_PACKET = 263
+PACKET_VNET_HDR = 15
+SO_RCVBUFFORCE = 33
+ETH_P_IP = 0x0800
 
 
 def run(*command):
@@ -42,6 +47,26 @@ def reads(port, sock):
         got.append([port, data.hex(), sizes[0] if sizes else 0])
 
 
+def tap(dev):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+    sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    sock.bind((dev, ETH_P_IP))
+    sock.setblocking(False)
+    return sock
+
+
+def packets(sock):
+    got = []
+    while True:
+        try:
+            data = sock.recv(1 << 17)
+        except BlockingIOError:
+            return got
+        _flags, _type, _header, gso_size, _start, _offset = struct.unpack("<BBHHHH", data[:10])
+        got.append([data[24:].hex(), gso_size])
+
+
 def main():
     names = [f"netmem-gro-{os.getpid()}-{side}" for side in ("tx", "rx")]
     try:
@@ -65,12 +90,13 @@ def main():
         sender.bind(("veth0", 0))
         enter(names[1])
         sockets = [(2000, bound(2000, True)), (2001, bound(2001, False))]
+        tapped = tap("veth1")
         results = []
         for case in json.load(sys.stdin):
             for frame in case["frames"]:
                 sender.send(bytes.fromhex(frame))
             time.sleep(3 * FLUSH_NS / 1e9)
-            results.append([read for port, sock in sockets for read in reads(port, sock)])
+            results.append({"reads": [read for port, sock in sockets for read in reads(port, sock)], "packets": packets(tapped)})
         json.dump({"kernel": platform.release(), "cases": results}, sys.stdout)
     finally:
         for name in names:
