@@ -1,4 +1,4 @@
-"""What this machine's kernel makes of IPv4 frames that GRO sees in one go: stdin and stdout are JSON.
+"""What this machine's kernel makes of IPv4 frames that a device receives in one go: stdin and stdout are JSON.
 
 stdin: a list of cases, each {"frames": [hex, ...]}, to 10.0.0.2; of UDP ports 2000 (which asks for UDP_GRO) and 2001.
 stdout: {"kernel": release, "cases": [{"reads": [[port, hex, gso_size], ...], "packets": [[hex, gso_size], ...]}, ...]}: what each read
@@ -68,7 +68,7 @@ def packets(sock):
 
 
 def main():
-    names = [f"netmem-gro-{os.getpid()}-{side}" for side in ("tx", "rx")]
+    names = [f"netmem-receive-{os.getpid()}-{side}" for side in ("tx", "rx")]
     try:
         for name in names:
             run("ip", "netns", "add", name)
