@@ -150,7 +150,7 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
-    stats.ipInReceives - decided, stats.udpInDatagrams - (readers?.datagramReads ?? 0),
+    stats.ipInReceives - decided, stats.udpInDatagrams - (readers === null ? 0 : readers.datagrams - readers.mergedDatagrams),
   ];
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
 }

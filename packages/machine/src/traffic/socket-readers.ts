@@ -54,8 +54,8 @@ export class SocketReaders {
   packets = 0;
   bytes = 0;
   datagrams = 0;
-  /** That gave datagrams, each as many as were merged. */
-  datagramReads = 0;
+  /** Of `datagrams`, those that came behind another in one packet. */
+  mergedDatagrams = 0;
   connections = 0;
   /** Of `bytes`, those that were not copied. */
   mappedBytes = 0;
@@ -70,6 +70,7 @@ export class SocketReaders {
   private lastReady: Reading | null = null;
   private readonly endListening: () => void;
   private reads: ReadTime;
+  private readonly udpGro: boolean;
   /** Read and not handed over yet, of one socket. */
   private filled = 0;
   private filledFrom = -1;
@@ -87,10 +88,11 @@ export class SocketReaders {
     this.mostFilled = user.bytes.length - MOST_BYTES_OF_A_READ;
     this.mappings = mappings;
     this.reads = options.reads;
+    this.udpGro = options.udpGro ?? false;
     this.task = kernel.scheduler.spawn({ name: "readers", cpu: options.cpu, run: () => this.run() });
     const rcvbuf = options.rcvbufBytes === undefined ? {} : { rcvbufBytes: options.rcvbufBytes };
     for (let i = 0; i < sockets; i++) {
-      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, gro: options.udpGro ?? false, dataReady: () => this.wake(reading) }) as UdpSocket);
+      const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, gro: this.udpGro, dataReady: () => this.wake(reading) }) as UdpSocket);
       this.all.push(reading);
     }
     this.endListening = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.accept(socket) }) as () => void;
@@ -171,16 +173,19 @@ export class SocketReaders {
       if (got < 0 || (got === 0 && !isDatagrams)) return;
       this.bytes += got;
       this.filled += got;
-      if (isDatagrams) this.countDatagrams(got, (socket as UdpSocket).gsoSize());
-      else this.packets++;
+      this.packets++;
+      if (!isDatagrams) continue;
+      this.datagrams++;
+      if (this.udpGro === true) this.countMerged(got, (socket as UdpSocket).gsoSize());
     }
   }
 
-  private countDatagrams(bytes: number, gsoSize: number): void {
-    const datagrams = gsoSize === 0 ? 1 : Math.ceil(bytes / gsoSize);
-    this.datagramReads++;
-    this.datagrams += datagrams;
-    this.packets += datagrams;
+  private countMerged(bytes: number, gsoSize: number): void {
+    if (gsoSize === 0) return;
+    const others = ((bytes - 1) / gsoSize) | 0;
+    this.mergedDatagrams += others;
+    this.packets += others;
+    this.datagrams += others;
   }
 
   /** Each piece is looked at where it lies. */

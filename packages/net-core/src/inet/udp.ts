@@ -217,14 +217,9 @@ class UdpQueue implements UdpSocket {
   }
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
-    const { edit, lifetime, stats, payload, udpDefersFrees } = this.parts;
+    const { edit, lifetime, stats, udpDefersFrees } = this.parts;
     let skb = this.dequeue();
-    while (skb !== null && !checksumHolds(skb, payload)) {
-      stats.udpCsumErrors++;
-      stats.udpInErrors++;
-      lifetime.kfreeSkb(skb, SKB_DROP_REASON_UDP_CSUM);
-      skb = this.dequeue();
-    }
+    if (skb !== null && skb.ipSummed === CHECKSUM_NONE) skb = this.firstThatHolds(skb);
     if (skb === null) return -EAGAIN;
     const length = skb.len - UDP_HLEN;
     const copied = bytes < length ? bytes : length;
@@ -240,6 +235,18 @@ class UdpQueue implements UdpSocket {
     if (udpDefersFrees === true) lifetime.skbAttemptDeferFree(skb);
     else lifetime.consumeSkb(skb);
     return copied;
+  }
+
+  /** Those before it are dropped. */
+  private firstThatHolds(first: SkBuff): SkBuff | null {
+    const { lifetime, stats, payload } = this.parts;
+    for (let skb: SkBuff | null = first; skb !== null; skb = this.dequeue()) {
+      if (checksumHolds(skb, payload)) return skb;
+      stats.udpCsumErrors++;
+      stats.udpInErrors++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_UDP_CSUM);
+    }
+    return null;
   }
 
   /** @kernel __skb_recv_udp, udp_skb_destructor */
