@@ -69,6 +69,9 @@ const STOCK: Preset = {
     tcpPrunesBehind: false,
     tcpCountsSegment: false,
     tcpScalesRoom: false,
+    tcpMakesRoomFirst: false,
+    tcpMeasuresAhead: false,
+    tcpFirstRatio: 65,
     trimClearsUnreadable: false,
   },
   mm: {
@@ -134,7 +137,7 @@ const V6_1: Preset = {
 const V6_8: Preset = {
   ...V6_1,
   sharedRelease: "pp-ref-count",
-  net: { ...V6_1.net, tcpPrunesBehind: true, tcpScalesRoom: true, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true, groBigTcp: "any", releaseKeepsReason: true, listsFreeInBulk: true, withFragsCountsBlocks: true, polledInSameSoftirq: true },
+  net: { ...V6_1.net, tcpPrunesBehind: true, tcpScalesRoom: true, tcpMakesRoomFirst: true, smallHeads: true, smallHeadsByEnd: true, clonedCoalesce: "pp-ref", framesRecycle: true, groBigTcp: "any", releaseKeepsReason: true, listsFreeInBulk: true, withFragsCountsBlocks: true, polledInSameSoftirq: true },
   xdp: { ...V6_1.xdp, framesFollowPointer: true, metalenMax: XDP_METALEN_MAX, asksFeatures: true, xskHasMultiBuffer: true },
   mm: { ...V6_1.mm, checksPoolSignature: true, pcpAutoTunes: true, coherentRefusesComp: true },
   pagePool: { ...V6_1.pagePool, napiLocal: "skb-free", listsToUsers: true, listsNapiOfCreation: true },

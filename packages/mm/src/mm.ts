@@ -25,7 +25,7 @@ export function createMm(kernel: MmKernel, options: MmOptions): Mm {
   if (backing.buffer.byteLength < needed) throw new UsageError("mm", "backing bytes", backing.buffer.byteLength, `give at least ${needed}`);
   const rules: MmRules = { ...MM_RULES_6_18, ...options.rules };
   const { reports, context, nrCpus } = kernel;
-  const payload = new BackedPayload(backing, reports);
+  const payload = new BackedPayload(backing, backing.zeroed === true ? needed : backing.buffer.byteLength, reports);
   const host = payload.addRegion("host", hostPages(options) << PAGE_SHIFT, true, "linear");
   const bounce = options.swiotlb === undefined ? null : payload.addRegion("swiotlb", bounceBytes(options.swiotlb), true, "linear");
   const cpuCache = options.cpuCache === true ? new ShadowedCache(bounce === null ? [host] : [host, bounce], options.backing === undefined || options.backing.zeroed === true) : null;

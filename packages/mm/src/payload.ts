@@ -13,14 +13,17 @@ export class BackedPayload implements PayloadMemory {
   private readonly copyWithin: ((target: number, source: number, lengthBytes: number) => void) | null;
   private readonly sum16: ((at: number, lengthBytes: number) => number) | null;
   private readonly reports: ReportSink;
+  /** Of the backing: what lies behind is nobody's. */
+  private readonly sizeBytes: number;
   private used = 0;
 
-  constructor(backing: PayloadBacking, reports: ReportSink) {
+  constructor(backing: PayloadBacking, sizeBytes: number, reports: ReportSink) {
     this.buffer = backing.buffer;
     this.bytes = new Uint8Array(backing.buffer);
     this.copyWithin = backing.copyWithin ?? null;
     this.sum16 = backing.sum16 ?? null;
     this.reports = reports;
+    this.sizeBytes = sizeBytes;
   }
 
   addRegion(name: string, lengthBytes: number, cpuReadable: boolean, kind?: RegionKind): PayloadRegion {
@@ -28,8 +31,8 @@ export class BackedPayload implements PayloadMemory {
       throw new UsageError("mm", `region ${name} bytes`, lengthBytes, "give a multiple of 8");
     }
     const base = this.used;
-    if (base + lengthBytes > this.buffer.byteLength) {
-      throw new UsageError("mm", `region ${name} bytes`, lengthBytes, `the backing has ${this.buffer.byteLength - base} bytes left: create the machine with more`);
+    if (base + lengthBytes > this.sizeBytes) {
+      throw new UsageError("mm", `region ${name} bytes`, lengthBytes, `the machine has ${this.sizeBytes - base} bytes left: create the machine with more`);
     }
     this.used = base + lengthBytes;
     const bytes = new Uint8Array(this.buffer, base, lengthBytes);

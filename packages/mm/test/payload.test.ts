@@ -8,7 +8,7 @@ import { kernel, kinds, usageErrorOf } from "./helpers.ts";
 
 function payloadOf(backing: PayloadBacking): { readonly payload: PayloadMemory; readonly reports: ReportSink } {
   const { reports } = kernel();
-  return { payload: new BackedPayload(backing, reports), reports };
+  return { payload: new BackedPayload(backing, backing.buffer.byteLength, reports), reports };
 }
 
 function plain(bytes: number): PayloadBacking {

@@ -81,6 +81,12 @@ export interface NetCoreDates {
   readonly tcpCountsSegment: boolean;
   /** From 6.6 (dfa2f0483360): which part of a receive buffer is payload is measured of the longest segments; before, a half is taken for that. */
   readonly tcpScalesRoom: boolean;
+  /** From 6.6 (e2142825c120): a segment that is next makes room even where nothing waits to be read, and is taken in any case then, or if its reader makes some; before, it is taken at once. */
+  readonly tcpMakesRoomFirst: boolean;
+  /** From 6.17 (38d7e4443365): segments that are ahead are measured, too. */
+  readonly tcpMeasuresAhead: boolean;
+  /** What is taken to be payload of the room before anything was measured, in 256ths: a half from 6.10 (697a6c8cec03); from 6.6 on 1200 bytes of a page and its structs. */
+  readonly tcpFirstRatio: number;
   /** From May 2026: a packet of which only the head is left after a trim is readable again. */
   readonly trimClearsUnreadable: boolean;
 }
@@ -125,6 +131,9 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   tcpPrunesBehind: true,
   tcpCountsSegment: true,
   tcpScalesRoom: true,
+  tcpMakesRoomFirst: true,
+  tcpMeasuresAhead: true,
+  tcpFirstRatio: 128,
   trimClearsUnreadable: false,
 };
 

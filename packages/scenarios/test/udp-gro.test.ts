@@ -101,6 +101,17 @@ describe.each(["page", "aligned page", "split"] as const)("datagrams of one flow
   });
 });
 
+test("closed as the first of them is said to be there, a socket keeps none", () => {
+  const gro = new UdpGroRig().deliver();
+  let next: UdpSocket | null = null;
+  gro.rig.inPoll(() => {
+    for (const frame of flow([300, 300, 120])) gro.rig.machine.net.receive.napiGroReceive(gro.rig.napi, gro.skb(frame));
+    gro.socket.close();
+    next = gro.bind({ dataReady: () => next!.close() });
+  });
+  expect([next!.length(), next!.rmemAlloc(), gro.end()]).toEqual([0, 0, { lost: 0, reports: [] }]);
+});
+
 test("without room for them they are lost, each counted (udp_rcv_segment)", () => {
   const gro = new UdpGroRig().deliver();
   const { net, mm } = gro.rig.machine;

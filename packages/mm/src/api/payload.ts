@@ -30,7 +30,7 @@ export class PayloadRegion {
 /** The memory a machine's bytes live in. A caller may supply its own: a WebAssembly memory, an AF_XDP UMEM. */
 export interface PayloadBacking {
   readonly buffer: ArrayBuffer;
-  /** Whoever gives it vouches that the bytes a machine will have are 0: they need not be copied where the CPU's cache is modelled. */
+  /** Whoever gives it vouches that as many bytes as the machine asks for are 0, which need not be copied then where the CPU's cache is modelled; it gets no more. */
   readonly zeroed?: boolean;
   /** Copies within `buffer`, ranges apart. Absent: a portable loop is used. */
   readonly copyWithin?: (target: number, source: number, lengthBytes: number) => void;

@@ -2,6 +2,9 @@
 export const IP_HLEN = 20;
 export const UDP_HLEN = 8;
 export const TCP_HLEN = 20;
+/** Of the checksum in them. */
+export const UDP_CHECK_AT = 6;
+export const TCP_CHECK_AT = 16;
 export const IPPROTO_ICMP = 1;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;

@@ -1,6 +1,6 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
-  IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_HLEN,
+  IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_CHECK_AT, TCP_HLEN,
   read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbRegion, type SkBuff, type SkbMerge,
 } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
@@ -11,13 +11,11 @@ import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 const MAY_DIFFER: number = TCPHDR_FIN | TCPHDR_PSH;
 /** What ends a packet. */
 const ENDS: number = TCPHDR_URG | TCPHDR_PSH | TCPHDR_RST | TCPHDR_SYN | TCPHDR_FIN;
-/** Of the checksum, in a header. */
-const CHECK_AT = 16;
 
 /** Segments of a connection. @kernel net/ipv4/tcp_offload.c */
 export class TcpGro {
   readonly gsoType: number = SKB_GSO_TCPV4;
-  readonly checkAt: number = CHECK_AT;
+  readonly checkAt: number = TCP_CHECK_AT;
   private readonly payload: PayloadMemory;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
   /** Flags in which segments of one packet may differ: those whose bits an acknowledgement does not count by. */

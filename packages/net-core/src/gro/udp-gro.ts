@@ -1,12 +1,11 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
 import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 
 /** Datagrams of one packet: many small ones would be charged for many pages. @kernel UDP_GRO_CNT_MAX */
 const UDP_GRO_CNT_MAX = 64;
-const CHECK_AT = 6;
 
 /** Whose datagrams may come merged. */
 export interface UdpGroSockets {
@@ -19,7 +18,7 @@ export interface UdpGroSockets {
 /** Datagrams of one flow, for sockets that asked for it. @kernel net/ipv4/udp_offload.c */
 export class UdpGro {
   readonly gsoType: number = SKB_GSO_UDP_L4;
-  readonly checkAt: number = CHECK_AT;
+  readonly checkAt: number = UDP_CHECK_AT;
   private readonly payload: PayloadMemory;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
   private readonly sockets: UdpGroSockets;
@@ -46,7 +45,7 @@ export class UdpGro {
       gro.flush = true;
       return -1;
     }
-    const hasSum = read16(bytes, udp + CHECK_AT) !== 0;
+    const hasSum = read16(bytes, udp + UDP_CHECK_AT) !== 0;
     if ((gro.flush === false && hasSum && !groTransportHolds(skb, IPPROTO_UDP, this.payload)) || sockets.groSockets() === 0 || !sockets.wantsGro(bytes, ip, udp)
       || !hasSum || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes) {
       gro.flush = true;

@@ -1,15 +1,12 @@
 import type { PayloadMemory } from "@netmem/mm/api";
 import {
-  IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_HLEN, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbRegion, write16, write32,
+  IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_CHECK_AT, TCP_HLEN, UDP_CHECK_AT, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbRegion, write16, write32,
   type SegmentFeatures, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { skbChecksum } from "./checksum.ts";
 
 /** What a device takes that takes a packet in several pieces. */
 const FEATURES: SegmentFeatures = { sg: true, gso: false };
-/** Of the checksum, in their headers. */
-const TCP_CHECK_AT = 16;
-const UDP_CHECK_AT = 6;
 /** Says 0, which would say that there is none. @kernel CSUM_MANGLED_0 */
 const CSUM_MANGLED_0 = 0xffff;
 
@@ -41,8 +38,8 @@ export class InetGso {
     skb.macHeader = skb.data;
     edit.skbPull(skb, headers + headerBytes);
     const { bytes } = skbRegion(skb);
-    const flags = bytes[skb.transportHeader + 13]!;
-    const seq = read32(bytes, skb.transportHeader + 4);
+    const flags = isTcp ? bytes[skb.transportHeader + 13]! : 0;
+    const seq = isTcp ? read32(bytes, skb.transportHeader + 4) : 0;
     const id = read16(bytes, skb.networkHeader + 4);
     // Only TCP's remembers that all had one number.
     const fixedId = isTcp && skb.gro.fixedId;

@@ -28,7 +28,7 @@ export class TcpCollapse {
 
   /** All of a queue that is in order, from the byte numbered `start` to `end`. */
   inOrder(queue: SkbQueue, start: number, end: number): void {
-    if (queue.first !== null) this.range(queue, null, queue.first, null, start, end);
+    if (queue.first !== null) this.range(queue, null, queue.first, null, start, end, false);
   }
 
   /** What is ahead, stretch by stretch of bytes without a gap; single packets that are small are left alone, and end it when an eighth of the buffer is such. @kernel tcp_collapse_ofo_queue */
@@ -44,7 +44,7 @@ export class TcpCollapse {
         last = next;
       }
       const tail: SkBuff | null = last.next;
-      if (truesize !== head.truesize || ((end - start) | 0) >= MOST_BYTES) before = this.range(queue, before, head, tail, start, end);
+      if (truesize !== head.truesize || ((end - start) | 0) >= MOST_BYTES) before = this.range(queue, before, head, tail, start, end, true);
       else {
         tiny += truesize;
         if (tiny > rcvbufBytes >> 3) return;
@@ -54,13 +54,13 @@ export class TcpCollapse {
     }
   }
 
-  /** From `head`, which stands behind `before`, up to `tail`: the packet that stands in front of `tail` then. @kernel tcp_collapse */
-  private range(queue: SkbQueue, before: SkBuff | null, head: SkBuff, tail: SkBuff | null, start: number, end: number): SkBuff | null {
+  /** From `head`, which stands behind `before`, up to `tail`: the packet that stands in front of `tail` then. `sorted`: packets stay in the order of their numbers, whatever becomes of the copies. @kernel tcp_collapse */
+  private range(queue: SkbQueue, before: SkBuff | null, head: SkBuff, tail: SkBuff | null, start: number, end: number, sorted: boolean): SkBuff | null {
     let prev = before;
     let from = start;
     let skb: SkBuff | null = head;
     while (skb !== null && skb !== tail && !this.isWorthIt(skb, tail, from)) {
-      // No byte of it is missing: it is possible of what is ahead.
+      // Others have all of its bytes, as it is possible ahead.
       if (!skb.unreadable && !seqBefore(from, skb.endSeq)) skb = this.free(queue, prev, skb);
       else {
         from = skb.endSeq;
@@ -68,11 +68,11 @@ export class TcpCollapse {
         skb = skb.next;
       }
     }
-    if (skb !== null && skb !== tail && isPlain(skb)) this.copy(queue, prev, skb, tail, from, end);
+    if (skb !== null && skb !== tail && isPlain(skb)) this.copy(queue, prev, skb, tail, from, end, sorted);
     return lastBefore(queue, before, tail);
   }
 
-  /** Bloated, begun to be read, or the next one does not begin where it ends; what cannot be copied is stepped over. */
+  /** Whether copying begins with it: bloated, begun to be read, or the next one does not begin where it ends. Not one that cannot be copied, or that has nothing beyond `start`. */
   private isWorthIt(skb: SkBuff, tail: SkBuff | null, start: number): boolean {
     if (skb.unreadable || !seqBefore(start, skb.endSeq)) return false;
     if (isPlain(skb) && (this.winFromSpace(skb.truesize) > skb.len || seqBefore(skb.seq, start))) return true;
@@ -81,7 +81,7 @@ export class TcpCollapse {
   }
 
   /** From `first` on, which stands behind `before`, until one cannot be copied, or there is no memory. */
-  private copy(queue: SkbQueue, before: SkBuff | null, first: SkBuff, tail: SkBuff | null, start: number, end: number): void {
+  private copy(queue: SkbQueue, before: SkBuff | null, first: SkBuff, tail: SkBuff | null, start: number, end: number, sorted: boolean): void {
     const { lifetime, edit } = this.parts;
     let skb = first;
     let prev = before;
@@ -89,7 +89,10 @@ export class TcpCollapse {
     while (seqBefore(at, end)) {
       let room = Math.min(MOST_BYTES, (end - at) | 0);
       const copy = lifetime.allocSkb(room, GFP_ATOMIC);
-      if (copy === null) return;
+      if (copy === null) {
+        if (sorted) inOrderOf(queue, before, prev, skb);
+        return;
+      }
       copy.seq = at;
       copy.endSeq = at;
       copy.tcpFlags = skb.tcpFlags;
@@ -122,6 +125,14 @@ export class TcpCollapse {
     this.parts.stats.tcpRcvCollapsed++;
     return next;
   }
+}
+
+/** `skb`, which stands behind `prev`, goes where its number belongs behind `before`: it may begin before its copies do. */
+function inOrderOf(queue: SkbQueue, before: SkBuff | null, prev: SkBuff | null, skb: SkBuff): void {
+  queue.removeAfter(prev, skb);
+  let at = before;
+  for (let next = at === null ? queue.first : at.next; next !== null && !seqBefore(skb.seq, next.seq); next = next.next) at = next;
+  queue.insertAfter(at, skb);
 }
 
 /** Neither the beginning nor the end of the stream. */

@@ -1,9 +1,8 @@
 import { ETH_DATA_LEN } from "@netmem/xdp/api";
 import { IP_HLEN, TCP_HLEN, type SkBuff } from "../api/index.ts";
 
-/** Ratios are 256ths; the first one is a half. @kernel TCP_RMEM_TO_WIN_SCALE, TCP_DEFAULT_SCALING_RATIO */
+/** Ratios are 256ths. @kernel TCP_RMEM_TO_WIN_SCALE */
 const TCP_RMEM_TO_WIN_SCALE = 8;
-const TCP_DEFAULT_SCALING_RATIO = 128;
 /** Bytes of payload that a segment is taken to have at first. @kernel TCP_MSS_DEFAULT */
 const TCP_MSS_DEFAULT = 536;
 
@@ -14,13 +13,13 @@ export class ReceiveSpace {
   private mss: number;
 
   /** `measures`: else a half is payload, whatever comes. */
-  constructor(measures: boolean) {
+  constructor(measures: boolean, firstRatio: number) {
     this.measures = measures;
-    this.ratio = TCP_DEFAULT_SCALING_RATIO;
+    this.ratio = firstRatio;
     this.mss = TCP_MSS_DEFAULT;
   }
 
-  /** A segment in order, or as many as were merged: one that is longer than those before tells. */
+  /** A segment, or as many as were merged: one that is longer than those before tells. */
   measure(skb: SkBuff): void {
     const { len, truesize } = skb;
     const segment = skb.shinfo!.gsoSize || len;
@@ -30,6 +29,6 @@ export class ReceiveSpace {
   }
 
   winFromSpace(truesize: number): number {
-    return Math.floor((truesize * this.ratio) / (1 << TCP_RMEM_TO_WIN_SCALE));
+    return this.measures ? Math.floor((truesize * this.ratio) / (1 << TCP_RMEM_TO_WIN_SCALE)) : truesize - (truesize >> 1);
   }
 }

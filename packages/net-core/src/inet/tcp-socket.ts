@@ -23,8 +23,14 @@ export interface TcpParts {
   readonly zerocopy: TcpZerocopy;
   readonly clock: Clock;
   readonly stats: InetStats;
-  /** A segment of nothing but a FIN that is next is taken without room; and who comes to an empty queue makes what is ahead give way. */
+  /** A segment of nothing but a FIN that is next is taken without room. */
   readonly tcpTakesBareFin: boolean;
+  /** What is next makes room even where nothing waits to be read, before it is taken in any case; and its reader is told before it is dropped, and may make some. Else it is taken at once. */
+  readonly tcpMakesRoomFirst: boolean;
+  /** Segments that are ahead tell of the room, too. */
+  readonly tcpMeasuresAhead: boolean;
+  /** What is taken to be payload of the room at first, in 256ths. */
+  readonly tcpFirstRatio: number;
   /** There must be room for a segment's bytes, too; else for one that is full already there is none. */
   readonly tcpCountsSegment: boolean;
   /** What of the room is payload was measured; else half of it is taken for that. */
@@ -91,7 +97,7 @@ export class TcpReceiver implements TcpSocket {
     this.ended = connection.closed;
     this.queue = new SkbQueue();
     this.ahead = new OutOfOrder(parts, (skb, reason) => this.drop(skb, reason));
-    this.space = new ReceiveSpace(parts.tcpScalesRoom);
+    this.space = new ReceiveSpace(parts.tcpScalesRoom, parts.tcpFirstRatio);
     this.collapse = new TcpCollapse(parts, (truesize) => this.space.winFromSpace(truesize));
     this.stream = {
       available: () => this.available(),
@@ -135,9 +141,14 @@ export class TcpReceiver implements TcpSocket {
     else if (!seqBefore(this.rcvNxt, skb.endSeq)) this.drop(skb, SKB_DROP_REASON_TCP_OLD_DATA);
     else if (!seqBefore(skb.seq, (this.rcvNxt + LARGEST_WINDOW) | 0)) this.drop(skb, SKB_DROP_REASON_TCP_OVERWINDOW);
     else if (seqBefore(this.rcvNxt, skb.seq)) {
-      if (this.hasRoom(skb)) this.ahead.keep(skb);
-      else this.dropFull(skb);
-    } else if (!this.takes(skb)) this.dropFull(skb);
+      if (!this.hasRoom(skb)) {
+        if (this.dataReady !== null) this.dataReady();
+        this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
+        return;
+      }
+      if (this.parts.tcpMeasuresAhead === true) this.space.measure(skb);
+      this.ahead.keep(skb);
+    } else if (!this.takes(skb)) this.drop(skb, this.closed ? SKB_DROP_REASON_TCP_CLOSE : SKB_DROP_REASON_PROTO_MEM);
     else {
       const fin = skb.tcpFlags & TCPHDR_FIN;
       this.space.measure(skb);
@@ -166,10 +177,12 @@ export class TcpReceiver implements TcpSocket {
 
   /** Of what is next: where nothing waits to be read, however large it is. @kernel tcp_data_queue, sk_forced_mem_schedule */
   private takes(skb: SkBuff): boolean {
-    const { tcpTakesBareFin } = this.parts;
-    const alone = this.queue.first === null;
-    if (alone && tcpTakesBareFin === false) return true;
-    return this.hasRoom(skb) || alone || (tcpTakesBareFin === true && skb.len === 0);
+    const { tcpTakesBareFin, tcpMakesRoomFirst } = this.parts;
+    if (tcpMakesRoomFirst === false && this.queue.first === null) return true;
+    if (this.hasRoom(skb)) return true;
+    if (this.dataReady !== null) this.dataReady();
+    if (this.closed) return false;
+    return (tcpMakesRoomFirst === true && this.queue.first === null) || (tcpTakesBareFin === true && skb.len === 0);
   }
 
   /** True once there is: what waits is copied into less, then what is ahead gives way. @kernel tcp_try_rmem_schedule, tcp_prune_queue */
@@ -190,12 +203,6 @@ export class TcpReceiver implements TcpSocket {
   /** @kernel tcp_can_ingest */
   private ingests(skb: SkBuff): boolean {
     return this.rmemAlloc() + (this.parts.tcpCountsSegment === true ? skb.len : 0) <= this.rcvbufBytes;
-  }
-
-  /** Whoever reads is told, so that there will be room. */
-  private dropFull(skb: SkBuff): void {
-    if (this.dataReady !== null) this.dataReady();
-    this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
   }
 
   /** The bytes that are next. @kernel tcp_queue_rcv */

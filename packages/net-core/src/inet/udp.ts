@@ -1,7 +1,7 @@
 import { EAGAIN, type Clock } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_CHECK_AT, UDP_HLEN,
   read16, skbIsGso, skbRegion, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -21,7 +21,7 @@ export interface UdpParts {
   readonly payload: PayloadMemory;
   readonly clock: Clock;
   readonly stats: InetStats;
-  /** From 6.15 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
+  /** From 6.18 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
   readonly udpNeverBeyondRcvbuf: boolean;
   /** From 6.18 what was read is freed where it was allocated; before, by its reader. */
   readonly udpDefersFrees: boolean;
@@ -135,7 +135,7 @@ export class UdpInput implements UdpGroSockets {
 /** Whether a datagram, at its UDP header, is as it was sent, or says nothing of it; it is not looked at again. @kernel udp_lib_checksum_complete */
 function checksumHolds(skb: SkBuff, payload: PayloadMemory): boolean {
   if (skb.ipSummed !== CHECKSUM_NONE) return true;
-  if (read16(skbRegion(skb).bytes, skb.data + 6) !== 0 && !transportHolds(skb, 0, skb.len, IPPROTO_UDP, payload)) return false;
+  if (read16(skbRegion(skb).bytes, skb.data + UDP_CHECK_AT) !== 0 && !transportHolds(skb, 0, skb.len, IPPROTO_UDP, payload)) return false;
   skb.ipSummed = CHECKSUM_UNNECESSARY;
   return true;
 }
@@ -155,6 +155,7 @@ class UdpQueue implements UdpSocket {
   private deficit: number;
   private readonly unbind: () => void;
   private dropped: number;
+  private closed: boolean;
   /** Of what was read last. */
   private gsoBytes: number;
 
@@ -170,6 +171,7 @@ class UdpQueue implements UdpSocket {
     this.deficit = 0;
     this.unbind = unbind;
     this.dropped = 0;
+    this.closed = false;
     this.gsoBytes = 0;
   }
 
@@ -182,6 +184,11 @@ class UdpQueue implements UdpSocket {
       this.dropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
       return false;
+    }
+    // By whoever was told of those before it.
+    if (this.closed === true) {
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      return true;
     }
     // Short of room, small datagrams give up their pages.
     if (charged > rcvbufBytes >> 1) edit.skbCondense(skb);
@@ -242,6 +249,7 @@ class UdpQueue implements UdpSocket {
     const { lifetime, stats, payload } = this.parts;
     for (let skb: SkBuff | null = first; skb !== null; skb = this.dequeue()) {
       if (checksumHolds(skb, payload)) return skb;
+      this.dropped++;
       stats.udpCsumErrors++;
       stats.udpInErrors++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_UDP_CSUM);
@@ -268,6 +276,8 @@ class UdpQueue implements UdpSocket {
 
   /** @kernel udp_destruct_common */
   close(): void {
+    if (this.closed) return;
+    this.closed = true;
     this.unbind();
     const { reading } = this;
     reading.takeAll(this.queue);

@@ -105,13 +105,37 @@ describe("a socket that is short of room (tcp_prune_queue, tcp_collapse)", () =>
     }
   });
 
-  test("and tells its reader as it drops, who may make room (sk_data_ready)", () => {
-    const { rig, socket } = connected(10);
+  test.each([["6.1", 3, 2], ["6.18", 4, 2]] as const)("%s: and tells its reader as it drops (sk_data_ready), and from 6.6 on before it takes what is too large", (preset, times, drops) => {
+    const { rig, socket } = connected(10, preset);
     let told = 0;
     socket.setDataReady(() => void told++);
     rig.receive(segments(3, 500), IN_HEAD);
-    expect([told, socket.drops()]).toEqual([3, 2]);
+    expect([told, socket.drops()]).toEqual([times, drops]);
     socket.close();
+  });
+
+  test.each([["6.1", 1], ["6.8", 0], ["6.18", 0]] as const)("%s: a reader that makes room when it is told saves the segment from 6.6 on; one that closes loses it", (preset, drops) => {
+    const { rig, socket } = connected(10, preset);
+    rig.receive(segments(1, 500), IN_HEAD);
+    const got: number[] = [];
+    socket.setDataReady(() => void got.push(...rig.readAll(socket)));
+    rig.receive(segments(1, 500, 500), IN_HEAD);
+    expect([got, socket.drops()]).toEqual([stream(drops === 0 ? 1000 : 500), drops]);
+    socket.close();
+    const { rig: other, socket: closing } = connected(10, preset);
+    other.receive(segments(1, 500), IN_HEAD);
+    closing.setDataReady(() => closing.close());
+    other.receive(segments(1, 500, 500), IN_HEAD);
+    expect([closing.packets(), other.end()]).toEqual([[], NOTHING_LEFT]);
+  });
+
+  test.each([["6.1", true], ["6.8", false], ["6.18", false]] as const)("%s: what is next makes what is ahead give way from 6.6 on, though nothing waits to be read (e2142825c120)", (preset, stays) => {
+    const ahead = [segment(1000, 1300)];
+    const { rig, socket } = full(ahead, preset);
+    rig.receive(segments(1, 300), IN_HEAD);
+    expect([socket.available(), socket.outOfOrder()]).toEqual([300, stays ? 300 : 0]);
+    socket.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 
   test.each([["6.8", 0], ["6.18", 1]] as const)("%s: there must be room for a segment's bytes, too, from 6.18 on; before, until it is full", (preset, drops) => {
@@ -159,6 +183,14 @@ describe("what is ahead (tcp_collapse_ofo_queue)", () => {
   });
 });
 
+test.each([["6.8", 1], ["6.18", 0]] as const)("%s: segments that are ahead are measured, too, from 6.17 on, and not bloated by themselves (38d7e4443365)", (preset, collapsed) => {
+  const { rig, socket } = full(segments(6, 700, 1000), preset);
+  rig.receive([segment(9000, 9100)], IN_HEAD);
+  expect(rig.machine.net.inet.stats.tcpRcvCollapsed).toBe(collapsed);
+  socket.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
 test("what the CPU cannot read is stepped over, and what lies around it copied", () => {
   const { rig, socket } = connected(10_000);
   const { net } = rig.machine;
@@ -203,6 +235,8 @@ test("property: whatever comes to a small buffer, in whatever order, with memory
       rig.machine.net.receive.netifReceiveSkb(skb);
       fault.disarm();
       expect(socket.rmemAlloc()).toBe(socket.packets().reduce((sum, { truesize }) => sum + truesize, 0));
+      const numbers = socket.packets().map(({ seq }) => seq - 1001).filter((number) => number > got.length + socket.available());
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
       const part = read === 0 ? -1 : rig.read(socket, read);
       if (typeof part !== "number") got.push(...part);
     }

@@ -11,32 +11,21 @@ export interface Watch<A extends readonly never[] | readonly unknown[], R> {
 /** Watches of some members of an interface. */
 export type Watches<T> = { readonly [K in keyof T]?: T[K] extends (...args: infer A) => infer R ? Watch<A, R> : never };
 
-/**
- * The same object with some members watched, for the plugin in its place: it behaves as before. It is an object with members of its own, and no Proxy: a plugin calls them
- * thousands of times a case.
- */
+/** The same object with some members watched, for the plugin in its place: it behaves as before. */
 export function watched<T extends object>(target: T, findings: Findings, watches: Watches<T>, reported: () => void): T {
-  const given = {};
-  for (const name of membersOf(target)) Object.defineProperty(given, name, { enumerable: true, configurable: true, ...memberOf(target, name, findings, (watches as AnyWatches)[name] ?? {}, reported) });
-  return given as T;
-}
-
-type AnyWatches = Readonly<Record<PropertyKey, Watch<unknown[], unknown>>>;
-type AnyObject = Record<PropertyKey, unknown>;
-
-/** Its own and its classes'. */
-function membersOf(target: object): ReadonlySet<PropertyKey> {
-  const names = new Set<PropertyKey>();
-  for (let at: object | null = target; at !== null && at !== Object.prototype; at = Object.getPrototypeOf(at) as object | null) for (const name of Reflect.ownKeys(at)) names.add(name);
-  names.delete("constructor");
-  return names;
-}
-
-/** What can be called is found once; all else is asked of the target each time, which may change it. */
-function memberOf(target: object, name: PropertyKey, findings: Findings, watch: Watch<unknown[], unknown>, reported: () => void): PropertyDescriptor {
-  const value: unknown = Reflect.get(target, name);
-  if (typeof value === "function") return { writable: true, value: wrap(target, value, watch, findings, reported) };
-  return { get: () => (target as AnyObject)[name], set: (to: unknown) => void ((target as AnyObject)[name] = to) };
+  const members = new Map<PropertyKey, unknown>();
+  return new Proxy(target, {
+    get: (_target, name): unknown => {
+      const known = members.get(name);
+      if (known !== undefined) return known;
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      const watch = (watches as Readonly<Record<PropertyKey, Watch<unknown[], unknown>>>)[name];
+      const member = wrap(target, value, watch ?? {}, findings, reported);
+      members.set(name, member);
+      return member;
+    },
+  });
 }
 
 function wrap(target: object, value: Function, { before, instead, after }: Watch<unknown[], unknown>, findings: Findings, reported: () => void): Frame {

@@ -185,7 +185,7 @@ export class NetDevice {
   hardHeaderLen: number;
   /** Packets of one flow are merged as they are received. @kernel NETIF_F_GRO */
   gro: boolean;
-  /** It sends packets of several segments whole. @kernel NETIF_F_ALL_TSO */
+  /** It sends packets of several segments whole, of TCP and of UDP. @kernel NETIF_F_GSO_SOFTWARE */
   tso: boolean;
   /** It sends packets with a list of others; for one that does not they are put into one piece first. @kernel NETIF_F_FRAGLIST */
   fragList: boolean;

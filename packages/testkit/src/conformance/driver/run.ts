@@ -2,6 +2,7 @@ import type { NetDriver } from "@netmem/driver/api";
 import { EOPNOTSUPP } from "@netmem/kernel/api";
 import type { Wire } from "@netmem/machine";
 import type { CaseOutcome } from "../campaign.ts";
+import { CaseMemory } from "../case-memory.ts";
 import { Findings } from "../findings.ts";
 import { thrownBy, type Thrown } from "../outcome.ts";
 import type { DriverCase, Failing, Reconfiguration, Step } from "./case.ts";
@@ -27,10 +28,11 @@ export function runDriverCase(driver: NetDriver, driverCase: DriverCase): CaseOu
 /** `traces`: findings also say where a page that is missing in the end was last seen; slow. */
 export function judgeCase(driver: NetDriver, driverCase: DriverCase, traces: boolean, supplies: CaseSupplies): CaseOutcome {
   const findings = new Findings(traces);
-  const runner = new CaseRunner(driver, driverCase, findings, supplies);
+  const memory = new CaseMemory(supplies.memory);
+  const runner = new CaseRunner(driver, driverCase, findings, supplies, memory);
   const thrown = thrownBy(() => runner.run());
   if (thrown !== null) runner.threw(thrown);
-  runner.discard();
+  memory.giveBack();
   return { found: findings.found, occasions: findings.occasions };
 }
 
@@ -39,12 +41,14 @@ class CaseRunner {
   readonly #case: DriverCase;
   readonly #findings: Findings;
   readonly #supplies: CaseSupplies;
+  readonly #memory: CaseMemory;
   #world: DriverWorld | null = null;
   /** Something failed since frames last came up in full. */
   #disturbed = false;
 
-  constructor(driver: NetDriver, driverCase: DriverCase, findings: Findings, supplies: CaseSupplies) {
+  constructor(driver: NetDriver, driverCase: DriverCase, findings: Findings, supplies: CaseSupplies, memory: CaseMemory) {
     this.#supplies = supplies;
+    this.#memory = memory;
     this.#driver = driver;
     this.#case = driverCase;
     this.#findings = findings;
@@ -52,7 +56,7 @@ class CaseRunner {
 
   run(): void {
     const bytes = this.#case.steps.reduce((sum, step) => sum + (step.do === "send" ? step.frames * (step.bytes + 32) : 0), 0);
-    const world = new DriverWorld(this.#driver, this.#case, (bytes + 64) & ~7, this.#findings, this.#supplies);
+    const world = new DriverWorld(this.#driver, this.#case, (bytes + 64) & ~7, this.#findings, this.#supplies.frames, this.#memory);
     this.#world = world;
     for (const [i, step] of this.#case.steps.entries()) {
       this.#do(world, step, i);
@@ -72,11 +76,6 @@ class CaseRunner {
     if (panic !== "") this.#findings.consequence(ruleOfReport(panic), reason, at);
     else if (injected.length > 0) this.#findings.consequence("R7", `threw ${reason} after ${injected.at(-1)!} had failed: look at what it answers`, where || at);
     else this.#findings.consequence("traffic", `threw ${reason}`, where || at);
-  }
-
-  /** Nobody looks at its machine any more. */
-  discard(): void {
-    if (this.#world !== null) this.#supplies.memory.put(this.#world.backing);
   }
 
   #do(world: DriverWorld, step: Step, index: number): void {

@@ -1,15 +1,15 @@
 import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type NetDevice, type XdpMd, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
 import { backingBytes } from "@netmem/mm";
-import { NET_IOV_DMABUF, PAGE_SHIFT, type PayloadBacking } from "@netmem/mm/api";
+import { NET_IOV_DMABUF, PAGE_SHIFT } from "@netmem/mm/api";
 import { XDP_FLAGS_DRV_MODE, skbHeadlen, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import type { NetDriver } from "@netmem/driver/api";
 import { Wire, createMachine, dmaKind, type Device, type Machine } from "@netmem/machine";
 import { AreaProvider } from "../../provider.ts";
+import type { CaseMemory } from "../case-memory.ts";
 import type { Findings } from "../findings.ts";
 import { warmHeads } from "../warm-heads.ts";
 import type { DriverCase, ProgramKind } from "./case.ts";
 import { frameKey, type FrameMaker } from "./frame-maker.ts";
-import type { CaseSupplies } from "./supplies.ts";
 import { DriverWatch } from "./watch.ts";
 
 /** Rings that cases begin with. */
@@ -30,7 +30,6 @@ interface Sent {
 /** A machine with the driver's device, a wire, a user who keeps packets, and a second device that frames are redirected to. */
 export class DriverWorld {
   readonly machine: Machine;
-  readonly backing: PayloadBacking;
   readonly watch: DriverWatch;
   readonly device: Device;
   /** Requests that the page allocator had refused before the driver came. */
@@ -57,13 +56,12 @@ export class DriverWorld {
   #serial = 0;
   #latest = -1;
 
-  constructor(driver: NetDriver, { preset, dma, queues, mtu, pages, earlyDrop, steps }: DriverCase, bytes: number, findings: Findings, { frames, memory }: CaseSupplies) {
-    this.#maker = frames;
+  constructor(driver: NetDriver, { preset, dma, queues, mtu, pages, earlyDrop, steps }: DriverCase, bytes: number, findings: Findings, maker: FrameMaker, memory: CaseMemory) {
+    this.#maker = maker;
     const kind = dmaKind(dma);
     const bindsMemory = steps.some((step) => step.do === "bind memory" || (step.do === "send" && step.midway?.do === "bind memory"));
     const size = { nrPages: pages, extraBytes: bytes + (bindsMemory ? MOST_BINDINGS * (NIOVS << PAGE_SHIFT) : 0) + (1 << 18) };
-    this.backing = memory.take(backingBytes({ ...kind.memory, ...size }));
-    this.machine = createMachine({ preset, ...size, memory: { ...kind.memory, cpuCache: dma === "non-coherent" }, backing: this.backing });
+    this.machine = createMachine({ preset, ...size, memory: { ...kind.memory, cpuCache: dma === "non-coherent" }, backing: memory.take(backingBytes({ ...kind.memory, ...size })) });
     const { net } = this.machine;
     warmHeads(this.machine);
     this.#freePages = this.machine.mm.pages.freePages();

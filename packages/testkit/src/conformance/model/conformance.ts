@@ -1,6 +1,7 @@
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { SpareBacking } from "@netmem/mm";
 import { runCampaign, type CaseOutcome } from "../campaign.ts";
+import { CaseMemory } from "../case-memory.ts";
 import { Findings } from "../findings.ts";
 import { thrownBy } from "../outcome.ts";
 import type { ConformanceOptions, ConformanceReport } from "../report.ts";
@@ -25,12 +26,14 @@ export function memoryModelConformance(model: MemoryModel, options: ConformanceO
 
 function runModelCase(model: MemoryModel, modelCase: ModelCase, traces: boolean, memory: SpareBacking): CaseOutcome {
   const findings = new Findings(traces);
-  const thrown = thrownBy(() => runSteps(model, modelCase, findings, memory));
+  const own = new CaseMemory(memory);
+  const thrown = thrownBy(() => runSteps(model, modelCase, findings, own));
+  own.giveBack();
   if (thrown !== null) findings.consequence("M9", `threw ${thrown.reason}`, findings.here() || thrown.where);
   return { found: findings.found, occasions: findings.occasions };
 }
 
-function runSteps(model: MemoryModel, modelCase: ModelCase, findings: Findings, memory: SpareBacking): void {
+function runSteps(model: MemoryModel, modelCase: ModelCase, findings: Findings, memory: CaseMemory): void {
   const bytes = modelCase.steps.reduce((sum, step) => sum + (step.do === "send" ? step.frames * (step.bytes + 96) : 0), 0);
   const world = new ModelWorld(model, modelCase, (bytes + 64) & ~7, findings, memory);
   for (const step of modelCase.steps) {
@@ -44,7 +47,6 @@ function runSteps(model: MemoryModel, modelCase: ModelCase, findings: Findings, 
   world.judgeBytes(true);
   world.judge();
   world.end();
-  memory.put(world.backing);
 }
 
 function run(world: ModelWorld, step: ModelStep): void {

@@ -3,13 +3,14 @@ import { xsk as xskDriver } from "@netmem/driver-xsk";
 import { EBUSY, TASK_SLEEP } from "@netmem/kernel/api";
 import { Wire, createMachine, type Device, type Machine } from "@netmem/machine";
 import type { MemoryBinding, MemoryModel, MemoryModelDeps, MemoryStream, ProvidedArea } from "@netmem/memory-model/api";
-import { backingBytes, type SpareBacking } from "@netmem/mm";
-import { PAGE_SIZE, netmemName, type NetIov, type NetIovArea, type PayloadBacking, type PayloadRegion } from "@netmem/mm/api";
+import { backingBytes } from "@netmem/mm";
+import { PAGE_SIZE, netmemName, type NetIov, type NetIovArea, type PayloadRegion } from "@netmem/mm/api";
 import { IPPROTO_TCP, type SkBuff, type TcpSocket } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import { conservationFaults } from "../../conservation.ts";
 import { tcpFrame, testPayload } from "../../inet-frames.ts";
 import { DriverWatch } from "../driver/watch.ts";
+import type { CaseMemory } from "../case-memory.ts";
 import { Findings } from "../findings.ts";
 import { FreshReports } from "../fresh-reports.ts";
 import { warmHeads } from "../warm-heads.ts";
@@ -47,7 +48,6 @@ interface Connection {
 /** A machine with a device whose second queue a memory model is bound to, and users who read. */
 export class ModelWorld {
   readonly machine: Machine;
-  readonly backing: PayloadBacking;
   readonly device: Device;
   readonly findings: Findings;
   binding: MemoryBinding | null = null;
@@ -76,13 +76,12 @@ export class ModelWorld {
   #reads = 0;
   #seq: number[] = [];
 
-  constructor(model: MemoryModel, { buffers }: ModelCase, bytes: number, findings: Findings, memory: SpareBacking) {
+  constructor(model: MemoryModel, { buffers }: ModelCase, bytes: number, findings: Findings, memory: CaseMemory) {
     this.findings = findings;
     this.#buffers = buffers;
     this.deliversFrames = model.delivers === "frames";
     const size = { nrPages: PAGES, extraBytes: bytes + MOST_BINDINGS * buffers * PAGE_SIZE + (1 << 18) };
-    this.backing = memory.take(backingBytes(size));
-    this.machine = createMachine({ ...size, backing: this.backing });
+    this.machine = createMachine({ ...size, backing: memory.take(backingBytes(size)) });
     this.#reports = new FreshReports(this.machine.kernel.reports);
     const { net } = this.machine;
     warmHeads(this.machine);
