@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { createKernel } from "@netmem/kernel";
 import type { UdpSocket } from "@netmem/net-core/api";
-import { ipFragments, tcpFrame, testPayload, udpFrame, type InetHeader, type TcpHeader } from "@netmem/testkit";
+import { internetChecksum, ipFragments, tcpFrame, testPayload, udpFrame, type InetHeader, type TcpHeader } from "@netmem/testkit";
 import { GroRig } from "./gro-rig.ts";
 
 const SCRIPT = fileURLToPath(new URL("kernel/receive.py", import.meta.url));
@@ -97,6 +97,45 @@ function segments(seed: number): Uint8Array[] {
   });
 }
 
+/** The same with options behind its IP header, filled up to a word. */
+function withOptions(frame: Uint8Array, options: readonly number[]): Uint8Array {
+  const bytes = (options.length + 3) & ~3;
+  const longer = new Uint8Array(frame.length + bytes);
+  longer.set(frame.subarray(0, 34));
+  longer.set(options, 34);
+  longer.set(frame.subarray(34), 34 + bytes);
+  const view = new DataView(longer.buffer);
+  longer[14] = 0x45 + bytes / 4;
+  view.setUint16(16, longer.length - 14);
+  view.setUint16(24, 0);
+  view.setUint16(24, internetChecksum(longer, 14, 34 + bytes));
+  return longer;
+}
+
+const ROUTE = [10, 0, 0, 9];
+/** Each in a datagram of its own. */
+const OPTIONS: readonly (readonly number[])[] = [
+  [1, 1, 1, 1], [0], [1, 0, 9, 9], [7, 7, 4, 0, 0, 0, 0], [7, 7, 8, 0, 0, 0, 0], [7, 7, 3, 0, 0, 0, 0], [7, 7, 5, 0, 0, 0, 0], [7, 3, 4], [7, 2], [7, 7, 4, 0, 0, 0, 0, 7, 7, 4, 0, 0, 0, 0], [7, 1, 1, 1], [7, 40, 4, 0], [7], [1, 1, 1, 7],
+  [68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0], [68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0], [68, 12, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0], [68, 12, 5, 3, ...ROUTE, 0, 0, 0, 0], [68, 8, 9, 0xf0, 0, 0, 0, 0], [68, 8, 9, 0xe0, 0, 0, 0, 0], [68, 8, 9, 0xf3, 0, 0, 0, 0], [68, 8, 4, 0, 0, 0, 0, 0], [68, 8, 7, 0, 0, 0, 0, 0], [68, 3, 5],
+  [68, 8, 5, 7, 0, 0, 0, 0], [68, 8, 5, 0, 0, 0, 0, 0, 68, 8, 5, 0, 0, 0, 0, 0], [131, 7, 4, ...ROUTE], [137, 7, 4, ...ROUTE], [131, 7, 8, ...ROUTE], [131, 7, 3, ...ROUTE], [131, 7, 4, ...ROUTE, 137, 7, 4, ...ROUTE], [148, 4, 0, 0], [148, 4, 0, 1], [148, 3, 0], [148, 2],
+  [130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0], [99, 4, 1, 2], [99, 2, 99, 2], [99, 0], [99, 1],
+];
+
+/** Kinds, lengths and pointers of all sorts. */
+function optioned(seed: number): Uint8Array[] {
+  const { random } = createKernel({ seed: 3000 + seed, nrCpus: 1, reports: "collect" });
+  const below = (n: number): number => random.below(n);
+  return Array.from({ length: 30 }, (_, serial) => {
+    const options: number[] = [];
+    for (let i = 0; i < 1 + below(3); i++) {
+      const kind = [0, 1, 7, 68, 131, 137, 148, 99][below(8)]!;
+      const length = below(6) === 0 ? below(45) : 3 + 4 * below(3) + (kind === 68 || kind === 148 ? 1 : 0);
+      options.push(kind, ...(kind < 2 ? [] : [length, ...Array.from({ length: Math.max(0, length - 2) }, (_, at) => (at === 0 ? below(14) : at === 1 && kind === 68 ? below(4) + (below(3) === 0 ? 0xf0 : 0) : 0))]));
+    }
+    return withOptions(datagram(serial, 50, { dport: DOES_NOT, sport: 40 }), options.slice(0, 40));
+  });
+}
+
 /** One datagram or two in pieces, in disorder: some twice, some overlapping others, some of another hop count, now and then one missing. */
 function pieces(seed: number): Uint8Array[] {
   const { random } = createKernel({ seed: 2000 + seed, nrCpus: 1, reports: "collect" });
@@ -132,6 +171,7 @@ const CASES: readonly (readonly [string, readonly Uint8Array[]])[] = [
   ["TCP: options", connection([1000, 1000, 1000], { options: TIMESTAMPS })], ["TCP: no payload", connection([0, 0, 0])], ["TCP: one id, may be fragmented", connection([500, 500, 500], { ipId: 7, fragOff: 0 })], ["TCP: a wrong checksum", edited(connection([500, 500, 500]), 1, (frame) => (frame[100]! ^= 1))],
   ...Array.from({ length: 30 }, (_, seed) => [`mixed ${seed}`, mixed(seed)] as const), ...Array.from({ length: 50 }, (_, seed) => [`TCP: mixed ${seed}`, segments(seed)] as const),
   ...Array.from({ length: 50 }, (_, seed) => [`pieces ${seed}`, pieces(seed)] as const),
+  ["IP options", OPTIONS.map((options, serial) => withOptions(datagram(serial, 50, { dport: DOES_NOT, sport: 41 }), options))], ...Array.from({ length: 20 }, (_, seed) => [`IP options: mixed ${seed}`, optioned(seed)] as const),
 ];
 
 function readOf(port: number, bytes: Uint8Array, gsoSize: number): Read {
@@ -141,7 +181,8 @@ function readOf(port: number, bytes: Uint8Array, gsoSize: number): Read {
 }
 
 function packetOf(bytes: Uint8Array, gsoSize: number): Packet {
-  return [`${bytes[9]} ${(bytes[20]! << 8) | bytes[21]!}`, bytes.length, createHash("sha256").update(bytes).digest("hex").slice(0, 8), gsoSize];
+  const transport = (bytes[0]! & 0xf) * 4;
+  return [`${bytes[9]} ${(bytes[transport]! << 8) | bytes[transport + 1]!}`, bytes.length, createHash("sha256").update(bytes).digest("hex").slice(0, 8), gsoSize];
 }
 
 /** By flow: the kernel holds flows in lists by a hash, and which list goes up first is chance. */

@@ -18,6 +18,8 @@ export interface InetStats {
   ipInTruncatedPkts: number;
   /** Of a protocol that there is not. */
   ipInDiscards: number;
+  /** That say the way they went or are to go (LSRR, SSRR), which nobody lets them: dropped. @kernel accept_source_route */
+  ipSourceRoutes: number;
   ipForwDatagrams: number;
   /** No IPv4 at all: dropped. */
   notIpv4: number;

@@ -1,10 +1,11 @@
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
-  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbIsGso,
+  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbHeadroom, skbIsGso,
   read16, skbRegion, type Inet, type InetRoute, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { ipHeaderHolds } from "./checksum.ts";
+import { ipOptions } from "./ip-options.ts";
 import { IpFragments, type FragmentParts } from "./ip-fragment.ts";
 import { IpForward, type ForwardParts } from "./ip-forward.ts";
 import { PageRing, type PipeParts } from "./pipe.ts";
@@ -30,7 +31,7 @@ export class IpInput implements Inet {
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0, tcpRcvCollapsed: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipSourceRoutes: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0, tcpRcvCollapsed: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats });
     this.fragments = new IpFragments({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
@@ -120,9 +121,27 @@ export class IpInput implements Inet {
       return;
     }
     lifetime.skbOrphan(skb);
+    if (headerBytes > IP_HLEN && !this.takesOptions(skb, headerBytes)) return;
     const route = this.routes.routeOf(skb);
     if (route !== null) this.routes.forward(skb, route);
     else this.deliver(skb, headerBytes);
+  }
+
+  /** False: it is gone. Whoever reads options may write to them, so that the head is its own then. @kernel ip_rcv_options */
+  private takesOptions(skb: SkBuff, headerBytes: number): boolean {
+    const { lifetime, edit } = this.parts;
+    if (edit.skbCow(skb, skbHeadroom(skb)) !== 0) {
+      this.discard(skb, SKB_DROP_REASON_NOMEM);
+      return false;
+    }
+    const verdict = ipOptions(skbRegion(skb).bytes, skb.networkHeader, headerBytes);
+    if (verdict === "hold") return true;
+    if (verdict === "wrong") this.badHeader(skb, SKB_DROP_REASON_IP_INHDR);
+    else {
+      this.stats.ipSourceRoutes++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_IP_INHDR);
+    }
+    return false;
   }
 
   /** @kernel ip_local_deliver, ip_protocol_deliver_rcu */

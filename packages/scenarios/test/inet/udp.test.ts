@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { EADDRINUSE, EAGAIN, EFAULT } from "@netmem/kernel/api";
-import { NET_IOV_DMABUF, PAGE_SIZE } from "@netmem/mm/api";
+import { GFP_ATOMIC, NET_IOV_DMABUF, PAGE_SIZE } from "@netmem/mm/api";
 import { CHECKSUM_UNNECESSARY } from "@netmem/net-core/api";
 import { internetChecksum, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { InetRig } from "./inet-rig.ts";
@@ -102,6 +102,43 @@ function withIpOptions(frame: Uint8Array, words: number): Uint8Array {
   longer[17] = totalBytes & 0xff;
   return rechecked(longer);
 }
+
+/** With these bytes as options, whole words. */
+function withTheseOptions(frame: Uint8Array, options: readonly number[]): Uint8Array {
+  const longer = withIpOptions(frame, options.length / 4);
+  longer.set(options, 34);
+  return rechecked(longer);
+}
+
+test.each([
+  ["a record of the way that has no room for an address", [7, 7, 6, 0, 0, 0, 0, 0], { ipInHdrErrors: 1 }], ["longer than the header", [99, 9, 0, 0], { ipInHdrErrors: 1 }],
+  ["a loose source route", [131, 7, 4, 10, 0, 0, 9, 0], { ipSourceRoutes: 1 }], ["a strict one", [137, 7, 4, 10, 0, 0, 9, 0], { ipSourceRoutes: 1 }],
+] as const)("IP options: %s: dropped, and counted (ip_rcv_options)", (_what, options, expected) => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  rig.receive([withTheseOptions(GOOD, options)]);
+  const { ipInReceives: _received, ...stats } = rig.machine.net.inet.stats;
+  expect([Object.fromEntries(Object.entries(stats).filter(([, count]) => count > 0)), socket.length()]).toEqual([expected, 0]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test("a packet with IP options that others share has a head of its own from then on; without memory for it it is dropped", () => {
+  const rig = new InetRig();
+  const socket = rig.udp(2000);
+  const { net, mm } = rig.machine;
+  const frame = withTheseOptions(GOOD, [1, 1, 1, 1]);
+  for (const fails of [false, true]) {
+    const skb = rig.skb(frame);
+    const clone = net.lifetime.skbClone(skb, GFP_ATOMIC)!;
+    if (fails) mm.faults.failSlab.arm({});
+    net.receive.netifReceiveSkb(skb);
+    mm.faults.failSlab.disarm();
+    expect(clone.shinfo!.dataref & 0xffff).toBe(1);
+    net.lifetime.consumeSkb(clone);
+  }
+  expect([rig.read(socket), rig.read(socket), net.inet.stats.ipInDiscards]).toEqual([[...testPayload(100, 1)], -EAGAIN, 1]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
 
 test("a datagram is taken as it was sent, and not with any one bit of it or of its addresses turned: with options and without, of any length, wherever its bytes lie", () => {
   const header = fc.record({ saddr: fc.nat(0xffffffff), daddr: fc.nat(0xffffffff), sport: fc.integer({ min: 1, max: 0xffff }) });
