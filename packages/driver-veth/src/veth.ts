@@ -37,7 +37,7 @@ export class VethEnd implements LinkEnd {
   constructor(deps: LinkDeps, name: string, rxQueueCount: number, copies: VethCopies) {
     this.#deps = deps;
     this.dev = deps.registerNetdev(name, rxQueueCount);
-    this.dev.tso = true;
+    this.dev.gsoSoftware = true;
     this.dev.fragList = true;
     const back = { sendFrames: (frames: (XdpFrame | null)[], n: number) => this.#sendFrames(frames, n, 0), flush: () => this.#flushPeer() };
     this.#queues = this.dev.rxQueues.map((queue) => new VethQueue(deps, queue, copies, back));
@@ -117,7 +117,7 @@ export class VethEnd implements LinkEnd {
     }
     const queue = rcv.#queues[queueId] ?? null;
     // A packet of several segments has been merged as far as it can be.
-    const useNapi = queue !== null && queue.napi !== null && !this.dev.tso;
+    const useNapi = queue !== null && queue.napi !== null && !this.dev.gsoSoftware;
     if (receive.devForwardSkb(rcv.dev, skb) !== NET_RX_SUCCESS) return this.#drops();
     if (!useNapi) {
       if (receive.netifRx(skb) !== NET_RX_SUCCESS) return this.#drops();
@@ -241,7 +241,7 @@ export class VethEnd implements LinkEnd {
   /** XDP brings GRO with it, and makes the peer send segments one by one. @kernel veth_fix_features */
   #updateFeatures(): void {
     this.dev.gro = this.#groRequested || this.#prog !== null;
-    this.dev.tso = this.#peer === null || this.#peer.#prog === null;
+    this.dev.gsoSoftware = this.#peer === null || this.#peer.#prog === null;
     this.#setFeatures();
     if (this.#peer !== null) this.#peer.#setFeatures();
   }

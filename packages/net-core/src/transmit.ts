@@ -53,7 +53,7 @@ export class TransmitPath implements NetTransmit {
 
   /** @kernel validate_xmit_skb */
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
-    if (!skbIsGso(skb) || dev.tso) {
+    if (!skbIsGso(skb) || dev.gsoSoftware) {
       if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) this.#drop(skb);
       else this.#sendOrDrop(skb, dev, true);
       return;

@@ -1,10 +1,23 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IP_DF, read16, read32, skbGroLen, type SkBuff } from "../api/index.ts";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IP_DF, read16, read32, skbGroLen, skbRegion, type SkBuff } from "../api/index.ts";
+import type { GroNode } from "./gro-node.ts";
 import { transportHolds } from "../inet/checksum.ts";
 
 /** Whether four bytes of two headers are the same: a word of each, where they lie on one, as drivers place them. */
 export function sameWord(a: PayloadRegion, atA: number, b: PayloadRegion, atB: number): boolean {
   return ((atA | atB) & 3) === 0 ? a.words[atA >> 2] === b.words[atB >> 2] : read32(a.bytes, atA) === read32(b.bytes, atB);
+}
+
+/** Which of the held packets has the same ports, the header of its protocol at `transport`: its index, or −1; those that have others are of another flow. @kernel tcp_gro_lookup, udp_gro_receive_segment */
+export function groLookup(node: GroNode, region: PayloadRegion, transport: number): number {
+  for (let i = 0; i < node.count; i++) {
+    const p = node.held[i]!;
+    if (p.gro.sameFlow === false) continue;
+    // Both ports at once.
+    if (sameWord(skbRegion(p), p.transportHeader, region, transport)) return i;
+    p.gro.sameFlow = false;
+  }
+  return -1;
 }
 
 /** Everything but length and checksum as in the held packet; and the number is as many further as there are packets in it, or always the same: `fixedIds`, even where it may be fragmented. @kernel inet_gro_flush (include/net/gro.h) */

@@ -1,5 +1,5 @@
 import type { PayloadMemory } from "@netmem/mm/api";
-import { IPPROTO_TCP, IPPROTO_UDP, IP_DF, IP_HLEN, csumPseudo, csumReplace2, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff } from "../api/index.ts";
+import { IPPROTO_TCP, IPPROTO_UDP, IP_DF, IP_HLEN, csumReplace2, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff } from "../api/index.ts";
 import { ipHeaderHolds } from "../inet/checksum.ts";
 import type { GroNode } from "./gro-node.ts";
 import { sameWord } from "./inet-checks.ts";
@@ -51,23 +51,18 @@ export class InetGro {
     return protocol === IPPROTO_TCP ? this.tcp.receive(node, skb, region, ip) : this.udp.receive(node, skb, region, ip);
   }
 
-  /** The packet's headers say what it has become. @kernel inet_gro_complete, tcp4_gro_complete, udp_gro_complete */
+  /** The packet's headers say what it has become. @kernel inet_gro_complete */
   complete(skb: SkBuff): void {
     const { bytes } = skbRegion(skb);
     const ip = skb.networkHeader;
-    const transport = skb.transportHeader;
     const { proto, count } = skb.gro;
     const totalBytes = skb.len - (ip - skb.data);
     // What no length can say is 0: its length is the packet's. @kernel iph_set_totlen
     const written = totalBytes > 0xffff ? 0 : totalBytes;
     write16(bytes, ip + 10, csumReplace2(read16(bytes, ip + 10), read16(bytes, ip + 2), written));
     write16(bytes, ip + 2, written);
-    const { gsoType, checkAt } = proto === IPPROTO_TCP ? this.tcp : this.udp;
-    if (proto === IPPROTO_UDP) write16(bytes, transport + 4, totalBytes - IP_HLEN);
-    // The sum of the pseudo header: whoever sends it on completes it.
-    write16(bytes, transport + checkAt, csumPseudo(bytes, ip, proto, totalBytes - IP_HLEN));
-    const info = skb.shinfo!;
-    info.gsoSegs = count;
-    info.gsoType = gsoType;
+    skb.shinfo!.gsoSegs = count;
+    const transport = proto === IPPROTO_TCP ? this.tcp : this.udp;
+    transport.complete(skb, bytes, ip, totalBytes - IP_HLEN);
   }
 }

@@ -1,11 +1,11 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_CHECK_AT, TCP_HLEN,
-  read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbRegion, type SkBuff, type SkbMerge,
+  csumPseudo, read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbRegion, write16, type SkBuff, type SkbMerge,
 } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
-import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
+import { groLookup, groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
 
 /** Flags that a packet has as soon as one of its segments does. */
 const MAY_DIFFER: number = TCPHDR_FIN | TCPHDR_PSH;
@@ -14,8 +14,6 @@ const ENDS: number = TCPHDR_URG | TCPHDR_PSH | TCPHDR_RST | TCPHDR_SYN | TCPHDR_
 
 /** Segments of a connection. @kernel net/ipv4/tcp_offload.c */
 export class TcpGro {
-  readonly gsoType: number = SKB_GSO_TCPV4;
-  readonly checkAt: number = TCP_CHECK_AT;
   private readonly payload: PayloadMemory;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
   /** Flags in which segments of one packet may differ: those whose bits an acknowledgement does not count by. */
@@ -29,7 +27,7 @@ export class TcpGro {
     this.fixedIds = rules.groTakesFixedIds;
   }
 
-  /** As `InetGro.receive`, behind the IP header at `ip`. @kernel tcp4_gro_receive, tcp_gro_pull_header, tcp_gro_lookup */
+  /** As `InetGro.receive`, behind the IP header at `ip`. @kernel tcp4_gro_receive, tcp_gro_pull_header */
   receive(node: GroNode, skb: SkBuff, region: PayloadRegion, ip: number): number {
     const { gro } = skb;
     const { bytes } = region;
@@ -40,13 +38,8 @@ export class TcpGro {
       return -1;
     }
     gro.dataOffset += headerBytes;
-    for (let i = 0; i < node.count; i++) {
-      const p = node.held[i]!;
-      if (p.gro.sameFlow === false) continue;
-      // Both ports at once.
-      if (sameWord(skbRegion(p), p.transportHeader, region, tcp)) return this.into(i, p, skb, region, ip, headerBytes);
-      p.gro.sameFlow = false;
-    }
+    const i = groLookup(node, region, tcp);
+    if (i >= 0) return this.into(i, node.held[i]!, skb, region, ip, headerBytes);
     const len = skbGroLen(skb);
     if (len === 0 || (skbIsGso(skb) && len !== gro.count * skb.shinfo!.gsoSize) || (bytes[tcp + 13]! & ENDS) !== 0) gro.flush = true;
     return -1;
@@ -80,6 +73,13 @@ export class TcpGro {
     held[at + 13] = held[at + 13]! | (flags & MAY_DIFFER);
     // Nothing may be merged behind one that is shorter than the others, or says so.
     return short || (flags & ENDS) !== 0 ? i : -1;
+  }
+
+  /** Of the packet with its IP header at `ip`, `tcpBytes` of TCP. @kernel tcp4_gro_complete */
+  complete(skb: SkBuff, bytes: Uint8Array, ip: number, tcpBytes: number): void {
+    // The sum of the pseudo header: whoever sends it on completes it.
+    write16(bytes, skb.transportHeader + TCP_CHECK_AT, csumPseudo(bytes, ip, IPPROTO_TCP, tcpBytes));
+    skb.shinfo!.gsoType = SKB_GSO_TCPV4;
   }
 }
 

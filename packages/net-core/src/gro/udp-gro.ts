@@ -1,8 +1,8 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbRegion, type SkBuff, type SkbMerge } from "../api/index.ts";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, csumPseudo, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff, type SkbMerge } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
-import { groTransportHolds, ipFollows, sameWord } from "./inet-checks.ts";
+import { groLookup, groTransportHolds, ipFollows } from "./inet-checks.ts";
 
 /** Datagrams of one packet: many small ones would be charged for many pages. @kernel UDP_GRO_CNT_MAX */
 const UDP_GRO_CNT_MAX = 64;
@@ -17,8 +17,6 @@ export interface UdpGroSockets {
 
 /** Datagrams of one flow, for sockets that asked for it. @kernel net/ipv4/udp_offload.c */
 export class UdpGro {
-  readonly gsoType: number = SKB_GSO_UDP_L4;
-  readonly checkAt: number = UDP_CHECK_AT;
   private readonly payload: PayloadMemory;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
   private readonly sockets: UdpGroSockets;
@@ -52,14 +50,8 @@ export class UdpGro {
       return -1;
     }
     gro.dataOffset += UDP_HLEN;
-    for (let i = 0; i < node.count; i++) {
-      const p = node.held[i]!;
-      if (p.gro.sameFlow === false) continue;
-      // Both ports at once.
-      if (sameWord(skbRegion(p), p.transportHeader, region, udp)) return this.into(i, p, skb, bytes, ip, udpBytes);
-      p.gro.sameFlow = false;
-    }
-    return -1;
+    const i = groLookup(node, region, udp);
+    return i < 0 ? -1 : this.into(i, node.held[i]!, skb, bytes, ip, udpBytes);
   }
 
   /** Into the packet at `i` of its flow: one that is shorter is its last. */
@@ -68,5 +60,14 @@ export class UdpGro {
     const heldBytes = read16(held, p.transportHeader + 4);
     if (udpBytes > heldBytes || (this.comparesIp === true && !ipFollows(bytes, ip, held, p.networkHeader, p, this.fixedIds)) || this.merge.skbGroReceive(p, skb) !== 0) return i;
     return udpBytes !== heldBytes || p.gro.count >= UDP_GRO_CNT_MAX ? i : -1;
+  }
+
+  /** Of the packet with its IP header at `ip`, `udpBytes` of UDP. @kernel udp_gro_complete, udp4_gro_complete */
+  complete(skb: SkBuff, bytes: Uint8Array, ip: number, udpBytes: number): void {
+    const udp = skb.transportHeader;
+    write16(bytes, udp + 4, udpBytes);
+    // The sum of the pseudo header: whoever sends it on completes it.
+    write16(bytes, udp + UDP_CHECK_AT, csumPseudo(bytes, ip, IPPROTO_UDP, udpBytes));
+    skb.shinfo!.gsoType = SKB_GSO_UDP_L4;
   }
 }

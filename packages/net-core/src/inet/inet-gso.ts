@@ -25,7 +25,7 @@ export class InetGso {
     this.parts = parts;
   }
 
-  /** The packet, its MAC header first, as segments chained through `next`, each with headers and checksums of its own; null: dropped, being of another protocol or for lack of memory. Consumes. @kernel skb_gso_segment, inet_gso_segment, tcp_gso_segment, __udp_gso_segment */
+  /** The packet, its MAC header first, as segments chained through `next`, each with headers and checksums of its own; null: dropped, being of another protocol or for lack of memory. Consumes. @kernel skb_gso_segment */
   segment(skb: SkBuff): SkBuff | null {
     const { edit, merge, lifetime } = this.parts;
     const info = skb.shinfo!;
@@ -37,53 +37,57 @@ export class InetGso {
     if (!edit.pskbMayPull(skb, headers + headerBytes)) return this.drop(skb);
     skb.macHeader = skb.data;
     edit.skbPull(skb, headers + headerBytes);
-    const { bytes } = skbRegion(skb);
-    const flags = isTcp ? bytes[skb.transportHeader + 13]! : 0;
-    const seq = isTcp ? read32(bytes, skb.transportHeader + 4) : 0;
-    const id = read16(bytes, skb.networkHeader + 4);
     // Only TCP's remembers that all had one number.
     const fixedId = isTcp && skb.gro.fixedId;
     const first = merge.skbSegment(skb, FEATURES);
     if (typeof first === "number") return this.drop(skb);
-    let index = 0;
-    for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
-      this.writeIp(segment, fixedId ? id : (id + index) & 0xffff);
-      if (isTcp) {
-        const kept = flags & ~(index === 0 ? 0 : TCPHDR_CWR) & ~(segment.next === null ? 0 : TCPHDR_FIN | TCPHDR_PSH);
-        this.writeTcp(segment, (seq + index * gsoSize) | 0, kept);
-      } else this.writeUdp(segment);
-      index++;
-    }
+    // Each has the headers of the whole as yet.
+    this.writeIp(first, fixedId);
+    if (isTcp) this.writeTcp(first, gsoSize);
+    else this.writeUdp(first);
     lifetime.consumeSkb(skb);
     return first;
   }
 
-  private writeIp(segment: SkBuff, id: number): void {
-    const { bytes } = skbRegion(segment);
-    const ip = segment.networkHeader;
-    const totalBytes = segment.len - (ip - segment.data);
-    const check = csumReplace2(read16(bytes, ip + 10), read16(bytes, ip + 2), totalBytes);
-    write16(bytes, ip + 10, csumReplace2(check, read16(bytes, ip + 4), id));
-    write16(bytes, ip + 2, totalBytes);
-    write16(bytes, ip + 4, id);
+  /** @kernel inet_gso_segment */
+  private writeIp(first: SkBuff, fixedId: boolean): void {
+    let id = read16(skbRegion(first).bytes, first.networkHeader + 4);
+    for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
+      const { bytes } = skbRegion(segment);
+      const ip = segment.networkHeader;
+      const totalBytes = segment.len - (ip - segment.data);
+      const check = csumReplace2(read16(bytes, ip + 10), read16(bytes, ip + 2), totalBytes);
+      write16(bytes, ip + 10, csumReplace2(check, read16(bytes, ip + 4), id));
+      write16(bytes, ip + 2, totalBytes);
+      write16(bytes, ip + 4, id);
+      if (!fixedId) id = (id + 1) & 0xffff;
+    }
   }
 
-  private writeTcp(segment: SkBuff, seq: number, flags: number): void {
-    const { bytes } = skbRegion(segment);
-    const tcp = segment.transportHeader;
-    write32(bytes, tcp + 4, seq);
-    bytes[tcp + 13] = flags;
-    write16(bytes, tcp + TCP_CHECK_AT, 0);
-    write16(bytes, tcp + TCP_CHECK_AT, this.checkOf(segment, IPPROTO_TCP));
+  /** @kernel tcp_gso_segment */
+  private writeTcp(first: SkBuff, gsoSize: number): void {
+    let seq = read32(skbRegion(first).bytes, first.transportHeader + 4);
+    for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
+      const { bytes } = skbRegion(segment);
+      const tcp = segment.transportHeader;
+      write32(bytes, tcp + 4, seq);
+      bytes[tcp + 13] = bytes[tcp + 13]! & ~(segment === first ? 0 : TCPHDR_CWR) & ~(segment.next === null ? 0 : TCPHDR_FIN | TCPHDR_PSH);
+      write16(bytes, tcp + TCP_CHECK_AT, 0);
+      write16(bytes, tcp + TCP_CHECK_AT, this.checkOf(segment, IPPROTO_TCP));
+      seq = (seq + gsoSize) | 0;
+    }
   }
 
-  private writeUdp(segment: SkBuff): void {
-    const { bytes } = skbRegion(segment);
-    const udp = segment.transportHeader;
-    write16(bytes, udp + 4, segment.len - (udp - segment.data));
-    write16(bytes, udp + UDP_CHECK_AT, 0);
-    const check = this.checkOf(segment, IPPROTO_UDP);
-    write16(bytes, udp + UDP_CHECK_AT, check === 0 ? CSUM_MANGLED_0 : check);
+  /** @kernel __udp_gso_segment */
+  private writeUdp(first: SkBuff): void {
+    for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
+      const { bytes } = skbRegion(segment);
+      const udp = segment.transportHeader;
+      write16(bytes, udp + 4, segment.len - (udp - segment.data));
+      write16(bytes, udp + UDP_CHECK_AT, 0);
+      const check = this.checkOf(segment, IPPROTO_UDP);
+      write16(bytes, udp + UDP_CHECK_AT, check === 0 ? CSUM_MANGLED_0 : check);
+    }
   }
 
   /** With 0 in its place. */

@@ -23,16 +23,13 @@ export class PortTable<S> {
     return 0;
   }
 
-  /** Whether it was there. */
-  remove(port: number | null, socket: S): boolean {
+  remove(port: number | null, socket: S): void {
     if (port !== null) {
-      if (this.byPort === null || this.byPort[port] !== socket) return false;
-      this.byPort[port] = null;
-      return true;
+      if (this.byPort !== null && this.byPort[port] === socket) this.byPort[port] = null;
+      return;
     }
     const at = this.any.indexOf(socket);
     if (at >= 0) this.any.splice(at, 1);
-    return at >= 0;
   }
 
   all(): S[] {

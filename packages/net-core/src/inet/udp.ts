@@ -41,7 +41,8 @@ export class UdpInput implements UdpGroSockets {
 
   bind(options: UdpSocketOptions): UdpSocket | number {
     const socket: UdpQueue = new UdpQueue(options, this.parts, () => {
-      if (this.ports.remove(options.port, socket) && socket.gro) this.askedForGro--;
+      this.ports.remove(options.port, socket);
+      if (socket.gro) this.askedForGro--;
     });
     const errno = this.ports.add(options.port, socket);
     if (errno < 0) return errno;
@@ -105,7 +106,7 @@ export class UdpInput implements UdpGroSockets {
     edit.skbPush(skb, skb.data - skb.macHeader);
     let segment = gso.segment(skb);
     if (segment === null) {
-      socket.drop(gsoSegs);
+      socket.countDrops(gsoSegs);
       stats.udpInErrors += gsoSegs;
     }
     while (segment !== null) {
@@ -211,7 +212,7 @@ class UdpQueue implements UdpSocket {
     return this.dropped;
   }
 
-  drop(datagrams: number): void {
+  countDrops(datagrams: number): void {
     this.dropped += datagrams;
   }
 
@@ -232,9 +233,7 @@ class UdpQueue implements UdpSocket {
     const copied = bytes < length ? bytes : length;
     const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, copied);
     if (errno < 0) {
-      this.dropped++;
-      stats.udpInErrors++;
-      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+      this.lose(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return errno;
     }
     stats.udpInDatagrams++;
@@ -246,15 +245,21 @@ class UdpQueue implements UdpSocket {
 
   /** Those before it are dropped. */
   private firstThatHolds(first: SkBuff): SkBuff | null {
-    const { lifetime, stats, payload } = this.parts;
+    const { stats, payload } = this.parts;
     for (let skb: SkBuff | null = first; skb !== null; skb = this.dequeue()) {
       if (checksumHolds(skb, payload)) return skb;
-      this.dropped++;
       stats.udpCsumErrors++;
-      stats.udpInErrors++;
-      lifetime.kfreeSkb(skb, SKB_DROP_REASON_UDP_CSUM);
+      this.lose(skb, SKB_DROP_REASON_UDP_CSUM);
     }
     return null;
+  }
+
+  /** As it is read. */
+  private lose(skb: SkBuff, reason: number): void {
+    const { lifetime, stats } = this.parts;
+    this.dropped++;
+    stats.udpInErrors++;
+    lifetime.kfreeSkb(skb, reason);
   }
 
   /** @kernel __skb_recv_udp, udp_skb_destructor */

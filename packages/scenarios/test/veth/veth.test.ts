@@ -49,9 +49,9 @@ describe("with XDP", () => {
     const rig = new VethRig();
     rig.attachPass(rig.b);
     const pool = rig.pool();
-    expect([pool.params.poolSize, pool.params.napi, pool.memId, rig.b.dev.rxQueues[0]!.xdpRxq.mem.type, rig.b.dev.gro, rig.a.dev.tso, rig.a.dev.xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT]).toEqual([256, null, 0, MEM_TYPE_PAGE_SHARED, true, false, NETDEV_XDP_ACT_NDO_XMIT]);
+    expect([pool.params.poolSize, pool.params.napi, pool.memId, rig.b.dev.rxQueues[0]!.xdpRxq.mem.type, rig.b.dev.gro, rig.a.dev.gsoSoftware, rig.a.dev.xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT]).toEqual([256, null, 0, MEM_TYPE_PAGE_SHARED, true, false, NETDEV_XDP_ACT_NDO_XMIT]);
     expect(rig.attach(rig.b, null)).toBe(0);
-    expect([pool.dead, rig.b.dev.gro, rig.a.dev.tso, rig.a.dev.xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT]).toEqual([true, false, true, 0]);
+    expect([pool.dead, rig.b.dev.gro, rig.a.dev.gsoSoftware, rig.a.dev.xdpFeatures & NETDEV_XDP_ACT_NDO_XMIT]).toEqual([true, false, true, 0]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 
@@ -217,7 +217,7 @@ describe("verdicts", () => {
     rig.a.setGro(true);
     rig.send(rig.a, datagrams(3, 700));
     expect([rig.received.length, rig.a.stats.waiting]).toEqual([0, 3]);
-    rig.b.dev.tso = false;
+    rig.b.dev.gsoSoftware = false;
     rig.send(rig.b, datagrams(1, 700));
     expect([rig.received.length, rig.a.stats.waiting]).toEqual([4, 0]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
@@ -466,14 +466,14 @@ describe("GRO", () => {
   test("asked for, it brings NAPI and a pool, and segments are merged once the peer sends them one by one", () => {
     const rig = new VethRig();
     expect([rig.b.setGro(true), rig.b.dev.gro, rig.pool().params.poolSize]).toEqual([0, true, 256]);
-    rig.a.dev.tso = false;
+    rig.a.dev.gsoSoftware = false;
     const frames = Array.from({ length: 4 }, (_, i) => tcpFrame(testPayload(1000, i), { seq: 1 + 1000 * i, ipId: i }));
     rig.softirq(0, () => {
       for (const frame of frames) rig.machine.net.transmit.devDirectXmit(rig.skb(frame), rig.a.dev, 0);
     });
     expect([rig.received.map((skb) => skb.len), rig.b.stats.queues[0]!.xdpPackets]).toEqual([[4040], 4]);
     // A peer that sends several segments at once has merged them before.
-    rig.a.dev.tso = true;
+    rig.a.dev.gsoSoftware = true;
     rig.send(rig.a, [frames[0]!]);
     expect([rig.received.length, rig.b.stats.queues[0]!.xdpPackets]).toEqual([2, 4]);
     expect([rig.b.setGro(false), rig.b.dev.gro]).toEqual([0, false]);

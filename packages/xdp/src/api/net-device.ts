@@ -186,7 +186,7 @@ export class NetDevice {
   /** Packets of one flow are merged as they are received. @kernel NETIF_F_GRO */
   gro: boolean;
   /** It sends packets of several segments whole, of TCP and of UDP. @kernel NETIF_F_GSO_SOFTWARE */
-  tso: boolean;
+  gsoSoftware: boolean;
   /** It sends packets with a list of others; for one that does not they are put into one piece first. @kernel NETIF_F_FRAGLIST */
   fragList: boolean;
   /** Threads poll its instances; see `devSetThreaded`. */
@@ -222,7 +222,7 @@ export class NetDevice {
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;
     this.gro = false;
-    this.tso = false;
+    this.gsoSoftware = false;
     this.fragList = false;
     this.threaded = false;
     this.napiDeferHardIrqs = 0;

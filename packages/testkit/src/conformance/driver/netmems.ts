@@ -4,38 +4,30 @@ import type { WatchedPool } from "./pools.ts";
 /** What is known of a page, or net_iov, since the driver last got it. */
 export class NetmemLog {
   readonly netmem: Netmem;
-  bytes: number;
+  bytes = 0;
   /** Whose it is; null: the driver's own. */
-  pool: WatchedPool | null;
+  pool: WatchedPool | null = null;
   /** Bytes of it that the CPU may read, as pairs of first and end, from the start of the page. */
   readonly #readable: number[] = [];
   /** End of what a program may have written. */
-  touchedEnd: number;
+  touchedEnd = 0;
   /** Plain references that the driver took and has not given away. */
-  plainRefs: number;
+  plainRefs = 0;
   /** It takes references in advance. */
-  counted: boolean;
+  counted = false;
   /** A device may write to it. */
-  mapped: boolean;
+  mapped = false;
   /** The stack was told whose it is. */
-  told: boolean;
+  told = false;
   /** Where the driver last had to do with it. */
-  where: string;
+  where = "";
 
-  constructor(netmem: Netmem, pool: WatchedPool | null, bytes: number) {
+  constructor(netmem: Netmem) {
     this.netmem = netmem;
-    this.bytes = bytes;
-    this.pool = pool;
-    this.touchedEnd = 0;
-    this.plainRefs = 0;
-    this.counted = false;
-    this.mapped = false;
-    this.told = false;
-    this.where = "";
   }
 
-  /** The driver has got it again: what was known of it is the past's. */
-  restart(pool: WatchedPool | null, bytes: number): void {
+  /** The driver has just got it: what was known of it is the past's. */
+  begin(pool: WatchedPool | null, bytes: number): void {
     // Of a page that is cut up, each part is one of several.
     this.counted = this.counted && this.pool === pool;
     this.bytes = bytes;
@@ -84,9 +76,10 @@ export class NetmemLogs {
   got(netmem: Netmem, pool: WatchedPool | null, bytes: number): NetmemLog {
     let log = this.#logs.get(netmem);
     if (log === undefined) {
-      log = new NetmemLog(netmem, pool, bytes);
+      log = new NetmemLog(netmem);
       this.#logs.set(netmem, log);
-    } else log.restart(pool, bytes);
+    }
+    log.begin(pool, bytes);
     if (netmem.dmaAddr !== 0) this.mapped(netmem, netmem.dmaAddr, 0, bytes);
     return log;
   }
