@@ -82,11 +82,22 @@ describe("--sockets", () => {
     const frames = [...Array.from({ length: 3 }, (_, i) => udpFrame(testPayload(100, i))), tcpFrame(testPayload(1000, 9), { seq: 1, sport: 7 })];
     const file = capture("held.pcap", frames);
     const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
-    expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceNs: 0 }, { kind: "socket", name: "tcp 10.0.0.2:2000 from 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceNs: 0 }], posted: 512 }, 0]);
+    expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceFrame: 4 }, { kind: "socket", name: "tcp 10.0.0.2:2000 from 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceFrame: 4 }], posted: 512 }, 0]);
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18", "--counts-only"], folder);
     expect(out).not.toContain("no packet to replay");
-    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since 0.000000 s\n  socket tcp 10.0.0.2:2000 from 10.0.0.1:7: 1 page of 1 packet, since 0.000000 s\n");
+    expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since frame 4\n  socket tcp 10.0.0.2:2000 from 10.0.0.1:7: 1 page of 1 packet, since frame 4\n");
   });
+});
+
+test("since when: of a capture's pace the time, back to back the frame that the NIC had taken last", async () => {
+  const frames = [...Array.from({ length: 100 }, (_, i) => udpFrame(testPayload(10, i), { sport: 1 })), ...Array.from({ length: 28 }, (_, i) => tcpFrame(testPayload(10, i), { seq: 1 + 10 * i, sport: 7 }))];
+  const file = capture("later.pcap", frames);
+  const args = [file, "--sockets", "1", "--reader", "never", "--design", "6.18", "--ring", "32"];
+  const [backToBack] = await runs(args);
+  const [udp, tcp] = backToBack!.held!.by.map(({ kind, name, sinceNs, sinceFrame }) => ({ kind, name, sinceNs, sinceFrame }));
+  expect([udp, tcp]).toEqual([{ kind: "socket", name: "udp 0", sinceNs: undefined, sinceFrame: 32 }, { kind: "socket", name: "tcp 10.0.0.2:2000 from 10.0.0.1:7", sinceNs: undefined, sinceFrame: 128 }]);
+  const [paced] = await runs([...args, "--timing", "capture"]);
+  expect(paced!.held!.by.map(({ sinceNs, sinceFrame }) => [sinceFrame, sinceNs! >= 0])).toContainEqual([undefined, true]);
 });
 
 test("what is posted to the device is told apart from what sockets hold, whether that is still the pool's or not", async () => {

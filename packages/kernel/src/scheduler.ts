@@ -220,13 +220,13 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     if (!Number.isInteger(durationNs) || durationNs < 0) throw new UsageError("kernel", "runFor durationNs", durationNs, "give a whole number of nanoseconds, 0 or more");
     const end = this.#clock.nowNs + durationNs;
     while (this.#nextMomentNs() <= end && this.step());
-    if (this.#clock.nowNs < end) this.#clock.nowNs = end;
+    if (this.#clock.nowNs < end) this.#clock.moveTo(end);
   }
 
   step(): boolean {
     const moment = this.#nextMomentNs();
     if (moment === Infinity) return false;
-    if (moment > this.#clock.nowNs) this.#clock.nowNs = moment;
+    if (moment > this.#clock.nowNs) this.#clock.moveTo(moment);
     this.#expireDeviceTimers();
     const found = this.#collect();
     if (found === 0) return true;

@@ -13,27 +13,27 @@ export interface PageHolder {
   readonly pages: number;
   /** Of them, those that a pool counts as its own. */
   readonly poolPages: number;
-  /** When the oldest came, in simulated ns; null where nobody wrote it down: XDP frames have no time. */
-  readonly sinceNs: number | null;
+  /** When the oldest came: simulated ns, or of a back-to-back wire the frames that it had sent by then; null where nobody wrote it down: XDP frames have no time. */
+  readonly since: number | null;
 }
 
 /** Everybody who holds pages just now. The pages stay where they are. For inspection. */
 export function pageHolders(machine: Machine): readonly PageHolder[] {
   const { net, mm } = machine;
-  const holders = net.holders().map(({ kind, name, packets, pages, sinceNs }) => holderOf(kind, name, packets.length, [...packets.flatMap(pagesOf), ...pages], sinceNs));
+  const holders = net.holders().map(({ kind, name, packets, pages, since }) => holderOf(kind, name, packets.length, [...packets.flatMap(pagesOf), ...pages], since));
   for (const netif of machine.interfaces()) {
     const { skbs, frames } = netif.inRings?.() ?? { skbs: [], frames: [] };
     if (skbs.length + frames.length === 0) continue;
     const since = skbs.reduce((oldest, { tstamp }) => Math.min(oldest, tstamp), Infinity);
     holders.push(holderOf("ring", netif.dev.name, skbs.length + frames.length, [...skbs.flatMap(pagesOf), ...frames.flatMap(pagesOfFrame)], since));
   }
-  for (const { name, mapped, sinceNs } of mm.userMappings.areas()) holders.push(holderOf("mapping", name, 0, mapped.filter((page) => page !== null).map(({ head }) => head), sinceNs));
+  for (const { name, mapped, since } of mm.userMappings.areas()) holders.push(holderOf("mapping", name, 0, mapped.filter((page) => page !== null).map(({ head }) => head), since));
   return holders;
 }
 
-function holderOf(kind: PageHolder["kind"], name: string, packets: number, pages: readonly Page[], sinceNs: number): PageHolder {
+function holderOf(kind: PageHolder["kind"], name: string, packets: number, pages: readonly Page[], since: number): PageHolder {
   const distinct = [...new Set(pages)];
-  return { kind, name, packets, pages: distinct.length, poolPages: distinct.filter(netmemIsMarked).length, sinceNs: sinceNs === Infinity ? null : sinceNs };
+  return { kind, name, packets, pages: distinct.length, poolPages: distinct.filter(netmemIsMarked).length, since: since === Infinity ? null : since };
 }
 
 function pagesOf(skb: SkBuff): Page[] {

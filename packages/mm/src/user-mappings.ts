@@ -39,7 +39,7 @@ export class UserAddresses implements UserMappings {
       this.pages.getPage(page);
       area.mapped[slot + i] = page;
       if (area.filePages++ > 0) continue;
-      area.sinceNs = this.clock.nowNs;
+      area.since = this.clock.stamp;
       this.used.add(area);
     }
     return { inserted: n, error: 0 };

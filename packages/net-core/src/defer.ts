@@ -45,7 +45,7 @@ export class DeferredFree {
     const before = list.count;
     if (before >= this.mostBefore) return false;
     list.count++;
-    skb.tstamp = this.kernel.clock.nowNs;
+    skb.tstamp = this.kernel.clock.stamp;
     skb.next = list.first;
     list.first = skb;
     // Beyond half: do not wait for traffic to wake that CPU.

@@ -43,7 +43,7 @@ class QueueSocket implements ReceiveSocket {
       this.#drops++;
       return;
     }
-    skb.tstamp = this.#parts.clock.nowNs;
+    skb.tstamp = this.#parts.clock.stamp;
     this.#queue.append(skb);
     if (this.#dataReady !== null) this.#dataReady();
   }

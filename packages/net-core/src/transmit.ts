@@ -40,7 +40,7 @@ export class TransmitPath implements NetTransmit {
       return NET_XMIT_DROP;
     }
     skb.dev = dev;
-    skb.tstamp = this.#clock.nowNs;
+    skb.tstamp = this.#clock.stamp;
     if (tapped) this.#taps.sent(skb);
     const answer = ops.startXmit(skb, dev, queueId);
     if (answer === NETDEV_TX_OK) this.stats.sent++;

@@ -190,7 +190,10 @@ function fullText(runs: readonly DesignResult[], { reader, timing }: ReplayOptio
 function heldText({ design, held }: DesignResult): string {
   if (held === undefined || held.by.length === 0) return "";
   const most = held.by.toSorted((a, b) => b.pages - a.pages);
-  const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs }) => `${kind} ${name}: ${counted(pages, "page")}${packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${sinceNs === null ? "" : `, since ${(sinceNs / 1e9).toFixed(6)} s`}`);
+  const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs = null, sinceFrame = null }) => {
+    const since = sinceNs !== null ? `, since ${(sinceNs / 1e9).toFixed(6)} s` : sinceFrame !== null ? `, since frame ${grouped(sinceFrame)}` : "";
+    return `${kind} ${name}: ${counted(pages, "page")}${packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${since}`;
+  });
   const others = most.slice(MOST_NAMED);
   if (others.length > 0) named.push(`${counted(others.length, "other")}: ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);
   const total = held.by.reduce((sum, { pages }) => sum + pages, 0);

@@ -38,8 +38,8 @@ export interface InetRun {
 
 /** Where pages are when the traffic is over. The names are those of the JSON document. */
 export interface HeldAtEnd {
-  /** By whom, and since when. */
-  readonly by: readonly PageHolder[];
+  /** By whom, and since when: simulated ns, or back to back, when no time passes, the number of the frame that the NIC had taken last. */
+  readonly by: readonly (Omit<PageHolder, "since"> & { readonly sinceNs?: number | null; readonly sinceFrame?: number | null })[];
   /** Of the device's pools: in buffers that are posted, or on their way. */
   readonly posted: number;
 }
@@ -155,8 +155,8 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
 }
 
-export function heldAtEnd(machine: Machine, pools: readonly PagePool[]): HeldAtEnd {
-  const by = pageHolders(machine);
+export function heldAtEnd(machine: Machine, pools: readonly PagePool[], timing: ReplayOptions["timing"]): HeldAtEnd {
+  const by = pageHolders(machine).map(({ since, ...holder }) => ({ ...holder, ...(timing === "capture" ? { sinceNs: since } : { sinceFrame: since }) }));
   const away = pools.reduce((sum, pool) => sum + pool.inflight() - pool.cacheCount - pool.ringCount(), 0);
   return { by, posted: Math.max(0, away - by.reduce((sum, { poolPages }) => sum + poolPages, 0)) };
 }

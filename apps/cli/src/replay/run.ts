@@ -136,7 +136,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const xdp = withProgram?.attached.result();
   const sending = withProgram?.sending();
   const inet = sockets === null && forwarding === null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
-  const held = heldAtEnd(machine, pools);
+  const held = heldAtEnd(machine, pools, options.timing);
   end.close();
   binding?.close();
   machine.shutdown();

@@ -3,6 +3,13 @@ export interface Clock {
   readonly nowNs: number;
   /** Ticks since boot, `nowNs` × HZ ÷ 10⁹, rounded down. @kernel jiffies */
   readonly jiffies: number;
+  /**
+   * What to write on something that has to wait, so that it can be told since when it does: `nowNs`, or how often `countMoment` was called,
+   * if it was. @kernel net_timestamp_set (net/core/dev.c), whose clock is the real one
+   */
+  readonly stamp: number;
+  /** By traffic that takes no time, for each of its frames, say: stamps count them from now on, beginning with 1, and the time is not asked any more. */
+  readonly countMoment: () => void;
 }
 
 /** @kernel struct timer_list (include/linux/timer_types.h) */

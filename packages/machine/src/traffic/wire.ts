@@ -65,7 +65,7 @@ export class Wire implements FrameSource {
   connect(nic: NicWire): void {
     this.timer = this.kernel.timers.timerSetup(() => nic.frameArrived(), -1);
     nic.connect(this);
-    this.armTimer();
+    if (this.timed) this.armTimer();
   }
 
   /** Frames taken or lost by the NIC. */
@@ -89,11 +89,12 @@ export class Wire implements FrameSource {
 
   advance(): void {
     this.next++;
-    this.armTimer();
+    if (this.timed === true) this.armTimer();
+    else this.kernel.clock.countMoment();
   }
 
   private armTimer(): void {
-    if (!this.timed || this.finished() || this.timer!.pending) return;
+    if (this.finished() || this.timer!.pending) return;
     const delay = this.arrivals[this.next]! - this.kernel.clock.nowNs;
     if (delay > 0) this.kernel.timers.modTimer(this.timer!, delay);
   }

@@ -17,8 +17,8 @@ export class VmArea {
   readonly mapped: (Page | null)[];
   /** How many there are. @kernel mm_counter(mm, MM_FILEPAGES) */
   filePages: number;
-  /** When the first of them came, in simulated ns; of an area without any it says nothing. */
-  sinceNs: number;
+  /** When the first of them came, as the clock stamps; of an area without any it says nothing. */
+  since: number;
   /** It is gone. */
   unmapped: boolean;
 
@@ -29,7 +29,7 @@ export class VmArea {
     this.mapped = [];
     for (let i = 0; i < pages; i++) this.mapped.push(null);
     this.filePages = 0;
-    this.sinceNs = 0;
+    this.since = 0;
     this.unmapped = false;
   }
 }

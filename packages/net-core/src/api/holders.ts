@@ -13,6 +13,6 @@ export interface PacketHolder {
   readonly packets: readonly SkBuff[];
   /** Beside those of the packets; each is held once for each time that it is here. They stay the holder's. */
   readonly pages: readonly Page[];
-  /** When it got the oldest, in simulated ns. */
-  readonly sinceNs: number;
+  /** When it got the oldest: a stamp of the clock. */
+  readonly since: number;
 }

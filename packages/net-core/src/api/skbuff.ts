@@ -211,7 +211,7 @@ export class SkBuff {
   seq: number;
   endSeq: number;
   tcpFlags: number;
-  /** When it was received, or last put where it waits, in simulated ns. @kernel tstamp */
+  /** When it was received, or last put where it waits, as the clock stamps. @kernel tstamp */
   tstamp: number;
   /** Why it was dropped, while it waits for the softirq that frees it. */
   reason: number;

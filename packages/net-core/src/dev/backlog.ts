@@ -57,7 +57,7 @@ export class Backlog {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_CPU_BACKLOG);
       return NET_RX_DROP;
     }
-    skb.tstamp = kernel.clock.nowNs;
+    skb.tstamp = kernel.clock.stamp;
     input.append(skb);
     // A poll that is under way looks again before it ends.
     if (input.length === 1 && (instance.state & NAPIF_STATE_SCHED) === 0) napi.napiSchedule(instance);

@@ -38,7 +38,7 @@ export class Gro {
   /** Consumes. @kernel napi_gro_receive, dev_gro_receive, napi_skb_finish */
   receive(node: GroNode, skb: SkBuff): void {
     if (this.probe !== null) this.probe.groReceiveEntry(skb);
-    skb.tstamp = this.clock.nowNs;
+    skb.tstamp = this.clock.stamp;
     // A program for packets sees them as they came. @kernel netif_elide_gro
     if (skb.dev!.gro === false || skb.protocol !== ETH_P_IP || skb.dev!.xdpGenericProg !== null) this.normalOne(node, skb, 1);
     else this.tryMerge(node, skb);

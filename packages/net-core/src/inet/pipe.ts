@@ -13,7 +13,7 @@ export interface PipeParts {
 
 /** @kernel struct pipe_buffer */
 class PipeBuffer {
-  sinceNs = 0;
+  since = 0;
   page: Page | null = null;
   offset = 0;
   bytes = 0;
@@ -67,7 +67,7 @@ export class PageRing implements Pipe {
   /** Of what is in it, one for each piece. */
   holder(): PacketHolder {
     const pieces = Array.from({ length: this.used }, (_, i) => this.ring[(this.head + i) % PIPE_DEF_BUFFERS]!);
-    return { kind: "pipe", name: "pipe", packets: [], pages: pieces.map(({ page }) => page!), sinceNs: pieces[0]!.sinceNs };
+    return { kind: "pipe", name: "pipe", packets: [], pages: pieces.map(({ page }) => page!), since: pieces[0]!.since };
   }
 
   close(): void {
@@ -136,7 +136,7 @@ export class PageRing implements Pipe {
     pages.getPage(from);
     if (this.used === 0) this.parts.filledPipes.add(this);
     const buffer = this.ring[(this.head + this.used++) % PIPE_DEF_BUFFERS]!;
-    buffer.sinceNs = this.parts.clock.nowNs;
+    buffer.since = this.parts.clock.stamp;
     buffer.page = from;
     buffer.offset = at;
     buffer.bytes = part;

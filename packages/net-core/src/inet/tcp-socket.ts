@@ -123,7 +123,7 @@ export class TcpReceiver implements TcpSocket {
   /** Its payload, headers pulled; `begins`: with this one the connection does. Consumes. @kernel tcp_rcv_established, tcp_data_queue */
   segment(skb: SkBuff, begins: boolean): void {
     const { lifetime } = this.parts;
-    skb.tstamp = this.parts.clock.nowNs;
+    skb.tstamp = this.parts.clock.stamp;
     // By whoever was told of it just now.
     if (this.closed) {
       this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);

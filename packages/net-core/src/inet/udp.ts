@@ -193,7 +193,7 @@ class UdpQueue implements UdpSocket {
     }
     // Short of room, small datagrams give up their pages.
     if (charged > rcvbufBytes >> 1) edit.skbCondense(skb);
-    skb.tstamp = this.parts.clock.nowNs;
+    skb.tstamp = this.parts.clock.stamp;
     this.queue.append(skb);
     this.charged = charged + skb.truesize;
     if (this.dataReady !== null) this.dataReady();

@@ -31,7 +31,7 @@ test("a socket, a tap and a pipe are told apart, each since it took its oldest",
   sockets[0]!.spliceRead(pipe, 400);
   const spliced = pageHolders(machine);
   expect(who(spliced)).toEqual(["pipe pipe: 0 packets, 1 pages, 0 of a pool", "socket tcp 80 10.0.0.2:80 from 10.0.0.1:1000: 1 packets, 2 pages, 0 of a pool", "socket udp: 2 packets, 2 pages, 0 of a pool"]);
-  expect(spliced.toSorted((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name)).map(({ sinceNs }) => sinceNs)).toEqual([7000, 6000, 5000]);
+  expect(spliced.toSorted((a, b) => a.kind.localeCompare(b.kind) || a.name.localeCompare(b.name)).map(({ since }) => since)).toEqual([7000, 6000, 5000]);
   // A packet that is found no more, since its connection was closed, is nobody's.
   sockets[0]!.close();
   if (typeof udp !== "number") udp.close();
@@ -65,7 +65,7 @@ test("a mapping holds pages whose packets are gone", () => {
   const page = pages.allocPages(GFP_ATOMIC, 0, -1)!;
   userMappings.vmInsertPages(area, area.vmStart, [page], 0, 1);
   pages.putPage(page);
-  expect(pageHolders(machine)).toEqual([{ kind: "mapping", name: "reader", packets: 0, pages: 1, poolPages: 0, sinceNs: 3000 }]);
+  expect(pageHolders(machine)).toEqual([{ kind: "mapping", name: "reader", packets: 0, pages: 1, poolPages: 0, since: 3000 }]);
   userMappings.munmap(area);
   expect(pageHolders(machine)).toEqual([]);
   expect(rig.end()).toEqual({ skbs: 0, pages: 0, reports: [] });

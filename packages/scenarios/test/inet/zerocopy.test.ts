@@ -209,7 +209,7 @@ test("a process that reads so gets the stream's bytes, holds what it has mapped,
   zc.send([PAGE_SIZE, PAGE_SIZE]);
   kernel.scheduler.runFor(1000);
   expect([readers.mappedBytes, readers.bytes, readers.connections]).toEqual([6 * PAGE_SIZE, 6 * PAGE_SIZE + 310, 1]);
-  expect(pageHolders(zc.rig.machine).filter(({ kind }) => kind === "mapping")).toEqual([{ kind: "mapping", name: "tcp 10.0.0.2:2000 from 10.0.0.1:1000", packets: 0, pages: 2, poolPages: 2, sinceNs: 3000 }]);
+  expect(pageHolders(zc.rig.machine).filter(({ kind }) => kind === "mapping")).toEqual([{ kind: "mapping", name: "tcp 10.0.0.2:2000 from 10.0.0.1:1000", packets: 0, pages: 2, poolPages: 2, since: 3000 }]);
   readers.close();
   // Its packets wait for the CPU that built them: unmapped before they are gone, their pages are recycled.
   zc.rig.machine.flushDeferred();
