@@ -2,6 +2,7 @@ import { ExecutionContext, UsageError, type Kernel, type ReportMode } from "./ap
 import { SimulatedClock } from "./clock.ts";
 import { createPtrRings } from "./ptr-ring.ts";
 import { createRandom } from "./random.ts";
+import { GracePeriods } from "./rcu.ts";
 import { MachineReports } from "./reports.ts";
 import { StepScheduler } from "./scheduler.ts";
 import { KernelWorkqueue, TimerBases } from "./timers.ts";
@@ -44,6 +45,7 @@ export function createKernel(options: KernelOptions): Kernel {
     workqueue: new KernelWorkqueue(timers, () => context.cpu, scheduler),
     softirqs: scheduler,
     irqs: scheduler,
+    rcu: new GracePeriods({ nrCpus, hz, context, timers, softirqs: scheduler }),
     rings: createPtrRings(),
     reports: new MachineReports(options.reports, clock, context, trace),
   };

@@ -147,10 +147,11 @@ export class Machine {
   }
 
   /**
-   * Takes every interface down, flushes what waits on per-CPU lists, gives teardown workers up to `graceNs` to see the
+   * Waits for what only a grace period ends, takes every interface down, flushes what waits on per-CPU lists, gives teardown workers up to `graceNs` to see the
    * last pages home, and unbinds the drivers, which report mappings left behind.
    */
   shutdown(graceNs: number = 5 * NSEC_PER_SEC): void {
+    this.kernel.rcu.rcuBarrier();
     for (const device of this.#devices) device.netif.stop();
     for (const { ends } of this.#links) for (const end of ends) end.stop();
     this.flushDeferred();

@@ -43,6 +43,7 @@ const STOCK: Preset = {
     allocatesSmallHeads: false,
     napiCutsQuarters: false,
     defersFrees: false,
+    tcpCloseDefersFrees: false,
     deferLists: "cpu",
     skbDeferMax: 64,
     framesRecycle: false,

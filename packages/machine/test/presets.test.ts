@@ -24,6 +24,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.polledInSameSoftirq", false, true, 604],
   ["net.udpNeverBeyondRcvbuf", false, true, 618],
   ["net.udpDefersFrees", false, true, 618],
+  ["net.tcpCloseDefersFrees", false, true, 618],
   ["net.tcpTakesBareFin", false, true, 610],
   ["net.tcpPrunesBehind", false, true, 602],
   ["net.groComparesCwr", false, true, 615],

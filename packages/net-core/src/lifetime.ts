@@ -191,7 +191,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     if (!now && skb.destructor !== null && skb.allocCpu !== this.context.cpu) this.reportDeferredDestructor(skb);
     if (!now && this.deferred.add(skb)) return;
     if (this.undeferredInSoftirq === false) {
-      this.consumeSkb(skb);
+      this.release.dropUntraced(skb);
       return;
     }
     this.softirqs.localBhDisable();

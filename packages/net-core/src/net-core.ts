@@ -81,7 +81,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
   const gso = new InetGso({ edit, merge, lifetime: lives, payload });
   transmit.useGso(gso);
-  const inet = new IpInput({ lifetime: lives, edit, merge, gso, payload, pages, transmit, clock: kernel.clock, timers: kernel.timers, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf, udpDefersFrees: rules.udpDefersFrees, tcpTakesBareFin: rules.tcpTakesBareFin, tcpPrunesBehind: rules.tcpPrunesBehind, tcpCountsSegment: rules.tcpCountsSegment, tcpScalesRoom: rules.tcpScalesRoom, tcpMakesRoomFirst: rules.tcpMakesRoomFirst, tcpMeasuresAhead: rules.tcpMeasuresAhead, tcpFirstRatio: rules.tcpFirstRatio });
+  const inet = new IpInput({ lifetime: lives, edit, merge, gso, payload, pages, transmit, clock: kernel.clock, timers: kernel.timers, rcu: kernel.rcu, softirqs: kernel.softirqs, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf, udpDefersFrees: rules.udpDefersFrees, tcpTakesBareFin: rules.tcpTakesBareFin, tcpCloseDefersFrees: rules.tcpCloseDefersFrees, tcpPrunesBehind: rules.tcpPrunesBehind, tcpCountsSegment: rules.tcpCountsSegment, tcpScalesRoom: rules.tcpScalesRoom, tcpMakesRoomFirst: rules.tcpMakesRoomFirst, tcpMeasuresAhead: rules.tcpMeasuresAhead, tcpFirstRatio: rules.tcpFirstRatio });
   const inetGro = new InetGro(payload, new TcpGro(payload, merge, rules), new UdpGro(payload, merge, inet.udp, rules));
   const gro = new Gro({ kernel, inet: inetGro, lifetime: lives, up: receive, probe: deps.probe });
   receive.useGro(gro);

@@ -71,7 +71,7 @@ export class SkbRelease {
     this.how = SKB_FREED;
   }
 
-  /** `drop` of what other packets have the bytes of. @kernel __kfree_skb, as kfree_skb_partial calls it */
+  /** `drop` of what other packets have the bytes of, or of what was read where older kernels do not defer. @kernel __kfree_skb, as kfree_skb_partial and skb_attempt_defer_free call it */
   dropUntraced(skb: SkBuff): void {
     this.how = SKB_FREED_UNTRACED;
     this.drop(skb, SKB_CONSUMED);

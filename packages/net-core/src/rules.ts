@@ -73,6 +73,8 @@ export interface NetCoreDates {
   readonly udpNeverBeyondRcvbuf: boolean;
   /** From 6.18 ("udp: use skb_attempt_defer_free()"): a datagram that was read is freed by the CPU that allocated it; before, by its reader. */
   readonly udpDefersFrees: boolean;
+  /** From 6.18 (b13592d20b21): what a socket of TCP was closed with unread is freed by the CPUs that allocated it; before, by who closes. */
+  readonly tcpCloseDefersFrees: boolean;
   /** From 6.10 (2bd99aef1b19): a segment of nothing but a FIN that is next is taken where there is no room. */
   readonly tcpTakesBareFin: boolean;
   /** From 6.2: short of room, segments give way that lie behind the one that comes; before, any do. */
@@ -127,6 +129,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   polledInSameSoftirq: true,
   udpNeverBeyondRcvbuf: true,
   udpDefersFrees: true,
+  tcpCloseDefersFrees: true,
   tcpTakesBareFin: true,
   tcpPrunesBehind: true,
   tcpCountsSegment: true,

@@ -1,6 +1,6 @@
 import type { Clock } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type PacketHolder, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets } from "./api/index.ts";
+import { SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type PacketHolder, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets } from "./api/index.ts";
 import { addHolder } from "./holders.ts";
 import { SkbQueue } from "./skb-queue.ts";
 
@@ -68,10 +68,11 @@ class QueueSocket implements ReceiveSocket {
     return this.#queue.shift();
   }
 
+  /** @kernel packet_release (net/packet/af_packet.c), skb_queue_purge */
   close(): void {
     this.#closed = true;
     this.#parts.open.delete(this);
-    for (let skb = this.dequeue(); skb !== null; skb = this.dequeue()) this.#parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_CLOSE);
+    for (let skb = this.dequeue(); skb !== null; skb = this.dequeue()) this.#parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_QUEUE_PURGE);
   }
 }
 

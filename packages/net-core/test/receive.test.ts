@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { NETDEV_TX_OK } from "@netmem/xdp/api";
-import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
+import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("without a protocol a packet is dropped, with the reason", () => {
@@ -22,7 +22,7 @@ test("a socket queues in order, says so, and accounts truesize; reading hands th
   expect([socket.length(), socket.rmemAlloc()]).toEqual([0, 0]);
 });
 
-test("a packet beyond the receive buffer is dropped with SOCKET_RCVBUFF; closing drops what waits, and what comes", () => {
+test("a packet beyond the receive buffer is dropped with SOCKET_RCVBUFF; closing drops what waits with QUEUE_PURGE, and what comes with SOCKET_CLOSE", () => {
   const rig = new NetRig();
   const socket = rig.net.sockets.open({ name: "s", rcvbufBytes: 10_000 });
   rig.net.receive.setProtocol(socket);
@@ -30,7 +30,7 @@ test("a packet beyond the receive buffer is dropped with SOCKET_RCVBUFF; closing
   expect([socket.length(), socket.drops(), rig.freed]).toEqual([2, 1, [`60 ${SKB_DROP_REASON_SOCKET_RCVBUFF}`]]);
   socket.close();
   rig.net.receive.netifReceiveSkb(rig.skb(60));
-  expect(rig.freed.slice(1)).toEqual(Array.from({ length: 3 }, () => `60 ${SKB_DROP_REASON_SOCKET_CLOSE}`));
+  expect(rig.freed.slice(1)).toEqual([SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE].map((reason) => `60 ${reason}`));
   expect(rig.net.lifetime.stats.live).toBe(0);
 });
 

@@ -82,6 +82,7 @@ export class GroRig {
   /** All is freed: packets and pages that are nowhere then. */
   end(): { lost: number; reports: readonly string[] } {
     for (const skb of this.up.splice(0)) this.rig.free(skb);
+    this.rig.machine.kernel.rcu.rcuBarrier();
     this.rig.destroyPool(this.from);
     return { lost: this.from.pool.inflight() + this.rig.machine.net.lifetime.stats.live, reports: this.rig.reportKinds() };
   }

@@ -101,15 +101,21 @@ describe.each(["page", "aligned page", "split"] as const)("datagrams of one flow
   });
 });
 
-test("closed as the first of them is said to be there, a socket keeps none", () => {
+test("closed as the first of them is said to be there, a socket is told of no more, and keeps none", () => {
   const gro = new UdpGroRig().deliver();
   let next: UdpSocket | null = null;
+  let told = 0;
   gro.rig.inPoll(() => {
     for (const frame of flow([300, 300, 120])) gro.rig.machine.net.receive.napiGroReceive(gro.rig.napi, gro.skb(frame));
     gro.socket.close();
-    next = gro.bind({ dataReady: () => next!.close() });
+    next = gro.bind({ dataReady: () => {
+      told++;
+      next!.close();
+    } });
   });
-  expect([next!.length(), next!.rmemAlloc(), gro.end()]).toEqual([0, 0, { lost: 0, reports: [] }]);
+  // Found before it was closed, it is given the others, too, until a grace period is over.
+  expect([told, next!.length()]).toEqual([1, 3]);
+  expect([gro.end(), next!.length(), next!.rmemAlloc()]).toEqual([{ lost: 0, reports: [] }, 0, 0]);
 });
 
 test("without room for them they are lost, each counted (udp_rcv_segment)", () => {

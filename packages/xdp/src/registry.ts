@@ -1,4 +1,4 @@
-import { EINVAL, ENOSPC, EOPNOTSUPP, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/kernel/api";
+import { EINVAL, ENOSPC, EOPNOTSUPP, UsageError, type Kernel } from "@netmem/kernel/api";
 import {
   MEM_ID_MAX, MEM_ID_MIN, MEM_TYPE_PAGE_POOL,
   type MemInfo, type MemModel, type MemRegistry, type MemRegistryStats, type XdpProbe,
@@ -12,12 +12,12 @@ export class MemModelTable implements MemRegistry {
   readonly #inGrace = new Set<number>();
   /** By type: `undefined` unknown, null known but only with an id. */
   readonly #byType: (MemModel | null | undefined)[] = [];
-  readonly #kernel: Pick<Kernel, "reports" | "timers" | "hz">;
+  readonly #kernel: Pick<Kernel, "reports" | "rcu">;
   readonly #probe: XdpProbe | null;
   #nextId = MEM_ID_MIN;
   #used = 0;
 
-  constructor(kernel: Pick<Kernel, "reports" | "timers" | "hz">, probe: XdpProbe | null) {
+  constructor(kernel: Pick<Kernel, "reports" | "rcu">, probe: XdpProbe | null) {
     this.#kernel = kernel;
     this.#probe = probe;
   }
@@ -71,7 +71,7 @@ export class MemModelTable implements MemRegistry {
     return id;
   }
 
-  /** Every id of this model; each is free again after a grace period, one tick here. @kernel mem_allocator_disconnect (net/core/xdp.c) */
+  /** Every id of this model; each is free again after a grace period. @kernel mem_allocator_disconnect (net/core/xdp.c) */
   #disconnect(model: MemModel): void {
     const ids: number[] = [];
     for (let id = this.#byId.indexOf(model); id >= 0; id = this.#byId.indexOf(model, id + 1)) ids.push(id);
@@ -81,10 +81,9 @@ export class MemModelTable implements MemRegistry {
       this.#inGrace.add(id);
     }
     if (ids.length === 0) return;
-    const { timers, hz } = this.#kernel;
-    timers.modTimer(timers.timerSetup(() => {
+    this.#kernel.rcu.callRcu(() => {
       for (const id of ids) this.#inGrace.delete(id);
       this.#used -= ids.length;
-    }, -1), Math.ceil(NSEC_PER_SEC / hz));
+    });
   }
 }

@@ -5,6 +5,7 @@ export * from "./foreign.ts";
 export * from "./kernel.ts";
 export * from "./ptr-ring.ts";
 export * from "./random.ts";
+export * from "./rcu.ts";
 export * from "./report.ts";
 export * from "./scheduler.ts";
 export * from "./time.ts";

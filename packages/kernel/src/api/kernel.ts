@@ -1,6 +1,7 @@
 import type { ExecutionContext } from "./context.ts";
 import type { PtrRings } from "./ptr-ring.ts";
 import type { Random } from "./random.ts";
+import type { Rcu } from "./rcu.ts";
 import type { ReportSink } from "./report.ts";
 import type { Interrupts, Scheduler, Softirqs } from "./scheduler.ts";
 import type { Clock, Timers, Workqueue } from "./time.ts";
@@ -19,6 +20,7 @@ export interface Kernel {
   readonly scheduler: Scheduler;
   readonly softirqs: Softirqs;
   readonly irqs: Interrupts;
+  readonly rcu: Rcu;
   readonly random: Random;
   readonly rings: PtrRings;
   readonly reports: ReportSink;

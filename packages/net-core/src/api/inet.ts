@@ -71,7 +71,10 @@ export interface InetSocket {
   readonly drops: () => number;
   /** Packets that it holds, oldest first. For inspection. */
   readonly packets: () => readonly SkBuff[];
-  /** Drops what waits, with SOCKET_CLOSE, and takes no more. Process context. @kernel sock_release */
+  /**
+   * Takes no more, and lets go of what waits: of UDP in a softirq after a grace period, since a packet on its way may still have found it (holder `…, closed` until then); of TCP
+   * at once, from 6.18 as if it had been read, by the CPUs that built it. Process context. @kernel sock_release
+   */
   readonly close: () => void;
 }
 
@@ -82,7 +85,7 @@ export interface UdpSocket extends InetSocket {
   /** Of what was read last: bytes that each of its datagrams has, but the last, which may have fewer; 0: it is one. @kernel udp_cmsg_recv, UDP_GRO */
   readonly gsoSize: () => number;
   /**
-   * The next datagram's payload, or that of as many as were merged, to `target` from `offset` on, at most `bytes`; what is longer is lost. How many it has, -EAGAIN without any. Its packet is freed, by the CPU that built it.
+   * The next datagram's payload, or that of as many as were merged, to `target` from `offset` on, at most `bytes`; what is longer is lost. How many it has, -EAGAIN without any, -EBADF once it is closed. Its packet is freed, from 6.18 by the CPU that built it, before by who reads.
    * Process context. @kernel udp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
@@ -103,7 +106,7 @@ export interface TcpSocket extends InetSocket {
   readonly available: () => number;
   readonly outOfOrder: () => number;
   /**
-   * The next bytes to `target` from `offset` on, at most `bytes`: how many; 0 at the end; -EAGAIN while there are none, -ECONNRESET when there will be none. Packets read to their end are freed, by the
+   * The next bytes to `target` from `offset` on, at most `bytes`: how many; 0 at the end; -EAGAIN while there are none, -ECONNRESET when there will be none, -EBADF once it is closed. Packets read to their end are freed, by the
    * CPU that built them. Process context. @kernel tcp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;

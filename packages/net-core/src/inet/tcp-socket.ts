@@ -1,7 +1,7 @@
-import { EAGAIN, ECONNRESET, EFAULT, type Clock } from "@netmem/kernel/api";
+import { EAGAIN, EBADF, ECONNRESET, EFAULT, type Clock, type Softirqs } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
-  SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
+  SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
   type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbActor, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
@@ -22,7 +22,10 @@ export interface TcpParts {
   readonly payload: PayloadMemory;
   readonly zerocopy: TcpZerocopy;
   readonly clock: Clock;
+  readonly softirqs: Softirqs;
   readonly stats: InetStats;
+  /** What was not read is freed where it was allocated; else by who closes. */
+  readonly tcpCloseDefersFrees: boolean;
   /** A segment of nothing but a FIN that is next is taken without room. */
   readonly tcpTakesBareFin: boolean;
   /** What is next makes room even where nothing waits to be read, before it is taken in any case; and its reader is told before it is dropped, and may make some. Else it is taken at once. */
@@ -231,7 +234,7 @@ export class TcpReceiver implements TcpSocket {
   /** @kernel tcp_fin */
   private fin(): void {
     this.finished = true;
-    this.purge(this.ahead.queue, SKB_DROP_REASON_TCP_CLOSE);
+    this.purgeAhead();
   }
 
   /** What is ahead stays until it is closed. @kernel tcp_reset, tcp_done */
@@ -322,6 +325,7 @@ export class TcpReceiver implements TcpSocket {
 
   /** Why there is none; an error is said once. @kernel sock_error */
   private nothingToRead(): number {
+    if (this.closed) return -EBADF;
     if (this.queue.first !== null) return -EAGAIN;
     if (this.finished) return 0;
     const { error } = this;
@@ -362,17 +366,26 @@ export class TcpReceiver implements TcpSocket {
     return null;
   }
 
+  /** @kernel __tcp_close (net/ipv4/tcp.c), tcp_v4_destroy_sock */
   close(): void {
     if (this.closed) return;
     this.closed = true;
     this.gone();
     this.ended();
-    this.purge(this.queue, SKB_DROP_REASON_SOCKET_CLOSE);
-    this.purge(this.ahead.queue, SKB_DROP_REASON_SOCKET_CLOSE);
+    const { lifetime, softirqs, tcpCloseDefersFrees } = this.parts;
+    for (let skb = this.queue.shift(); skb !== null; skb = this.queue.shift()) {
+      if (tcpCloseDefersFrees) lifetime.skbAttemptDeferFree(skb);
+      else lifetime.kfreeSkbPartial(skb, false);
+    }
+    softirqs.localBhDisable();
+    this.purgeAhead();
+    softirqs.localBhEnable();
   }
 
-  private purge(queue: SkbQueue, reason: number): void {
-    for (let skb = queue.shift(); skb !== null; skb = queue.shift()) this.parts.lifetime.kfreeSkb(skb, reason);
+  /** @kernel skb_rbtree_purge (net/core/skbuff.c) */
+  private purgeAhead(): void {
+    const { queue } = this.ahead;
+    for (let skb = queue.shift(); skb !== null; skb = queue.shift()) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
   }
 
   private drop(skb: SkBuff, reason: number): void {

@@ -1,4 +1,4 @@
-import { EAGAIN, type Clock } from "@netmem/kernel/api";
+import { EAGAIN, EBADF, type Clock, type Rcu } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_CHECK_AT, UDP_HLEN,
@@ -20,6 +20,7 @@ export interface UdpParts {
   readonly gso: Pick<InetGso, "segment">;
   readonly payload: PayloadMemory;
   readonly clock: Clock;
+  readonly rcu: Rcu;
   readonly stats: InetStats;
   /** From 6.18 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
   readonly udpNeverBeyondRcvbuf: boolean;
@@ -31,23 +32,34 @@ export interface UdpParts {
 export class UdpInput implements UdpGroSockets {
   private readonly parts: UdpParts;
   private readonly ports: PortTable<UdpQueue>;
+  /** Of sockets that were closed: what they are still to let go of. */
+  private readonly closing: Set<UdpQueue>;
   private askedForGro: number;
 
   constructor(parts: UdpParts) {
     this.parts = parts;
     this.ports = new PortTable();
+    this.closing = new Set();
     this.askedForGro = 0;
   }
 
   bind(options: UdpSocketOptions): UdpSocket | number {
-    const socket: UdpQueue = new UdpQueue(options, this.parts, () => {
-      this.ports.remove(options.port, socket);
-      if (socket.gro) this.askedForGro--;
-    });
+    const socket: UdpQueue = new UdpQueue(options, this.parts, () => this.release(options.port, socket));
     const errno = this.ports.add(options.port, socket);
     if (errno < 0) return errno;
     if (socket.gro) this.askedForGro++;
     return socket;
+  }
+
+  /** Whoever looks it up may still have it. @kernel sk_common_release, SOCK_RCU_FREE (include/net/sock.h) */
+  private release(port: number | null, socket: UdpQueue): void {
+    this.ports.remove(port, socket);
+    if (socket.gro) this.askedForGro--;
+    this.closing.add(socket);
+    this.parts.rcu.callRcu(() => {
+      this.closing.delete(socket);
+      socket.destruct();
+    });
   }
 
   groSockets(): number {
@@ -61,6 +73,7 @@ export class UdpInput implements UdpGroSockets {
 
   addHolders(to: PacketHolder[]): void {
     for (const socket of this.ports.all()) addHolder(to, "socket", socket.name, socket.packets());
+    for (const socket of this.closing) addHolder(to, "socket", `${socket.name}, closed`, socket.packets());
   }
 
   /** At the UDP header; the IP header lies at `networkHeader`. Consumes. @kernel udp_rcv, __udp4_lib_rcv */
@@ -147,20 +160,21 @@ class UdpQueue implements UdpSocket {
   readonly gro: boolean;
   private readonly parts: UdpParts;
   private readonly rcvbufBytes: number;
-  private readonly dataReady: (() => void) | null;
+  /** Null, too, once it is closed. @kernel sock_orphan */
+  private dataReady: (() => void) | null;
   private readonly queue: SkbQueue;
   /** What the reader has taken over, all that waited at a time, and reads one by one. @kernel reader_queue */
   private readonly reading: SkbQueue;
   /** Truesize that the socket is charged, and what of it was read and not given back yet. @kernel sk_rmem_alloc, forward_deficit */
   private charged: number;
   private deficit: number;
-  private readonly unbind: () => void;
+  private readonly released: () => void;
   private dropped: number;
   private closed: boolean;
   /** Of what was read last. */
   private gsoBytes: number;
 
-  constructor(options: UdpSocketOptions, parts: UdpParts, unbind: () => void) {
+  constructor(options: UdpSocketOptions, parts: UdpParts, released: () => void) {
     this.name = options.name;
     this.gro = options.gro ?? false;
     this.parts = parts;
@@ -170,7 +184,7 @@ class UdpQueue implements UdpSocket {
     this.reading = new SkbQueue();
     this.charged = 0;
     this.deficit = 0;
-    this.unbind = unbind;
+    this.released = released;
     this.dropped = 0;
     this.closed = false;
     this.gsoBytes = 0;
@@ -185,11 +199,6 @@ class UdpQueue implements UdpSocket {
       this.dropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
       return false;
-    }
-    // By whoever was told of those before it.
-    if (this.closed === true) {
-      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
-      return true;
     }
     // Short of room, small datagrams give up their pages.
     if (charged > rcvbufBytes >> 1) edit.skbCondense(skb);
@@ -226,6 +235,7 @@ class UdpQueue implements UdpSocket {
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
     const { edit, lifetime, stats, udpDefersFrees } = this.parts;
+    if (this.closed === true) return -EBADF;
     let skb = this.dequeue();
     if (skb !== null && skb.ipSummed === CHECKSUM_NONE) skb = this.firstThatHolds(skb);
     if (skb === null) return -EAGAIN;
@@ -279,11 +289,15 @@ class UdpQueue implements UdpSocket {
     this.deficit = 0;
   }
 
-  /** @kernel udp_destruct_common */
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    this.unbind();
+    this.dataReady = null;
+    this.released();
+  }
+
+  /** @kernel udp_destruct_common */
+  destruct(): void {
     const { reading } = this;
     reading.takeAll(this.queue);
     for (let skb = reading.shift(); skb !== null; skb = reading.shift()) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);

@@ -36,6 +36,8 @@ test("a socket, a tap and a pipe are told apart, each since it took its oldest",
   sockets[0]!.close();
   if (typeof udp !== "number") udp.close();
   pipe.close();
+  expect(who(pageHolders(machine))).toEqual(["socket udp, closed: 2 packets, 2 pages, 0 of a pool"]);
+  machine.kernel.rcu.rcuBarrier();
   expect(pageHolders(machine)).toEqual([]);
   expect(rig.end()).toEqual({ skbs: 0, pages: 0, reports: [] });
 });

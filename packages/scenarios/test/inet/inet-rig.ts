@@ -74,9 +74,10 @@ export class InetRig {
     }
   }
 
-  /** What is left when nobody holds anything: skbs, pages. */
+  /** What is left when nobody holds anything, and grace periods are over: skbs, pages. */
   end(): { skbs: number; pages: number; reports: readonly string[] } {
     const { machine } = this;
+    machine.kernel.rcu.rcuBarrier();
     machine.flushDeferred();
     machine.mm.slab.shrink();
     return { skbs: machine.net.lifetime.stats.live, pages: this.#freePages - machine.mm.pages.freePages(), reports: machine.kernel.reports.reports.map(({ kind }) => kind) };

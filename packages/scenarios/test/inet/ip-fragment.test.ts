@@ -207,6 +207,7 @@ test("over a veth with a program, a piece of 1514 bytes has a page of its own, i
   const out = (): number => pool.inflight() - pool.cacheCount - pool.ringCount() - (pool.fragPage === null ? 0 : 1);
   expect([socket.length(), out()]).toEqual([20, 20]);
   socket.close();
+  rig.machine.kernel.rcu.rcuBarrier();
   expect(out()).toBe(0);
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });

@@ -68,6 +68,7 @@ test("a thousand sockets with slow readers, closed in any order: every page home
       if (port % 2 === 0) while (socket.length() > 0) recv(port);
       socket.close();
     }
+    machine.kernel.rcu.rcuBarrier();
     machine.flushDeferred();
     const ended = new Map<number, number>();
     for (const line of machine.kernel.trace!.lines()) {
