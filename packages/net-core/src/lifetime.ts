@@ -179,7 +179,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
 
   napiSkbFinishMerged(skb: SkBuff): void {
     if (skb.gro.free === NAPI_GRO_FREE_STOLEN_HEAD) this.release.freeStolen(skb, true);
-    else if (skb.gro.free !== 0) this.release.dropInSoftirq(skb, SKB_CONSUMED);
+    else if (skb.gro.free !== 0) this.release.dropUntracedInSoftirq(skb);
   }
 
   skbAttemptDeferFree(skb: SkBuff): void {
@@ -195,7 +195,7 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
       return;
     }
     this.softirqs.localBhDisable();
-    this.release.dropByReader(skb);
+    this.release.dropUntracedInSoftirq(skb);
     this.softirqs.localBhEnable();
   }
 

@@ -78,8 +78,8 @@ export class SkbRelease {
     this.how = SKB_FREED;
   }
 
-  /** `dropInSoftirq` of what was read where it was built. @kernel kfree_skb_napi_cache (net/core/skbuff.c) */
-  dropByReader(skb: SkBuff): void {
+  /** `dropInSoftirq` without an event: of what was read where it was built, or merged. @kernel kfree_skb_napi_cache, __napi_kfree_skb (net/core/skbuff.c) */
+  dropUntracedInSoftirq(skb: SkBuff): void {
     this.how = SKB_FREED_UNTRACED;
     this.dropInSoftirq(skb, SKB_CONSUMED);
     this.how = SKB_FREED;

@@ -147,7 +147,7 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const { rxPackets, rxDropped } = devices[0]!.netif.dev;
   const { received, groMerged } = net.receive.stats;
   const waiting = readers?.waitingPackets() ?? 0;
-  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
+  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
     stats.ipInReceives - decided, stats.udpInDatagrams - (readers === null ? 0 : readers.datagrams - readers.mergedDatagrams),
@@ -169,7 +169,7 @@ function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {
     checksum,
     noSocket: stats.udpNoPorts + stats.tcpNoPorts,
     socketFull: stats.udpRcvbufErrors + stats.tcpRcvbufErrors,
-    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipFragFails + stats.ipReasmFails + unsent,
+    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipFragFails + stats.ipReasmFails + unsent,
   };
 }
 

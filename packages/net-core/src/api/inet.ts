@@ -16,8 +16,10 @@ export interface InetStats {
   ipInHdrErrors: number;
   /** Shorter than their header says. */
   ipInTruncatedPkts: number;
-  /** Of a protocol that there is not. */
+  /** Without memory. */
   ipInDiscards: number;
+  /** Of protocols that nobody has. @kernel InUnknownProtos */
+  ipInUnknownProtos: number;
   /** That say the way they went or are to go (LSRR, SSRR), which nobody lets them: dropped. @kernel accept_source_route */
   ipSourceRoutes: number;
   ipForwDatagrams: number;

@@ -1,6 +1,6 @@
 import type { Clock, Kernel } from "@netmem/kernel/api";
 import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
-import { skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree, type SkbProbe } from "../api/index.ts";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree, type SkbProbe } from "../api/index.ts";
 import type { InetGro } from "./inet-gro.ts";
 import { MAX_GRO_SKBS, type GroNode } from "./gro-node.ts";
 import { groHold, groStart } from "./skb-gro-receive.ts";
@@ -11,7 +11,7 @@ const GRO_NORMAL_BATCH = 8;
 export interface GroParts {
   readonly kernel: Kernel;
   readonly inet: InetGro;
-  readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
+  readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "kfreeSkb">;
   /** Where packets go up. */
   readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
   readonly probe: SkbProbe | null;
@@ -22,7 +22,7 @@ export class Gro {
   private readonly clock: Clock;
   private readonly hz: number;
   private readonly inet: InetGro;
-  private readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "consumeSkb">;
+  private readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "kfreeSkb">;
   private readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
   private readonly probe: SkbProbe | null;
 
@@ -94,11 +94,11 @@ export class Gro {
 
   /** The instance goes: nobody will have what it held. @kernel flush_gro_hash */
   purge(node: GroNode): void {
-    while (node.count > 0) this.lifetime.consumeSkb(node.release(0));
+    while (node.count > 0) this.lifetime.kfreeSkb(node.release(0), SKB_DROP_REASON_NOT_SPECIFIED);
     for (let skb = node.takeRx(); skb !== null;) {
       const { next }: { next: SkBuff | null } = skb;
       skb.next = null;
-      this.lifetime.consumeSkb(skb);
+      this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       skb = next;
     }
   }

@@ -1,7 +1,7 @@
-import { NSEC_PER_SEC, type Timer, type Timers } from "@netmem/kernel/api";
+import { NSEC_PER_SEC, type ExecutionContext, type Timer, type Timers } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, IP_DF, IP_MF, IP_OFFSET, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_FRAG_TOO_FAR, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_BIG, read16, read32, skbRegion, write16,
+  CHECKSUM_NONE, IP_DF, IP_MF, IP_OFFSET, SKB_CONSUMED, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_FRAG_TOO_FAR, SKB_DROP_REASON_NOT_SPECIFIED, read16, read32, skbRegion, write16,
   type Coalesced, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -23,6 +23,7 @@ export interface FragmentParts {
   readonly edit: SkbEdit;
   readonly merge: SkbMerge;
   readonly payload: PayloadMemory;
+  readonly context: ExecutionContext;
   readonly timers: Timers;
   readonly stats: InetStats;
 }
@@ -110,11 +111,11 @@ export class IpFragments {
   #find(key: string, saddr: number): FragmentQueue {
     const known = this.#queues.get(key);
     if (known !== undefined) return known;
-    const { timers } = this.#parts;
+    const { timers, context } = this.#parts;
     const sender = this.#senders.get(saddr) ?? { saddr, pieces: 0, queues: 0 };
     this.#senders.set(saddr, sender);
     sender.queues++;
-    const queue: FragmentQueue = new FragmentQueue(key, sender, timers.timerSetup(() => this.#discard(queue, SKB_DROP_REASON_FRAG_REASM_TIMEOUT), 0));
+    const queue: FragmentQueue = new FragmentQueue(key, sender, timers.timerSetup(() => this.#discard(queue, SKB_DROP_REASON_FRAG_REASM_TIMEOUT), context.cpu));
     timers.modTimer(queue.timer, IP_FRAG_TIME_NS);
     this.#queues.set(key, queue);
     return queue;
@@ -185,10 +186,10 @@ export class IpFragments {
     return null;
   }
 
-  /** A piece that does not fit, with all that are here. */
+  /** A piece that does not fit is dropped; with it go all that are here, which nobody dropped. */
   #refuse(queue: FragmentQueue, skb: SkBuff): void {
     this.#parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
-    this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+    this.#discard(queue, SKB_CONSUMED);
   }
 
   /** `last` is the piece that came last, whose struct the datagram gets. @kernel ip_frag_reasm, inet_frag_reasm_prepare, inet_frag_reasm_finish */
@@ -196,23 +197,23 @@ export class IpFragments {
     const { edit, lifetime, merge, payload, stats } = this.#parts;
     const head = this.#firstIn(queue, last);
     if (head === null) {
-      this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+      this.#discard(queue, SKB_CONSUMED);
       return null;
     }
     const { ecn } = queue;
     // Who cannot be told of congestion was.
     if ((ecn & ECN_NOT_ECT) !== 0 && ecn !== ECN_NOT_ECT) {
-      this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+      this.#discard(queue, SKB_CONSUMED);
       return null;
     }
     const headerBytes = head.data - head.networkHeader;
     if (headerBytes + queue.len > IP_MAX_BYTES) {
-      this.#discard(queue, SKB_DROP_REASON_PKT_TOO_BIG);
+      this.#discard(queue, SKB_CONSUMED);
       return null;
     }
     // Taps may have clones of it, whose bytes are to stay as they came.
     if (edit.skbUnclone(head, GFP_ATOMIC) !== 0 || !this.#splitsList(head)) {
-      this.#discard(queue, SKB_DROP_REASON_NOT_SPECIFIED);
+      this.#discard(queue, SKB_CONSUMED);
       return null;
     }
     this.#forget(queue);

@@ -1,5 +1,5 @@
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
   read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -39,12 +39,16 @@ export class TcpInput {
     const { edit, stats, lifetime } = this.parts;
     stats.tcpInSegs++;
     if (!edit.pskbMayPull(skb, TCP_HLEN)) {
-      this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      this.dropCut(skb);
       return;
     }
     const headerBytes = (skbRegion(skb).bytes[skb.data + 12]! >> 4) * 4;
-    if (headerBytes < TCP_HLEN || !edit.pskbMayPull(skb, headerBytes)) {
+    if (headerBytes < TCP_HLEN) {
       this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      return;
+    }
+    if (!edit.pskbMayPull(skb, headerBytes)) {
+      this.dropCut(skb);
       return;
     }
     const { bytes } = skbRegion(skb);
@@ -136,6 +140,12 @@ export class TcpInput {
       }
       before = at;
     }
+  }
+
+  /** Too short for what it says of itself, or without memory: no error of its own. @kernel tcp_v4_rcv, discard_it */
+  private dropCut(skb: SkBuff): void {
+    this.parts.stats.tcpNotTaken++;
+    this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
   }
 
   private drop(skb: SkBuff, reason: number): void {

@@ -1,8 +1,9 @@
-import { SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, TCPHDR_FIN, seqBefore, type Coalesced, type SkBuff, type SkbLifetime, type SkbMerge } from "../api/index.ts";
+import { SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, TCPHDR_FIN, seqBefore, type Coalesced, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge } from "../api/index.ts";
 import { SkbQueue } from "../skb-queue.ts";
 
 export interface CoalesceParts {
   readonly merge: SkbMerge;
+  readonly edit: SkbEdit;
   readonly lifetime: SkbLifetime;
 }
 
@@ -17,7 +18,7 @@ export function tryCoalesce({ merge, lifetime }: CoalesceParts, queue: SkbQueue,
   return true;
 }
 
-/** Segments ahead of what is expected, by their first byte; none has all bytes of another. @kernel tcp_sock.out_of_order_queue */
+/** Segments ahead of what is expected, by their first byte. One that grew by coalescing may have all bytes of those behind it, which stay. @kernel tcp_sock.out_of_order_queue */
 export class OutOfOrder {
   readonly queue: SkbQueue;
   private readonly parts: CoalesceParts;
@@ -44,13 +45,13 @@ export class OutOfOrder {
       this.drop(skb, SKB_DROP_REASON_TCP_OFOMERGE);
       return;
     }
-    if (before !== null && tryCoalesce(this.parts, queue, before, skb, this.result)) {
-      this.dropCovered(before);
-      return;
-    }
+    if (before !== null && tryCoalesce(this.parts, queue, before, skb, this.result)) return;
     queue.insertAfter(before, skb);
     if (before !== null && before.seq === skb.seq) this.dropReplaced(before);
     this.dropCovered(skb);
+    const truesize = skb.truesize;
+    this.parts.edit.skbCondense(skb);
+    queue.rmemAlloc += skb.truesize - truesize;
   }
 
   /** Those that `skb` has all bytes of. */

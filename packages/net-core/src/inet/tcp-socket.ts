@@ -137,7 +137,8 @@ export class TcpReceiver implements TcpSocket {
       if ((skb.tcpFlags & TCPHDR_SYN) !== 0) skb.seq = (skb.seq + 1) | 0;
     } else if (!this.validates(skb)) return;
     if (skb.seq === skb.endSeq) {
-      lifetime.consumeSkb(skb);
+      // @kernel __kfree_skb
+      lifetime.kfreeSkbPartial(skb, false);
       return;
     }
     if (this.finished || this.wasReset) this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);
@@ -241,7 +242,7 @@ export class TcpReceiver implements TcpSocket {
   private reset(skb: SkBuff): void {
     this.wasReset = true;
     this.error = -ECONNRESET;
-    this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_TCP_RESET);
+    this.parts.lifetime.kfreeSkbPartial(skb, false);
     if (this.dataReady !== null) this.dataReady();
   }
 

@@ -80,7 +80,7 @@ export class UdpInput implements UdpGroSockets {
   receive(skb: SkBuff): void {
     const { edit, stats } = this.parts;
     if (!edit.pskbMayPull(skb, UDP_HLEN)) {
-      this.drop(skb, SKB_DROP_REASON_PKT_TOO_SMALL);
+      this.drop(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return;
     }
     const length = read16(skbRegion(skb).bytes, skb.data + 4);
@@ -281,12 +281,13 @@ class UdpQueue implements UdpSocket {
     return skb;
   }
 
-  /** In lumps: a quarter of the buffer, or what is left as the reader has read all that it took over. @kernel udp_rmem_release */
+  /** In lumps: a quarter of the buffer, or what is left as the reader has read all that it took over; it takes over what has come since, then. @kernel udp_rmem_release */
   private giveBack(truesize: number): void {
     this.deficit += truesize;
     if (this.deficit < this.rcvbufBytes >> 2 && this.reading.first !== null) return;
     this.charged -= this.deficit;
     this.deficit = 0;
+    this.reading.takeAll(this.queue);
   }
 
   close(): void {

@@ -4,6 +4,9 @@ import { createMachine, type Machine, type MachineOptions } from "@netmem/machin
 import type { NetDevice } from "@netmem/xdp/api";
 
 const USER_BYTES = 1 << 16;
+/** Of a head that has the headers alone: what is behind does not fit, so that it is not copied there as a packet waits. */
+const HEADER_BUFFER_BYTES = 512;
+const MOST_HEADER_BYTES = 64;
 
 /** IPv4 over packets that are put together here, in pages of nobody's: in one piece, or with headers in the head and the rest in a frag. */
 export class InetRig {
@@ -23,10 +26,10 @@ export class InetRig {
     this.#freePages = mm.pages.freePages();
   }
 
-  skb(frame: Uint8Array, headBytes: number = frame.length): SkBuff {
+  skb(frame: Uint8Array, headBytes: number = frame.length, bufferBytes: number = headBytes <= MOST_HEADER_BYTES ? HEADER_BUFFER_BYTES : PAGE_SIZE): SkBuff {
     const { net, mm } = this.machine;
     const inHead = Math.min(headBytes, frame.length);
-    const skb = net.lifetime.napiBuildSkb(mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, PAGE_SIZE)!;
+    const skb = net.lifetime.napiBuildSkb(mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, bufferBytes)!;
     net.edit.skbReserve(skb, 64);
     net.edit.skbPut(skb, inHead);
     skbRegion(skb).bytes.set(frame.subarray(0, inHead), skb.data);
@@ -40,8 +43,8 @@ export class InetRig {
     return skb;
   }
 
-  receive(frames: readonly Uint8Array[], headBytes?: number): void {
-    for (const frame of frames) this.machine.net.receive.netifReceiveSkb(this.skb(frame, headBytes));
+  receive(frames: readonly Uint8Array[], headBytes?: number, bufferBytes?: number): void {
+    for (const frame of frames) this.machine.net.receive.netifReceiveSkb(this.skb(frame, headBytes, bufferBytes));
   }
 
   udp(port: number | null, options: Partial<InetSocketOptions> = {}): UdpSocket {

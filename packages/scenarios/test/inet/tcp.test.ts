@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { EAGAIN, ECONNRESET } from "@netmem/kernel/api";
+import { PAGE_SIZE } from "@netmem/mm/api";
 import { tcpFrame, testPayload, type TcpHeader } from "@netmem/testkit";
 import { InetRig } from "./inet-rig.ts";
 
@@ -300,4 +301,32 @@ test("whatever is lost, repeated, cut otherwise and reordered: the stream's byte
     taps.close();
     expect(rig.end()).toEqual(NOTHING_LEFT);
   }), { numRuns: 60 });
+});
+
+describe("what is ahead (tcp_data_queue_ofo)", () => {
+  test("a small segment gives up the page of its frag as it waits, and is charged for less (skb_condense)", () => {
+    const rig = new InetRig();
+    const sockets = rig.tcp(2000);
+    rig.receive([tcpFrame(testPayload(100, 0), { seq: 1000 })]);
+    const before = sockets[0]!.rmemAlloc();
+    rig.receive([tcpFrame(testPayload(100, 1), { seq: 1200 })], 54, PAGE_SIZE);
+    const ahead = sockets[0]!.packets().at(-1)!;
+    expect([ahead.shinfo!.nrFrags, ahead.dataLen, sockets[0]!.rmemAlloc() - before]).toEqual([0, 0, 4096 + 256]);
+    sockets[0]!.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test("one that grows by coalescing leaves those that it has all bytes of, which are dropped as they would be next (coalesce_done does not merge_right)", () => {
+    const rig = new InetRig();
+    const sockets = rig.tcp(2000);
+    const bytes = testPayload(400, 3);
+    const of = (from: number, to: number) => tcpFrame(bytes.subarray(from, to), { seq: 1000 + from });
+    rig.receive([of(0, 50), of(100, 200), of(250, 300), of(200, 400)]);
+    expect(sockets[0]!.packets().map(({ seq, len }) => [seq - 1000, len])).toEqual([[0, 50], [100, 300], [250, 50]]);
+    expect([sockets[0]!.drops(), rig.machine.net.inet.stats.tcpRepeats]).toEqual([0, 0]);
+    rig.receive([of(50, 100)]);
+    expect([sockets[0]!.drops(), rig.machine.net.inet.stats.tcpRepeats, rig.readAll(sockets[0]!)]).toEqual([1, 1, [...bytes]]);
+    sockets[0]!.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
 });

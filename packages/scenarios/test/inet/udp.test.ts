@@ -33,7 +33,7 @@ test.each([
   ["the IP header's checksum", changed(GOOD, 24), { ipInHdrErrors: 1 }], ["version 6", changed(GOOD, 14, 0x65), { ipInHdrErrors: 1 }], ["a header of 16 bytes", changed(GOOD, 14, 0x44), { ipInHdrErrors: 1 }],
   ["cut in the IP header", GOOD.subarray(0, 30), { ipInHdrErrors: 1 }], ["cut in the datagram", GOOD.subarray(0, 100), { ipInTruncatedPkts: 1 }], ["the UDP checksum", changed(udpFrame(testPayload(68, 1)), 60), { udpInErrors: 1, udpCsumErrors: 1 }], ["the same of nobody's", changed(udpFrame(testPayload(100, 1), { dport: 7 }), 60), { udpInErrors: 1, udpCsumErrors: 1 }],
   ["a length of UDP beyond IP's", changed(GOOD, 38, 0x77), { udpInErrors: 1 }], ["a length of UDP of 7", changed(changed(GOOD, 38, 0), 39, 7), { udpInErrors: 1 }], ["too short for a UDP header", short(), { udpInErrors: 1 }],
-  ["nobody's port", udpFrame(testPayload(10, 1), { dport: 7 }), { udpNoPorts: 1 }], ["a protocol that there is not", another(), { ipInDiscards: 1 }],
+  ["nobody's port", udpFrame(testPayload(10, 1), { dport: 7 }), { udpNoPorts: 1 }], ["a protocol that there is not", another(), { ipInUnknownProtos: 1 }],
 ])("%s: dropped, and counted", (_what, frame, expected) => {
   const rig = new InetRig();
   const socket = rig.udp(2000);
@@ -226,6 +226,23 @@ describe("a reader takes over all that waits, and gives its truesize back in lum
     expect([rig.end(), socket.rmemAlloc()]).toEqual([NOTHING_LEFT, 0]);
   });
 
+  test("what comes while it reads is taken over as it gives back, so that it has not read all when that is read (skb_queue_splice_tail_init in udp_rmem_release)", () => {
+    const rig = new InetRig();
+    const socket = rig.udp(2000, { rcvbufBytes: 212_992 });
+    const truesize = 4096 + 256;
+    const charged: number[] = [];
+    const comes = (n: number) => rig.receive(Array.from({ length: n }, () => FRAME));
+    for (const n of [1, 2, 1, 1]) {
+      comes(n);
+      rig.read(socket);
+      charged.push(socket.rmemAlloc() / truesize);
+    }
+    // A; B of B and C; C of C and D; D of D and E.
+    expect([charged, socket.length()]).toEqual([[0, 2, 1, 1], 1]);
+    socket.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
   test("datagrams are counted as they are read (udp_recvmsg)", () => {
     const rig = new InetRig();
     const socket = rig.udp(2000);
@@ -272,7 +289,7 @@ describe("a full receive buffer", () => {
   test("half full, a small datagram gives up the page of its frag", () => {
     const rig = new InetRig();
     const socket = rig.udp(2000, { rcvbufBytes: 30_000 });
-    rig.receive(Array.from({ length: 3 }, () => GOOD), 42);
+    rig.receive(Array.from({ length: 3 }, () => GOOD), 42, PAGE_SIZE);
     expect(socket.packets().map((skb) => skb.shinfo!.nrFrags)).toEqual([1, 1, 0]);
     socket.close();
     expect(rig.end()).toEqual(NOTHING_LEFT);

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, EBADF, TASK_SLEEP, type Kernel } from "@netmem/kernel/api";
+import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, EBADF, NSEC_PER_SEC, TASK_SLEEP, type Kernel } from "@netmem/kernel/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_QUEUE_PURGE, SKB_FREED, SKB_FREED_DEFERRED, SKB_FREED_UNTRACED, TCPHDR_ACK, TCPHDR_FIN, type SkBuff,
+  SKB_CONSUMED, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_QUEUE_PURGE, SKB_FREED, SKB_FREED_DEFERRED, SKB_FREED_UNTRACED, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, type SkBuff,
 } from "@netmem/net-core/api";
-import { tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { ipFragments, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import type { PresetName } from "@netmem/machine";
 import { InetRig } from "./inet-rig.ts";
 
@@ -12,7 +12,7 @@ import { InetRig } from "./inet-rig.ts";
  * in udp_destruct_common, NOT_SPECIFIED; a tap's at once, QUEUE_PURGE; unread segments without an event, where the CPU had built them; segments ahead in skb_rbtree_purge, softirqs off,
  * NOT_SPECIFIED, and the same from a softirq as a FIN comes.
  */
-class CloseRig extends InetRig {
+class FreedRig extends InetRig {
   /** Reason, how, CPU, context, and whether time has passed. */
   readonly freed: (readonly [number, number, number, number, boolean])[];
 
@@ -44,7 +44,7 @@ class CloseRig extends InetRig {
 const NOTHING_LEFT = { skbs: 0, pages: 0, reports: [] };
 
 test("datagrams: from a softirq of the CPU that closed, once a grace period is over, for no reason that is stated (udp_destruct_common)", () => {
-  const rig = new CloseRig();
+  const rig = new FreedRig();
   const socket = rig.udp(2000);
   rig.receive([1, 2, 3].map((i) => udpFrame(testPayload(100, i))));
   // Its reader has taken over the other two.
@@ -59,7 +59,7 @@ test("datagrams: from a softirq of the CPU that closed, once a grace period is o
 });
 
 test("a tap's packets: at once, by who closes, QUEUE_PURGE (packet_release)", () => {
-  const rig = new CloseRig();
+  const rig = new FreedRig();
   const { net } = rig.machine;
   const tap = net.sockets.openTap({ name: "tap" });
   net.receive.addTap(tap);
@@ -73,8 +73,8 @@ test("a tap's packets: at once, by who closes, QUEUE_PURGE (packet_release)", ()
 
 describe("unread segments (__tcp_close)", () => {
   /** Two segments that came on CPU 0, and a closing process on `cpu`: what is freed then, and what only with that CPU's next receive softirq. */
-  function closed(preset: PresetName, cpu: number): { readonly atOnce: CloseRig["freed"]; readonly later: CloseRig["freed"] } {
-    const rig = new CloseRig(preset);
+  function closed(preset: PresetName, cpu: number): { readonly atOnce: FreedRig["freed"]; readonly later: FreedRig["freed"] } {
+    const rig = new FreedRig(preset);
     const sockets = rig.tcp(2000);
     // Apart, so that they are not coalesced.
     rig.receive([0, 1].map((i) => tcpFrame(testPayload(100, i), { seq: 1000 + 100 * i })), 54);
@@ -111,7 +111,7 @@ describe("segments ahead of what is missing (skb_rbtree_purge)", () => {
   const AHEAD = [3, 5].map((i) => tcpFrame(testPayload(100, i), { seq: 1000 + 100 * i }));
 
   test("as the socket is closed: with softirqs off, for no reason that is stated", () => {
-    const rig = new CloseRig();
+    const rig = new FreedRig();
     const sockets = rig.tcp(2000);
     rig.receive([tcpFrame(testPayload(100, 0), { seq: 1000 }), ...AHEAD]);
     rig.asProcess(1, () => sockets[0]!.close());
@@ -120,13 +120,45 @@ describe("segments ahead of what is missing (skb_rbtree_purge)", () => {
   });
 
   test("as a FIN comes that is next: the same (tcp_fin)", () => {
-    const rig = new CloseRig();
+    const rig = new FreedRig();
     const sockets = rig.tcp(2000);
     rig.receive([tcpFrame(testPayload(100, 0), { seq: 1000 }), ...AHEAD]);
     rig.freed.length = 0;
     rig.receive([tcpFrame(new Uint8Array(0), { seq: 1100, flags: TCPHDR_ACK | TCPHDR_FIN })]);
     expect(rig.freed.filter(([reason]) => reason !== SKB_CONSUMED).map(([reason]) => reason)).toEqual(AHEAD.map(() => SKB_DROP_REASON_NOT_SPECIFIED));
     sockets[0]!.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+});
+
+test("segments that say nothing, and a reset that is taken: without an event (__kfree_skb in tcp_rcv_established, tcp_validate_incoming)", () => {
+  const rig = new FreedRig();
+  const sockets = rig.tcp(2000);
+  rig.receive([tcpFrame(testPayload(100, 0), { seq: 1000 })]);
+  rig.freed.length = 0;
+  rig.receive([tcpFrame(new Uint8Array(0), { seq: 1100 }), tcpFrame(new Uint8Array(0), { seq: 1100, flags: TCPHDR_ACK | TCPHDR_RST })]);
+  expect(rig.freed.map(([reason, how]) => [reason, how])).toEqual([1, 2].map(() => [SKB_CONSUMED, SKB_FREED_UNTRACED]));
+  sockets[0]!.close();
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+describe("pieces of a datagram that is given up (inet_frag_destroy)", () => {
+  const PIECES = ipFragments(udpFrame(testPayload(3000, 1), { fragOff: 0, ipId: 7 }));
+
+  test("as their time is over: on the CPU that the first came on, FRAG_REASM_TIMEOUT", () => {
+    const rig = new FreedRig();
+    const { timers, scheduler } = rig.machine.kernel;
+    timers.modTimer(timers.timerSetup(() => rig.receive(PIECES.slice(0, 2)), 1), 0);
+    scheduler.runFor(31 * NSEC_PER_SEC);
+    expect(rig.freed).toEqual([1, 2].map(() => [SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_FREED, 1, CONTEXT_SOFTIRQ, true]));
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test("as one comes that overlaps: that one is dropped, the others consumed", () => {
+    const rig = new FreedRig();
+    const overlaps = ipFragments(udpFrame(testPayload(3000, 1), { fragOff: 0, ipId: 7 }), 776)[1]!;
+    rig.receive([PIECES[0]!, overlaps]);
+    expect(rig.freed.map(([reason]) => reason)).toEqual([SKB_DROP_REASON_NOT_SPECIFIED, SKB_CONSUMED]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 });
