@@ -140,6 +140,37 @@ describe("what cannot be compared", () => {
     expect(err).toMatch(expected);
   });
 
+  test.each([["send", '"x"', /send is "x": an object was expected/], ["receiver7700", '"x"', /receiver7700 is "x": a list of steps was expected/], ["t0", '"x"', /t0 is "x": a number was expected/], ["link_deleted", "true", /link_deleted is true: a number was expected/]])("%s that is %s: the truth is at fault, and not the model", async (name, value, expected) => {
+    const folder = folderOf("hashed-g-leak-socket-holds");
+    change(folder, "hashed-g-leak-socket-holds.truth.json", (text) => JSON.stringify({ ...(JSON.parse(text) as object), [name]: JSON.parse(value) as unknown }));
+    const { code, err } = await validate(folder);
+    expect([code, err.split("\n").length]).toEqual([2, 2]);
+    expect(err).toMatch(expected);
+  });
+
+  test.each([
+    ["trace.gz", "cut off", (bytes: Buffer) => bytes.subarray(0, 2000), "the compressed file ends too early"],
+    ["trace.gz", "damaged", (bytes: Buffer) => Buffer.concat([bytes.subarray(0, 600), Buffer.alloc(400, 0x55), bytes.subarray(1000)]), "the compressed file is damaged"],
+    ["mon.jsonl.gz", "cut off", (bytes: Buffer) => bytes.subarray(0, 200), "the compressed file ends too early"],
+    ["trace.gz", "a folder", () => null, "cannot be read (EISDIR)"],
+  ] as const)("a %s that is %s is left out, and said to be; the others are compared", async (ending, _what, damage, why) => {
+    const folder = folderOf("d-xdp-drop", "hashed-a-ping-pass");
+    const path = join(folder, `d-xdp-drop.${ending}`);
+    const damaged = damage(readFileSync(path));
+    rmSync(path);
+    if (damaged === null) mkdirSync(path);
+    else writeFileSync(path, damaged);
+    const { code, captures, left } = await json(folder);
+    expect([code, captures.map(({ name }) => name), left]).toEqual([0, ["hashed-a-ping-pass"], [{ name: "d-xdp-drop", why: `d-xdp-drop.${ending}: ${why}` }]]);
+  });
+
+  test("a trace is unpacked if it is packed, whatever it is called", async () => {
+    const folder = folderOf("hashed-a-ping-pass");
+    const path = join(folder, "hashed-a-ping-pass.trace.gz");
+    writeFileSync(path, gunzipSync(readFileSync(path)));
+    expect((await json(folder)).captures).toMatchObject([{ name: "hashed-a-ping-pass", firstDifference: null }]);
+  });
+
   test.each([
     ["times of another day", (text: string) => text.replace(/("step": ?"read".*?"mono": ?)[\d.]+/s, "$1700000000"), /a time|no time of its run/],
     ["more packets than a script sends", (text: string) => text.replace(/"n": ?\d+/, '"n":9999999'), /n is 9999999: a whole number up to 200000/],

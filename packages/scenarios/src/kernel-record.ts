@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from "node:fs";
-import { createGunzip } from "node:zlib";
-import { Explainer, TraceReader, mergeTraces, type TraceSource } from "@netmem/trace";
+import { basename } from "node:path";
+import { Explainer, TraceReader, mergeTraces, readFailure, unpackedChunks, type TraceSource } from "@netmem/trace";
 import type { ExplainedPool, Explanation, TraceEvent } from "@netmem/trace/api";
 import { DeferredFlushes, type FlushPoint } from "./deferred-flushes.ts";
 import { sampleOf, type Sample } from "./samples.ts";
@@ -29,10 +29,10 @@ const OUR_DEVICE = /^kc/;
 const OUR_TASK = /^(?:kt_live|ping|python3|udph)-/;
 const LIVE_TASK = /^kt_live-/;
 
-/** `base` without its ending: `base.trace[.gz]`, and `base.mon.jsonl[.gz]` if it is there. Null: there is no trace. */
-export async function readKernelRecord(base: string, truth: Truth): Promise<KernelRecord | null> {
+/** `base` without its ending: `base.trace[.gz]`, and `base.mon.jsonl[.gz]` if it is there; packed or not, whatever they are called. A text: why there is none, or what of it cannot be read. */
+export async function readKernelRecord(base: string, truth: Truth): Promise<KernelRecord | string> {
   const trace = firstOf(`${base}.trace`, `${base}.trace.gz`);
-  if (trace === null) return null;
+  if (trace === null) return `no ${basename(base)}.trace or ${basename(base)}.trace.gz`;
   const monitor = firstOf(`${base}.mon.jsonl`, `${base}.mon.jsonl.gz`);
   const paths = monitor === null ? [trace] : [trace, monitor];
   const readers = paths.map((path) => new TraceReader(path));
@@ -40,13 +40,15 @@ export async function readKernelRecord(base: string, truth: Truth): Promise<Kern
   const explainer = new Explainer();
   const flushes = new DeferredFlushes(truth);
   const events = new Map<string, number>();
-  await mergeTraces(paths.map((path, i) => eventsOf(path, readers[i]!)), (event, source) => {
+  const failures: string[] = [];
+  await mergeTraces(paths.map((path, i) => eventsOf(path, readers[i]!, failures)), (event, source) => {
     explainer.take(event, source);
     if (source === 0) {
       flushes.take(event);
       events.set(event.name, (events.get(event.name) ?? 0) + 1);
     } else keepSample(samples, event);
   });
+  if (failures.length > 0) return failures.join("; ");
   const explanation = explainer.explain(readers.map((reader) => reader.summary()));
   return { explanation, events, hasMonitor: monitor !== null, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
 }
@@ -68,9 +70,12 @@ function keepSample(samples: Map<string, Sample[]>, event: TraceEvent): void {
   else known.push(sample);
 }
 
-async function* eventsOf(path: string, reader: TraceReader): TraceSource {
-  const file = createReadStream(path);
-  for await (const chunk of path.endsWith(".gz") ? file.pipe(createGunzip()) : file) yield reader.push(chunk as Buffer);
+async function* eventsOf(path: string, reader: TraceReader, failures: string[]): TraceSource {
+  try {
+    for await (const chunk of unpackedChunks(createReadStream(path))) yield reader.push(chunk);
+  } catch (error) {
+    failures.push(`${basename(path)}: ${readFailure(error as NodeJS.ErrnoException)}`);
+  }
   yield reader.end();
 }
 

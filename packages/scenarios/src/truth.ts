@@ -76,17 +76,23 @@ export function parseTruth(text: string): Truth | string {
 function read(parsed: Json, scenario: string, kernel: string, bad: string[]): Truth {
   const sends = [["send", DEFAULT_PORT], ["send2", SECOND_PORT]] as const;
   return {
-    scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: numberOr(parsed["cpus"], 2), t0: numberOr(parsed["t0"], 0), lostEvents: numberOr(parsed["lost_events"], 0),
+    scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: numberOr(parsed, "cpus", 2, bad), t0: numberOr(parsed, "t0", 0, bad), lostEvents: numberOr(parsed, "lost_events", 0, bad),
     events: new Map(isObject(parsed["events"]) ? Object.entries(parsed["events"]).filter((entry): entry is [string, number] => typeof entry[1] === "number") : []),
-    pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings", bad), payloadBytes: numberOr(parsed["payload"], 56) } : null,
-    sends: sends.flatMap(([name, port]) => (isObject(parsed[name]) && "n" in parsed[name] ? [{ port, count: count(parsed[name], "n", bad) - numberOr(parsed[name]["errors"], 0), bytes: count(parsed[name], "size", bad) }] : [])),
-    tcpBytes: isObject(parsed["send"]) && "bytes" in parsed["send"] ? count(parsed["send"], "bytes", bad) : null,
+    pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings", bad), payloadBytes: numberOr(parsed, "payload", 56, bad) } : null,
+    sends: sends.flatMap(([name, port]) => {
+      const send = objectOf(parsed, name, bad);
+      return "n" in send ? [{ port, count: count(send, "n", bad) - numberOr(send, "errors", 0, bad), bytes: count(send, "size", bad) }] : [];
+    }),
+    tcpBytes: "bytes" in objectOf(parsed, "send", []) ? count(objectOf(parsed, "send", []), "bytes", bad) : null,
     receivers: Object.entries(parsed).flatMap(([name, steps]) => {
       const match = /^receiver(\d*)$/.exec(name);
-      return match === null || !Array.isArray(steps) ? [] : [receiverOf(match[1] === "" ? DEFAULT_PORT : Number(match[1]), steps as unknown[], bad)];
+      if (match === null) return [];
+      if (Array.isArray(steps)) return [receiverOf(match[1] === "" ? DEFAULT_PORT : Number(match[1]), steps as unknown[], bad)];
+      bad.push(`${name} is ${JSON.stringify(steps)}: a list of steps was expected`);
+      return [];
     }),
     live: Object.entries(parsed).flatMap(([verdict, run]) => (isVerdict(verdict) && isObject(run) && run["step"] === "live" ? [liveOf(verdict, run, bad)] : [])),
-    linkDeleted: numberOrNull(parsed["link_deleted"]), xdpOff: numberOrNull(parsed["xdp_off"]), flushSoftirq: numberOrNull(parsed["flush_softirq"]),
+    linkDeleted: numberOr(parsed, "link_deleted", null, bad), xdpOff: numberOr(parsed, "xdp_off", null, bad), flushSoftirq: numberOr(parsed, "flush_softirq", null, bad),
   };
 }
 
@@ -99,7 +105,7 @@ function receiverOf(port: number, steps: readonly unknown[], bad: string[]): Rec
   return {
     port, rcvbufBytes: read.map(({ rcvbuf }) => rcvbuf).find((bytes) => typeof bytes === "number") ?? null,
     steps: read.flatMap((step): Step[] => {
-      const at = numberOrNull(step["mono"]);
+      const at = numberOr(step, "mono", null, bad);
       if (step["step"] === "read") return [{ kind: "read", count: count(step, "k", bad), at }];
       return step["step"] === "closed" ? [{ kind: "closed", count: 0, at }] : [];
     }),
@@ -130,12 +136,20 @@ function checkTimes({ t0, receivers, linkDeleted, xdpOff, flushSoftirq }: Truth,
   for (const [name, at] of times) if (at !== null && (at < t0 - 1 || at > t0 + LONGEST)) bad.push(`${name} is ${at}, and the script began at ${t0}: no time of its run`);
 }
 
-function numberOr(value: unknown, otherwise: number): number {
-  return typeof value === "number" && Number.isFinite(value) ? value : otherwise;
+/** What is not written down is `otherwise`. */
+function numberOr<T extends number | null>(from: Json, name: string, otherwise: T, bad: string[]): number | T {
+  const value = from[name] ?? null;
+  if (typeof value === "number" && Number.isFinite(value)) return value;
+  if (value !== null) bad.push(`${name} is ${JSON.stringify(value)}: a number was expected`);
+  return otherwise;
 }
 
-function numberOrNull(value: unknown): number | null {
-  return typeof value === "number" && Number.isFinite(value) ? value : null;
+/** What is not written down has nothing. */
+function objectOf(from: Json, name: string, bad: string[]): Json {
+  const value = from[name] ?? null;
+  if (isObject(value)) return value;
+  if (value !== null) bad.push(`${name} is ${JSON.stringify(value)}: an object was expected`);
+  return {};
 }
 
 function isObject(value: unknown): value is Json {

@@ -65,7 +65,7 @@ async function validateCapture(folder: string, name: string, only: PresetName | 
   if (preset === null) return `no design for kernel ${truth.kernel}`;
   if (recipe.presets !== null && !recipe.presets.includes(preset)) return `under ${preset} there is no such pool`;
   const kernel = await readKernelRecord(join(folder, name), truth);
-  if (kernel === null) return `no ${name}.trace or ${name}.trace.gz`;
+  if (typeof kernel === "string") return kernel;
   const foreign = notOfThisRun(kernel, truth);
   if (foreign !== null) return foreign;
   const best = callForeign((): Comparison | string => closest(recipe, truth, kernel, preset), (reason) => `the model cannot do it: ${reason}`);

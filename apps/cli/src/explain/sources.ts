@@ -1,8 +1,7 @@
 import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { createGunzip } from "node:zlib";
-import { TraceReader, type TraceSource } from "@netmem/trace";
+import { TraceReader, readFailure, unpackedChunks, type TraceSource } from "@netmem/trace";
 import type { TraceEvent, TraceFileSummary } from "@netmem/trace/api";
 import { checkStdin, readError } from "../reading.ts";
 import { CliError } from "../terminal.ts";
@@ -26,7 +25,7 @@ export function openTraces(paths: readonly string[], cwd: string, live: AbortSig
     const fd = openToRead(path, cwd, live !== null);
     let cutOff: string | null = null;
     const bytes = live === null ? createReadStream("", { fd, highWaterMark: CHUNK_BYTES, autoClose: fd !== 0 }) : liveBytes(fd, live);
-    const events = eventsOf(reader, chunksOf(bytes), live !== null, (why) => void (cutOff = why));
+    const events = eventsOf(reader, unpackedChunks(bytes), live !== null, (why) => void (cutOff = why));
     return { path, events, summary: () => reader.summary(cutOff) };
   });
 }
@@ -54,14 +53,6 @@ async function* eventsOf(reader: TraceReader, chunks: AsyncIterable<Uint8Array>,
     cutOff(readFailure(error as NodeJS.ErrnoException));
   }
   yield reader.end();
-}
-
-function readFailure(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case "Z_BUF_ERROR": return "the compressed file ends too early";
-    case "Z_DATA_ERROR": return "the compressed file is damaged";
-    default: return `cannot be read (${error.code ?? error.message})`;
-  }
 }
 
 /** What comes until the end, or until `ended`. */
@@ -99,43 +90,4 @@ function readAvailable(fd: number, chunk: Buffer): number {
     if ((error as NodeJS.ErrnoException).code === "EAGAIN") return -1;
     throw error;
   }
-}
-
-/** Unpacked, if it begins as gzip does. */
-async function* chunksOf(raw: AsyncIterable<Buffer>): AsyncGenerator<Uint8Array> {
-  const iterator = raw[Symbol.asyncIterator]();
-  const first = await iterator.next();
-  if (first.done === true) return;
-  const rest = { [Symbol.asyncIterator]: () => iterator };
-  const isGzip = first.value[0] === 0x1f && first.value[1] === 0x8b;
-  if (!isGzip) {
-    yield first.value;
-    yield* rest;
-    return;
-  }
-  yield* unpacked(first.value, iterator);
-}
-
-/** What there is is handed over, also of a file that is cut off or damaged. */
-async function* unpacked(first: Buffer, rest: AsyncIterator<Buffer>): AsyncGenerator<Uint8Array> {
-  const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
-  const out: Buffer[] = [];
-  const failure: Error[] = [];
-  const ended = new Promise<void>((resolve) => {
-    gunzip.on("data", (piece: Buffer) => void out.push(piece));
-    gunzip.on("end", resolve);
-    gunzip.on("error", (error) => {
-      failure.push(error);
-      resolve();
-    });
-  });
-  for (let piece: IteratorResult<Buffer> = { done: false, value: first }; piece.done !== true && failure.length === 0; piece = await rest.next()) {
-    const { value } = piece;
-    await Promise.race([ended, new Promise<void>((written) => void gunzip.write(value, () => written()))]);
-    yield* out.splice(0);
-  }
-  gunzip.end();
-  await ended;
-  yield* out.splice(0);
-  if (failure.length > 0) throw failure[0]!;
 }
