@@ -233,6 +233,12 @@ describe("what cannot be run: one line, exit 2, nothing on stdout", () => {
     expect((await replay("export default () => 2;", ["--design", "5.14", "--counts-only", "--xdp-mode", "generic"], "jumbo.pcap")).code).toBe(0);
   });
 
+  test("a driver that runs no programs, or none where packets may be that long, is not taken for a program that does not say what it takes", async () => {
+    const text = "export const frags = true; export default () => 2;";
+    expect((await replay(text, ["--design", "6.18", "--counts-only", "--driver", "header-split"])).err).toBe("netmem: --xdp program.js: 6.18: this driver runs no programs; give --xdp-mode generic\n");
+    expect((await replay(text, ["--design", "6.18", "--counts-only", "--driver", "xsk"], "jumbo.pcap")).err).toBe("netmem: --xdp program.js: 6.18: this driver runs no program where packets may have 9000 bytes; give --xdp-mode generic\n");
+  });
+
   test("no such file, a folder, options that need the program or exclude it", async () => {
     mkdirSync(join(folder, "sub"), { recursive: true });
     const line = async (...args: string[]): Promise<string> => (await cli(["replay", "small.pcap", ...args], folder)).err;

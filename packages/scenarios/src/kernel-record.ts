@@ -47,7 +47,7 @@ export async function readKernelRecord(base: string, truth: Truth): Promise<Kern
       flushes.take(event);
       events.set(event.name, (events.get(event.name) ?? 0) + 1);
     } else keepSample(samples, event);
-  });
+  }, (source) => explainer.ended(source));
   if (failures.length > 0) return failures.join("; ");
   const explanation = explainer.explain(readers.map((reader) => reader.summary()));
   return { explanation, events, hasMonitor: monitor !== null, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };

@@ -23,6 +23,8 @@ export class ReadEvent implements TraceEvent {
   sample: PoolSample | null;
   statistics: PoolStatistics | null;
   stack: string[] | null;
+  /** Its time is a whole number, of whatever a clock counts. */
+  countsTicks: boolean;
 
   constructor(kind: TraceEventKind, name: string, timeUs: number | null, cpu: number | null, task: string | null) {
     this.kind = kind;
@@ -46,5 +48,6 @@ export class ReadEvent implements TraceEvent {
     this.sample = null;
     this.statistics = null;
     this.stack = null;
+    this.countsTicks = false;
   }
 }

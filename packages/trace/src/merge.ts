@@ -39,18 +39,22 @@ class Cursor {
   }
 }
 
-/** Hands over the events of all sources by time; those of one source stay in order, and at the same time the earlier source is first. */
-export async function mergeTraces(sources: readonly TraceSource[], take: (event: TraceEvent, source: number) => void): Promise<void> {
+/** Hands over the events of all sources by time; those of one source stay in order, and at the same time a source goes on before another begins, else the earlier one is first. `ended`: a source has no more, and the next event is of another. */
+export async function mergeTraces(sources: readonly TraceSource[], take: (event: TraceEvent, source: number) => void, ended: (source: number) => void = () => undefined): Promise<void> {
   const cursors: Cursor[] = [];
   for (const [i, source] of sources.entries()) {
     const cursor = new Cursor(i, source[Symbol.asyncIterator]());
     if (await cursor.more()) cursors.push(cursor);
   }
+  let cursor: Cursor | null = null;
   while (cursors.length > 0) {
-    let first = 0;
-    for (let i = 1; i < cursors.length; i++) if (cursors[i]!.timeUs < cursors[first]!.timeUs) first = i;
-    const cursor = cursors[first]!;
+    let first: Cursor = cursor ?? cursors[0]!;
+    for (const other of cursors) if (other.timeUs < first.timeUs) first = other;
+    cursor = first;
     take(cursor.event!, cursor.source);
-    if (!cursor.next() && !(await cursor.more())) cursors.splice(first, 1);
+    if (cursor.next() || (await cursor.more())) continue;
+    cursors.splice(cursors.indexOf(cursor), 1);
+    ended(cursor.source);
+    cursor = null;
   }
 }

@@ -51,6 +51,7 @@ export class TraceReader {
   #unknownLines = 0;
   #binaryLines = 0;
   #overlongLines = 0;
+  #ticks = 0;
   #boots = 1;
 
   /** `path` is for whoever reads the summary. */
@@ -89,7 +90,7 @@ export class TraceReader {
   summary(cutOff: string | null = null): TraceFileSummary {
     return {
       path: this.#path, format: this.#format, lines: this.#lines, events: this.#events, otherEvents: this.#otherEvents, unknownLines: this.#unknownLines, binaryLines: this.#binaryLines,
-      overlongLines: this.#overlongLines, lost: this.#loss.total(), boots: this.#boots, cutOff,
+      overlongLines: this.#overlongLines, ticks: this.#ticks, lost: this.#loss.total(), boots: this.#boots, cutOff,
     };
   }
 
@@ -130,6 +131,7 @@ export class TraceReader {
       return;
     }
     if (tracefs !== null) {
+      if (tracefs.countsTicks) this.#ticks++;
       this.#event(tracefs, "tracefs");
       return;
     }

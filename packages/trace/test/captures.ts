@@ -47,7 +47,7 @@ export function explain(...texts: readonly string[]): Explanation {
 export async function explainTogether(...texts: readonly string[]): Promise<Explanation> {
   const explainer = new Explainer();
   const all = texts.map((text) => read(text));
-  await mergeTraces(all.map(({ events }) => sourceOf(events)), (event, source) => explainer.take(event, source));
+  await mergeTraces(all.map(({ events }) => sourceOf(events)), (event, source) => explainer.take(event, source), (source) => explainer.ended(source));
   return explainer.explain(all.map(({ summary }) => summary));
 }
 

@@ -54,7 +54,7 @@ async function explain(paths: readonly string[], raw: RawOptions, { terminal, cw
     const sinks: EventSink[] = [explainer, perfetto, parquet].filter((sink) => sink !== null);
     await mergeTraces(traces.map(({ events }) => events), (event, source) => {
       for (const sink of sinks) sink.take(event, source);
-    });
+    }, (source) => explainer.ended(source));
     const explanation = explainer.explain(traces.map(({ summary }) => summary()));
     perfetto?.end(explanation);
     parquet?.end();

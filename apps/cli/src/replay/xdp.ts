@@ -81,7 +81,7 @@ export class AttachedProgram {
     for (const { netif } of [eth0, eth1]) netif.dev.mtu = mtu;
     if (instance.setup !== null) this.#setUp(instance.setup!);
     const errno = machine.net.xdpAttachment.devXdpAttach(eth0.netif.dev, prog, mode === "generic" ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE, null);
-    if (errno === -EOPNOTSUPP && mode === "driver") throw new CliError(`--xdp ${path}: ${this.#severalBuffers()}`);
+    if (errno === -EOPNOTSUPP && mode === "driver") throw new CliError(`--xdp ${path}: ${this.#whyNot()}`);
     if (errno < 0) throw new CliError(`--xdp ${path}: ${design}: not attached (${errnoName(errno)})`);
   }
 
@@ -151,9 +151,11 @@ export class AttachedProgram {
     };
   }
 
-  /** Why this program is refused for packets that a buffer does not hold, and what would do. */
-  #severalBuffers(): string {
+  /** Why the driver refuses this program, and what would do. */
+  #whyNot(): string {
     const { design, designs, mtu } = this.#options;
+    if (this.#eth0.netif.dev.xdpOps === null) return `${design}: this driver runs no programs; give --xdp-mode generic`;
+    if (this.#instance.frags && this.#machine.preset.xdp.hasMultiBuffer) return `${design}: this driver runs no program where packets may have ${mtu + ETH_HLEN} bytes; give --xdp-mode generic`;
     const able = designs.filter((name) => PRESETS[name].xdp.hasMultiBuffer);
     const inDriver = [
       ...(this.#instance.frags ? [] : ["export const frags = true"]),

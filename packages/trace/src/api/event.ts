@@ -90,6 +90,8 @@ export interface TraceFileSummary {
   readonly unknownLines: number;
   readonly binaryLines: number;
   readonly overlongLines: number;
+  /** Events whose time is a whole number, of a clock that need not count nanoseconds: `trace_clock` x86-tsc or counter. */
+  readonly ticks: number;
   /** Lines which whoever recorded says are missing. */
   readonly lost: number;
   /** Clocks that begin again: a file of more than one boot. */

@@ -43,6 +43,11 @@ export class Explainer {
   /** By CPU: the packet that was received last. */
   readonly #newestPacket = new Map<number, number>();
   readonly #notice: ((noticed: Noticed) => void) | null;
+  /** By source: the one whose account it goes on with, or itself. */
+  readonly #accounts = new Map<number, number>();
+  /** Accounts of files that are over, and that no other has gone on with; a monitor tells of pages by other numbers, and goes on with none. */
+  readonly #over: number[] = [];
+  readonly #monitors = new Set<number>();
   #lastUs: number | null = null;
   #unattributed = 0;
 
@@ -51,8 +56,23 @@ export class Explainer {
     this.#notice = notice;
   }
 
-  /** `source` tells files apart: what two of them say of the same pool at the same time is one life. */
-  take(event: TraceEvent, source: number = 0): void {
+  /** That file has no more: one that begins from now on goes on where it ended, as rotated files do. */
+  ended(source: number): void {
+    if (!this.#monitors.has(source)) this.#over.push(this.#accounts.get(source) ?? source);
+  }
+
+  #accountOf({ sample }: TraceEvent, file: number): number {
+    const known = this.#accounts.get(file);
+    if (known !== undefined) return known;
+    if (sample !== null) this.#monitors.add(file);
+    const account = sample === null ? (this.#over.pop() ?? file) : file;
+    this.#accounts.set(file, account);
+    return account;
+  }
+
+  /** `file` tells files apart: what two of them say of the same pool at the same time is one life. */
+  take(event: TraceEvent, file: number = 0): void {
+    const source = this.#accountOf(event, file);
     const { timeUs } = event;
     if (timeUs !== null && (this.#lastUs === null || timeUs > this.#lastUs)) this.#lastUs = timeUs;
     switch (event.kind) {
@@ -190,12 +210,13 @@ export class Explainer {
 
 function notesOn(files: readonly TraceFileSummary[], poolsLeftOut: number, unattributed: number): string[] {
   const notes: string[] = [];
-  for (const { path, lost, unknownLines, lines, binaryLines, overlongLines, boots, cutOff, format } of files) {
+  for (const { path, lost, unknownLines, lines, binaryLines, overlongLines, ticks, boots, cutOff, format } of files) {
     if (lines === 0) notes.push(`${path}: empty`);
     else if (format === null) notes.push(`${path}: no line of ${lines} is of a known trace format${binaryLines > 0 ? "; it is binary" : ""}`);
     if (lost > 0) notes.push(`${path}: ${lost} events were lost while it was recorded`);
     if (format !== null && unknownLines > 0) notes.push(`${path}: ${unknownLines === 1 ? "1 line is" : `${unknownLines} lines are`} of no known format${binaryLines > 0 ? `, ${binaryLines} of them binary` : ""}`);
     if (overlongLines > 0) notes.push(`${path}: ${overlongLines} lines are longer than a million characters and were not looked at`);
+    if (ticks > 0) notes.push(`${path}: its times are whole numbers, read as nanoseconds; of a trace_clock that counts something else (x86-tsc, counter) no duration is one: record with mono`);
     if (boots > 1) notes.push(`${path}: its clock begins again ${boots - 1} times; each begin is taken for another boot, and pools are not followed across`);
     if (cutOff !== null) notes.push(`${path}: ${cutOff}; read up to there`);
   }

@@ -21,6 +21,10 @@ export interface Judgement {
 
 /** Attempts are a second apart: pages that came home within this time before the end may be followed by others. @kernel DEFER_TIME (net/core/page_pool.c) */
 const STILL_MOVING_US = 2.2e6;
+/** So many attempts that find as many pages as the one before are longer than that. */
+const STILL_MOVING_ATTEMPTS = 4;
+/** At least between two attempts. @kernel DEFER_TIME */
+const DEFER_SECONDS = 1;
 /** Most packets that can share a page, with room for a program in front and the shared info behind. @kernel skb_pp_cow_data */
 export const PACKETS_OF_A_PAGE = 6;
 /** 64 KiB, and a head. */
@@ -56,7 +60,7 @@ function drained(epoch: PoolEpoch): Judgement {
   const { freedInStall, deferredInStall, destroyedAtUs, endedAtUs } = epoch;
   const series = withoutRepeats(epoch.inflightSeries);
   if (series.length > 1) {
-    const took = destroyedAtUs === null || endedAtUs === null ? "" : ` after ${((endedAtUs - destroyedAtUs) / 1e6).toFixed(1)} s`;
+    const took = destroyedAtUs === null || endedAtUs === null ? "" : ` after ${((endedAtUs - destroyedAtUs) / 1e6 + secondsBefore(epoch)).toFixed(1)} s`;
     evidence.push(`its pages came home${took}: ${series.join(" → ")} in flight`);
     if (freedInStall > 0 && epoch.likelyDevice() !== null) evidence.push(`meanwhile ${freedInStall} of its device's packets were freed by their readers or sockets: they held it up`);
     if (deferredInStall > 0 && epoch.likelyDevice() !== null) evidence.push(`meanwhile ${deferredInStall} of its device's packets that were read on another CPU were freed by a receive softirq: the deferred-free list held it up`);
@@ -85,11 +89,13 @@ function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
   // Where its attempts are told no more, the trace is of something else.
   const traceEndUs = context.lastUs ?? 0;
   const lastUs = lastAttemptUs === null ? traceEndUs : traceEndUs - lastAttemptUs < STILL_MOVING_US ? Math.max(traceEndUs, lastAttemptUs) : lastAttemptUs;
-  const waited = destroyedAtUs === null ? 0 : (lastUs - destroyedAtUs) / 1e6 + secondsBefore(epoch);
+  // Attempts are a second apart, whatever the trace's clock counts.
+  const unmoved = inflightSeries.length - 1 - inflightSeries.indexOf(inflightSeries.at(-1) ?? 0);
+  const waited = destroyedAtUs === null ? 0 : Math.max((lastUs - destroyedAtUs) / 1e6 + secondsBefore(epoch), (inflightSeries.length - 1) * DEFER_SECONDS);
   const pages = `${inflight} ${inflight === 1 ? "page is" : "pages are"} in flight ${Math.max(waited, epoch.complainedSeconds).toFixed(1)} s after it was destroyed`;
   const series = withoutRepeats(inflightSeries);
   if (inflight === 0) return { verdict: "draining", confidence: 0.9, evidence: [`all its pages are home, ${epoch.holds} held and ${epoch.releases} released: the next attempt to free it will do so`] };
-  const stillMoving = progressAtUs !== null && lastUs - progressAtUs < STILL_MOVING_US;
+  const stillMoving = progressAtUs !== null && lastUs - progressAtUs < STILL_MOVING_US && unmoved < STILL_MOVING_ATTEMPTS;
   // A page that came back is in the ring until the next attempt, which empties that.
   const freedSince = lastFreedInStallUs !== null && (lastAttemptUs === null || lastFreedInStallUs > lastAttemptUs);
   const { queued, read } = destroyedAtUs === null ? { queued: [], read: [] } : context.packets.waiting(epoch.likelyDevice(), (epoch.startedAtUs ?? 0) - BEFORE_FIRST_PAGE_US, destroyedAtUs);
@@ -106,11 +112,14 @@ function waiting(epoch: PoolEpoch, context: JudgeContext): Judgement {
     // Pages that came home in packets whose end is not in the trace: then more of them may have ended unseen.
     const cameHome = (inflightSeries[0] ?? inflight) - inflight;
     const unseen = cameHome > freedInStall + deferredInStall || queued.length + read.length > inflight * PACKETS_OF_A_PAGE;
-    const doubt = unseen ? [`${cameHome} pages came home meanwhile and ${freedInStall + deferredInStall} packets were seen to be freed: the trace does not have every end of a packet, so that some of these may be freed, or read and waiting on a deferred-free list`] : [];
+    const doubt = unseen ? [`${cameHome} pages came home meanwhile and ${freedInStall + deferredInStall} packets were seen to be freed: the trace does not have every end of a packet, so that some of these may be freed`] : [];
+    const most = inflight * PACKETS_OF_A_PAGE;
+    const told = unseen ? "were received and not seen to be freed" : "were received and are not freed";
+    const room = queued.length > most ? `, ${most} of which can lie in ${inflight === 1 ? "that page" : `those ${inflight} pages`} at most` : "";
     const also = read.length > 0 ? [`${read.length} more were read, and wait to be freed on the CPU that received them`] : [];
     return {
       verdict: "held-by-socket", confidence: unseen ? 0.45 : 0.65,
-      evidence: [pages, `${queued.length} ${whose} were received and are not freed${lengthsOf(queued)}: they are in a socket that is not read, or with a tap or a pipe`, ...also, ...doubt, ...moved, `if nobody has them: a packet received on ${cpusOf(queued)} frees what was read elsewhere`],
+      evidence: [pages, `${queued.length} ${whose} ${told}${lengthsOf(queued)}${room}: they are in a socket that is not read, or with a tap or a pipe${unseen ? ", or were read on another CPU and wait on its deferred-free list" : ""}`, ...also, ...doubt, ...moved, `if nobody has them: a packet received on ${cpusOf(queued)} frees what was read elsewhere`],
     };
   }
   if (read.length > 0) {

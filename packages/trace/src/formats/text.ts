@@ -21,6 +21,7 @@ export function readTracefsLine(line: string, names: Interned): ReadEvent | type
   const name = match[7]!;
   if (name === "<stack trace>" || name === "<user stack trace>") return STACK_FOLLOWS;
   const event = new ReadEvent(kindOf(name), names.of(name), microseconds(match[5]!, match[6]), Number(match[3]), names.of(`${match[1]}-${match[2]}`));
+  event.countsTicks = match[6] === undefined;
   const flag = match[4]?.[IRQ_FLAG];
   event.softirq = flag === "s" || flag === "H";
   return readPayload(event, match[8] ?? "", names) ? event : null;
