@@ -17,6 +17,7 @@ export class OutputFile {
   constructor(option: string, path: string, cwd: string, taken: readonly string[]) {
     this.path = path;
     this.#named = `${option} ${path}`;
+    if (path.startsWith("--")) throw new CliError(`${this.#named}: that is an option; name a file`);
     const named = resolve(cwd, path);
     const there = statSync(named, { throwIfNoEntry: false });
     if (there?.isDirectory() === true) throw new CliError(`${this.#named}: a folder; name a file in it`);

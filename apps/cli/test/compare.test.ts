@@ -70,6 +70,10 @@ test("a model whose users are given frames is left out, and why", async () => {
   expect([runs.length, leftOut]).toEqual([1, [{ driver: "xsk", model: "xsk", why: "its users are given frames, and here connections are read" }]]);
 });
 
+test("where nothing of the matrix can be there is nothing to compare, and why is said", async () => {
+  expect(await cli(["compare", JUMBO, "--drivers", "mvneta", "--models", "netgpu"], ROOT)).toMatchObject({ code: 2, out: "", err: "netmem: nothing to compare: mvneta with netgpu: it does not split headers into buffers of their own, on a queue of their own\n" });
+});
+
 test("a driver that does not come up for such frames is left out, and why; the others are compared", async () => {
   const folder = mkdtempSync(join(tmpdir(), "netmem-compare-"));
   const path = join(folder, "large.pcap");

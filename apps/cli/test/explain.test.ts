@@ -116,6 +116,10 @@ test("two packed files in one, as logs are rotated together", async () => {
 });
 
 describe("files that are written", () => {
+  test("an option in a file's place is none", async () => {
+    expect(await explain(LEAK, "--html", "--json")).toMatchObject({ code: 2, out: "", err: "netmem: --html --json: that is an option; name a file\n" });
+  });
+
   test("--html: one page that needs nothing else, with a chart and the lives of pages for each pool", async () => {
     const path = join(WORK, "page.html");
     expect((await explain(LEAK, "--html", path)).code).toBe(0);

@@ -39,7 +39,7 @@ describe("--sockets", () => {
   test.each([[[]], [["--gro"]], [["--reader", "late"]], [["--zerocopy"]], [["--gro", "--dma", "bounce"]], [["--gro", "--udp-gro"]]])("the shipped captures with %j: the same bytes under every design, as in any other way of these, and no page lost", async (args) => {
     for (const run of await runs([...SHIPPED, "--sockets", "1", "--rcvbuf", "10000000", ...args], ROOT)) {
       expect([run.design, run.delivered.bytes, run.inflightAtEnd, run.reports, run.inet!.datagrams, run.inet!.connections]).toEqual([run.design, STREAM_BYTES, 0, [], 80, 6]);
-      expect(run.inet!.dropped).toEqual({ notIpv4: 4, badHeader: 0, checksum: 0, noSocket: 0, socketFull: 0, other: 170 });
+      expect(run.inet!.dropped).toEqual({ notIpv4: 4, badHeader: 0, checksum: 0, unknownProtocol: 170, noSocket: 0, socketFull: 0, other: 0 });
       hashes.add(run.delivered.sha256);
     }
     expect(hashes.size).toBe(1);
@@ -65,7 +65,7 @@ describe("--sockets", () => {
     for (const run of await runs([file, "--sockets", "2"])) {
       expect([run.delivered, run.dropped, run.inet]).toEqual([
         { packets: 2, bytes: 110, sha256: expect.any(String) }, 4,
-        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, noSocket: 0, socketFull: 0, other: 1 }, unaccounted: 0 },
+        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, unknownProtocol: 0, noSocket: 0, socketFull: 0, other: 1 }, unaccounted: 0 },
       ]);
     }
   });
@@ -98,6 +98,12 @@ test("since when: of a capture's pace the time, back to back the frame that the 
   expect([udp, tcp]).toEqual([{ kind: "socket", name: "udp 0", sinceNs: undefined, sinceFrame: 32 }, { kind: "socket", name: "tcp 10.0.0.2:2000 from 10.0.0.1:7", sinceNs: undefined, sinceFrame: 128 }]);
   const [paced] = await runs([...args, "--timing", "capture"]);
   expect(paced!.held!.by.map(({ sinceNs, sinceFrame }) => [sinceFrame, sinceNs! >= 0])).toContainEqual([undefined, true]);
+});
+
+test("--zerocopy that maps nothing says why, one that does does not", async () => {
+  const file = capture("stream.pcap", Array.from({ length: 40 }, (_, i) => tcpFrame(testPayload(1024, i), { seq: 1 + 1024 * i })));
+  const said = async (...args: string[]): Promise<boolean> => (await cli(["replay", file, "--sockets", "1", "--zerocopy", "--design", "6.18", "--counts-only", ...args], folder)).out.includes("\nNo page was mapped: only where payload fills a page from its beginning");
+  expect([await said(), await said("--reader", "never")]).toEqual([true, false]);
 });
 
 test("what is posted to the device is told apart from what sockets hold, whether that is still the pool's or not", async () => {

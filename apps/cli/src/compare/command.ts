@@ -7,7 +7,7 @@ import { designsOf } from "../designs.ts";
 import { once, wholeNumber } from "../options.ts";
 import { DRIVER_NAMES, loadDriver, loadModel, splitsHeaders, STREAM_MODEL_NAMES } from "../plugins.ts";
 import { DEFAULT_BUFFERS, checkReplayOptions, countsOnlyOption, type ReplayOptions } from "../replay/options.ts";
-import { DeviceDown, runDesign, type DesignResult } from "../replay/run.ts";
+import { DeviceDown, runDesign, type DesignRun } from "../replay/run.ts";
 import { median, roundsFor } from "../replay/timing.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
@@ -111,6 +111,7 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
       }
     }
   }
+  if (runs.length === 0) throw new CliError(`nothing to compare: ${leftOut.map(({ driver, model, design, why }) => `${driver} with ${model}${design === undefined ? "" : ` under ${design}`}: ${why}`)[0]!}`);
   const document: CompareDocument = { command: "compare", inputs: inputs.map(({ path, capture, bytes }) => ({ path, packets: capture.packets.length, bytes })), runs, leftOut };
   terminal.out(raw.json === true ? `${JSON.stringify(document)}\n` : textOf(document));
   const faults = faultsOf(runs);
@@ -132,9 +133,9 @@ function runOf(driverName: string, driver: NetDriver, modelName: string, model: 
     ...(model === null ? {} : { model: modelName, buffers: raw.buffers }), ...(raw.gro === true ? { gro: true } : {}),
   });
   const frames = inputs.flatMap((input) => input.frames);
-  const runOnce = (): DesignResult => runDesign(design, frames, options, {}, null, { driver, model });
+  const runOnce = (): DesignRun => runDesign(design, frames, options, {}, null, { driver, model });
   // The engine has another plugin to compile for, and what it is compiled in is not timed.
-  let run: DesignResult;
+  let run: DesignRun;
   try {
     run = runOnce();
   } catch (error) {

@@ -29,7 +29,7 @@ export function renderExplanation({ files, pools, notes, poolsLeftOut }: Explana
   // A file that could not be understood at all has a line of its own on standard error.
   const unread = files.filter(({ format }) => format === null).map(({ path }) => `${path}: `);
   for (const note of notes) if (!unread.some((prefix) => note.startsWith(prefix))) lines.push(`note: ${note}`);
-  if (pools.length === 0) return `${[...lines, "", "No page_pool in it."].join("\n")}\n`;
+  if (pools.length === 0) return `${[...lines, "", "No page_pool in it: record the events of page_pool (echo 1 > events/page_pool/enable)."].join("\n")}\n`;
   const shown = pools.slice(0, MOST_ROWS);
   const rows = shown.map((pool) => COLUMNS.map(({ cell }) => cell(pool)));
   const widths = COLUMNS.map(({ title }, i) => rows.reduce((most, row) => Math.max(most, row[i]!.length), title.length));

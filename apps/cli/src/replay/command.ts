@@ -10,7 +10,7 @@ import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins
 import { machineMemory } from "./backing.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
-import { bytesFor, runDesign, type DesignResult, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
+import { bytesFor, runDesign, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
 import { says } from "./says.ts";
 import { SentFrames } from "./sent-frames.ts";
 import { TracedRun } from "./traced.ts";
@@ -35,6 +35,8 @@ export interface ReplayDocument {
     /** The file ends within the record at this byte; replayed up to there. */
     readonly cutOffAtByte?: number;
   }[];
+  /** All that shaped the runs, what was not said by its default. */
+  readonly settings: ReplayOptions;
   readonly runs: readonly DesignRun[];
 }
 
@@ -77,7 +79,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   // What it prints is of the packets it is counted on.
   const timed = program?.instantiate(null) ?? null;
   if (!options.countsOnly) warmUp(frames, options, timed, plugins);
-  const first: DesignResult[] = [];
+  const first: DesignRun[] = [];
   const sent = options.write === undefined ? null : new SentFrames(options.write, cwd, inputs);
   let traced: TracedRun | null = null;
   try {
@@ -91,7 +93,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   }
   const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
-  if (!options.json) terminal.out(fullText(runs, options) + runs.map(heldText).join(""));
+  if (!options.json) terminal.out(fullText(runs, options) + unmappedText(runs, options) + runs.map(heldText).join(""));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
@@ -125,7 +127,7 @@ function warmUp(frames: readonly WireFrame[], options: ReplayOptions, program: P
  * The runs with the median time of several rounds, the designs in turn; all else is the same in each round. With a program only these rounds are
  * timed: each run before had an instance of its own, which the engine had to compile for anew.
  */
-function timeAgain(first: readonly DesignResult[], frames: readonly WireFrame[], options: ReplayOptions, timed: ProgramInstance | null, plugins: Plugins): readonly DesignResult[] {
+function timeAgain(first: readonly DesignRun[], frames: readonly WireFrame[], options: ReplayOptions, timed: ProgramInstance | null, plugins: Plugins): readonly DesignRun[] {
   if (frames.length === 0) return first;
   const rounds = roundsFor(frames.length);
   const times = first.map((run) => (timed === null ? [run.nsPerPacket] : []));
@@ -140,7 +142,7 @@ function watcherOf(sent: SentFrames | null, traced: TracedRun | null): RunWatche
   return { ...(sent === null ? {} : { sent: (...frame) => sent.add(...frame) }), ...traced?.watcher() };
 }
 
-function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins, watcher: RunWatcher): DesignResult {
+function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame[], options: ReplayOptions, terminal: Terminal, program: ProgramModule | null, plugins: Plugins, watcher: RunWatcher): DesignRun {
   const instance = program?.instantiate(terminal.err) ?? null;
   if (!terminal.errIsTty) return runDesign(design, frames, options, watcher, instance, plugins);
   const run = runDesign(design, frames, options, {
@@ -151,7 +153,7 @@ function runWithProgress(design: DesignRun["design"], frames: readonly WireFrame
   return run;
 }
 
-function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[], options: ReplayOptions): ReplayDocument {
+function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], options: ReplayOptions): ReplayDocument {
   return {
     command: "replay",
     driver: options.driver,
@@ -164,11 +166,12 @@ function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignResul
       ...(capture.snapped === 0 ? {} : { snapped: capture.snapped }),
       ...(capture.cutOff === null ? {} : { cutOffAtByte: capture.cutOff.recordOffset }),
     })),
-    runs: runs.map(({ lost: _lost, ...run }) => run),
+    settings: options,
+    runs,
   };
 }
 
-function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignResult[], options: ReplayOptions, terminal: Terminal): string {
+function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], options: ReplayOptions, terminal: Terminal): string {
   const color = pc.createColors(terminal.color);
   const lines = inputs.map(({ path, capture, bytes }) => `${color.bold(path)}: ${counted(capture.packets.length, "packet")}, ${counted(bytes, "byte")}, ${capture.format}`);
   const settings = settingsOf(options);
@@ -181,13 +184,19 @@ const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: 
 const MOST_NAMED = 5;
 
 /** Why packets found their socket full that is read at once. */
-function fullText(runs: readonly DesignResult[], { reader, timing }: ReplayOptions): string {
+function fullText(runs: readonly DesignRun[], { reader, timing }: ReplayOptions): string {
   if (reader !== "prompt" || timing !== "back-to-back" || runs.every(({ inet }) => (inet?.dropped.socketFull ?? 0) === 0)) return "";
   return "\nSockets were full because frames back to back come faster than they are read: --rcvbuf gives more room, --timing capture keeps the file's pace.\n";
 }
 
+/** Why nothing was mapped, though that was asked for. */
+function unmappedText(runs: readonly DesignRun[], { zerocopy, reader }: ReplayOptions): string {
+  if (!zerocopy || reader === "never" || runs.every(({ inet }) => (inet?.connections ?? 0) === 0) || runs.some(({ inet }) => (inet?.mappedBytes ?? 0) > 0)) return "";
+  return "\nNo page was mapped: only where payload fills a page from its beginning it can be, which takes a driver that splits headers (--driver header-split), and streams of some pages.\n";
+}
+
 /** Whose the pages are that are not home when the traffic is over. */
-function heldText({ design, held }: DesignResult): string {
+function heldText({ design, held }: DesignRun): string {
   if (held === undefined || held.by.length === 0) return "";
   const most = held.by.toSorted((a, b) => b.pages - a.pages);
   const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs = null, sinceFrame = null }) => {
@@ -212,7 +221,7 @@ function settingsOf(options: ReplayOptions): string {
   if (options.readerLag > 0) words.push(`reader ${options.readerLag} packets behind`);
   if (options.returnPath !== undefined) words.push(`return path ${options.returnPath}`);
   if (options.sharedRelease !== undefined) words.push(`shared release ${options.sharedRelease}`);
-  if ((options.returnPath ?? options.sharedRelease) !== undefined && options.designs.includes("stock")) words.push("stock recycles nothing and is not affected");
+  if ((options.returnPath ?? options.sharedRelease) !== undefined && options.designs.includes("stock")) words.push("stock recycles no packet's pages and is not affected");
   if (options.ring !== DEFAULT_RING) words.push(`${options.ring} receive descriptors`);
   if (options.dma !== DEFAULT_DMA) words.push(`DMA ${options.dma}`);
   if (options.xdp !== undefined) words.push(`XDP program ${options.xdp} ${options.xdpMode === "generic" ? "on skbs" : "in the driver"}`);

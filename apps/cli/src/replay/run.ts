@@ -36,6 +36,8 @@ export interface DesignRun {
   readonly memInfoLookups: number;
   /** To cache and ring: by the traffic. Released from the pool: in all its life. */
   readonly recycled: { readonly cached: number; readonly ring: number; readonly released: number; readonly percent: number };
+  /** Pages that left their pool with the packet, since others held them too, or since the ring was full. */
+  readonly notRecycled: { readonly shared: number; readonly ringFull: number };
   readonly inflightAtEnd: number;
   readonly reports: readonly { readonly kind: string; readonly count: number }[];
   /** Of this machine's time; 0 where nothing was timed. */
@@ -46,11 +48,6 @@ export interface DesignRun {
   readonly inet?: InetRun;
   /** With sockets, or forwarding, or when somebody holds pages. */
   readonly held?: HeldAtEnd;
-}
-
-/** What only the table shows: why pages left their pool instead of being recycled. */
-export interface DesignResult extends DesignRun {
-  readonly lost: { readonly shared: number; readonly ringFull: number };
 }
 
 /** What a run tells as it goes, and what watches it; tests check invariants at every step through this. */
@@ -83,7 +80,7 @@ const PROGRESS_STEPS = 256;
 const STALL_NS = 10 * NSEC_PER_SEC;
 
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
-export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null, plugins: Plugins = OURS): DesignResult {
+export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null, plugins: Plugins = OURS): DesignRun {
   const { driver, model } = plugins;
   const { nrPages, extraBytes } = memoryFor(frames, options, model);
   const { memory, device: reach } = dmaKind(options.dma);
@@ -161,13 +158,13 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     dmaSyncs: syncs + (sending?.syncs ?? 0),
     memInfoLookups: machine.xdp.registry.stats.lookups,
     recycled: { cached, ring, released: pools.reduce((sum, { releaseCnt }) => sum + (releaseCnt >>> 0), 0), percent },
+    notRecycled: { shared: releasedRefcnt, ringFull },
     inflightAtEnd: pools.reduce((sum, pool) => sum + pool.inflight(), 0),
     reports: kernel.reports.counts(),
     nsPerPacket: frames.length === 0 ? 0 : elapsedNs / frames.length,
     ...(xdp === undefined ? {} : { xdp }),
     ...(inet === undefined ? {} : { inet }),
     ...(inet === undefined && held.by.length === 0 ? {} : { held }),
-    lost: { shared: releasedRefcnt, ringFull },
   };
 }
 

@@ -55,8 +55,10 @@ function memorySentence(runs: readonly DesignRun[]): string {
   const mappedOnce = runs.every((run) => run.dmaMaps === run.pageAllocs);
   if (most === least) return `${runs.length > 1 ? "Every design" : runs[0]!.design} took ${counted(most, "page")} from the page allocator${mappedOnce ? " and mapped each once" : ""}; ${recycled}.`;
   const lavish = runs.filter((run) => run.pageAllocs === most);
+  const between = runs.map((run) => run.pageAllocs).filter((pages) => pages !== most && pages !== least);
+  const others = between.length === 0 ? "" : between.every((pages) => pages === between[0]) ? ` (the others ${grouped(between[0]!)})` : ` (the others ${grouped(Math.min(...between))} to ${grouped(Math.max(...between))})`;
   const saved = (100 * (1 - least / most)).toFixed(1);
-  return `For the same packets ${names(lavish)} took ${counted(most, "page")} from the page allocator, and ${names(frugal)} only ${grouped(least)}: ${saved} % fewer allocations${mappedOnce ? ", DMA maps and unmaps" : ""}; ${recycled}.`;
+  return `For the same packets ${names(lavish)} took ${counted(most, "page")} from the page allocator, and ${names(frugal)} only ${grouped(least)}${others}: ${saved} % fewer allocations${mappedOnce ? ", DMA maps and unmaps" : ""}; ${recycled}.`;
 }
 
 function pathSentence(runs: readonly DesignRun[]): string {

@@ -1,10 +1,10 @@
 import { grouped } from "../words.ts";
-import type { DesignResult } from "./run.ts";
+import type { DesignRun } from "./run.ts";
 import type { XdpRun } from "./xdp.ts";
 
 interface Row {
   readonly label: string;
-  readonly value: (run: DesignResult) => string;
+  readonly value: (run: DesignRun) => string;
 }
 
 const ROWS: readonly Row[] = [
@@ -18,8 +18,8 @@ const ROWS: readonly Row[] = [
   { label: "mem_info look-ups", value: (run) => grouped(run.memInfoLookups) },
   { label: "recycled to cache", value: (run) => grouped(run.recycled.cached) },
   { label: "recycled to ring", value: (run) => grouped(run.recycled.ring) },
-  { label: "not recycled: shared", value: (run) => grouped(run.lost.shared) },
-  { label: "not recycled: ring full", value: (run) => grouped(run.lost.ringFull) },
+  { label: "not recycled: shared", value: (run) => grouped(run.notRecycled.shared) },
+  { label: "not recycled: ring full", value: (run) => grouped(run.notRecycled.ringFull) },
   { label: "released", value: (run) => grouped(run.recycled.released) },
   { label: "recycling", value: (run) => `${run.recycled.percent.toFixed(1)} %` },
   { label: "in flight at the end", value: (run) => grouped(run.inflightAtEnd) },
@@ -37,6 +37,7 @@ const INET_ROWS: readonly Row[] = [
   { label: "dropped: not IPv4", value: ({ inet }) => grouped(inet!.dropped.notIpv4) },
   { label: "dropped: bad header", value: ({ inet }) => grouped(inet!.dropped.badHeader) },
   { label: "dropped: checksum", value: ({ inet }) => grouped(inet!.dropped.checksum) },
+  { label: "dropped: not UDP or TCP", value: ({ inet }) => grouped(inet!.dropped.unknownProtocol) },
   { label: "dropped: no socket", value: ({ inet }) => grouped(inet!.dropped.noSocket) },
   { label: "dropped: socket full", value: ({ inet }) => grouped(inet!.dropped.socketFull) },
   { label: "dropped: other", value: ({ inet }) => grouped(inet!.dropped.other) },
@@ -68,7 +69,7 @@ export function redirectsLost({ lost }: XdpRun): number {
 }
 
 /** One column a design, one row a count. */
-export function renderTable(runs: readonly DesignResult[]): string {
+export function renderTable(runs: readonly DesignRun[]): string {
   const rows = runs.some(({ inet }) => inet !== undefined) ? [...INET_ROWS, ...(runs.some(({ overruns = 0 }) => overruns > 0) ? OVERRUN_ROWS : []), ...(runs[0]!.modelBuffers === undefined ? [] : MODEL_ROWS), ...ROWS.slice(FRAME_ROWS)] : runs.some(({ xdp }) => xdp !== undefined) ? [...XDP_ROWS, ...ROWS] : ROWS;
   const columns = runs.map((run) => [run.design, ...rows.map((row) => row.value(run))]);
   const labels = ["design", ...rows.map((row) => row.label)];

@@ -188,13 +188,18 @@ export class ModelWorld {
     }
   }
 
+  /** Of a model that was never bound there is nothing to say. */
+  #occasion(rule: string): void {
+    if (this.bindings.length > 0) this.findings.occasion(rule);
+  }
+
   /** The device goes away, whoever has its queues. */
   removeDevice(): void {
     const { netif } = this.device;
     this.disturbed = true;
     netif.stop();
     this.machine.net.unregisterNetdev(netif.dev);
-    this.findings.occasion("M6");
+    this.#occasion("M6");
     if (netif.dev.rxQueues[1]!.memoryProvider !== null) this.findings.consequence("M6", "the device is gone, and its queue is still bound: uninstall has to forget it", "");
   }
 
@@ -209,7 +214,7 @@ export class ModelWorld {
 
   /** What was read is what was sent, from the beginning on, and all of it; where something was in the way, from the segment on that the connection was met by. */
   judgeBytes(whole: boolean): void {
-    this.findings.occasion("M1");
+    if (this.#connections.some(({ sent }) => sent.length > 0)) this.#occasion("M1");
     for (const [i, { sent, starts, read }] of this.#connections.entries()) {
       const what = this.deliversFrames ? "the frames" : `connection ${i}`;
       // Whole frames may be missing, and those that are there are a stream of them no more.
@@ -226,7 +231,7 @@ export class ModelWorld {
     const { findings, machine } = this;
     this.reported();
     const areas = this.#areas();
-    findings.occasion("M3");
+    this.#occasion("M3");
     for (const fault of conservationFaults(machine, this.#pools(), areas)) if (!(this.deliversFrames && fault.includes("live mappings"))) findings.consequence(fault.includes("mapping") || fault.includes("maps") ? "M7" : "M3", fault, this.#lostWhere());
     for (const binding of this.bindings) {
       const [free, held] = [binding.free(), binding.held()];
@@ -234,7 +239,6 @@ export class ModelWorld {
       if (free < 0 || held < 0 || free > this.#buffers || (!this.deliversFrames && free + out > this.#buffers)) findings.consequence("M3", `${free} buffers are free, ${held} held and ${out} a pool's, of ${this.#buffers}`, this.#lostWhere());
     }
     this.#judgeUnmapped();
-    findings.occasion("M8");
     for (const { socket } of this.#connections) for (const skb of socket?.packets() ?? []) this.#judgePacket(skb);
   }
 
@@ -245,14 +249,14 @@ export class ModelWorld {
     this.close();
     machine.shutdown();
     this.reported();
-    findings.occasion("M6");
+    this.#occasion("M6");
     for (const binding of this.bindings) {
       const [free, held] = [binding.free(), binding.held()];
       if (held !== 0) findings.consequence("M6", `${held} buffers are still held after their users have gone`, [...this.#given.values()][0] ?? "");
       else if (free !== this.#buffers) findings.consequence("M3", `${free} of ${this.#buffers} buffers are free once everything is down`, this.#lostWhere());
     }
     for (const pool of this.#pools()) if (pool.inflight() !== 0) findings.consequence("M3", `${pool.inflight()} buffers are missing from page_pool ${pool.id}`, this.#lostWhere());
-    findings.occasion("M7");
+    this.#occasion("M7");
     const live = this.device.dma.liveMappings();
     if (live !== 0) findings.consequence("M7", `${live} mappings are left`, this.#mappedWhere);
     const { live: skbs } = machine.net.lifetime.stats;
@@ -295,6 +299,7 @@ export class ModelWorld {
   }
 
   #isNotPosted(niov: NetIov, who: string): void {
+    this.findings.occasion("M8");
     const holder = this.#watch.posted!.holderOf(niov);
     if (holder !== null) this.findings.consequence("M8", `${netmemName(niov)} is posted to ${holder}, and ${who}`, this.#given.get(niov) ?? this.#taken.get(niov) ?? "");
     if ((niov.poolState & 1) !== 0) this.findings.consequence("M8", `${netmemName(niov)} lies idle in its pool, and ${who}`, this.#given.get(niov) ?? this.#taken.get(niov) ?? "");
