@@ -44,6 +44,7 @@ const STOCK: Preset = {
     napiCutsQuarters: false,
     defersFrees: false,
     tcpCloseDefersFrees: false,
+    groRefusesMixed: false,
     deferLists: "cpu",
     skbDeferMax: 64,
     framesRecycle: false,
@@ -130,7 +131,7 @@ const V6_1: Preset = {
   signature: "masked",
   stampsOwnerAtMark: false,
   // The one of the stable trees since April 2023.
-  net: { ...V5_14.net, defersFrees: true, clonedCoalesce: "refused", napiCutsQuarters: true, groBigTcp: "ipv6" },
+  net: { ...V5_14.net, defersFrees: true, groRefusesMixed: true, clonedCoalesce: "refused", napiCutsQuarters: true, groBigTcp: "ipv6" },
   pagePool: { ...V5_14.pagePool, bulkOnPoolNode: true, hasFragments: true, fragsCountAsFast: true },
   xdp: { ...V5_14.xdp, hasMultiBuffer: true },
 };

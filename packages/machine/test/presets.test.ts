@@ -24,6 +24,8 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.polledInSameSoftirq", false, true, 604],
   ["net.udpNeverBeyondRcvbuf", false, true, 618],
   ["net.udpDefersFrees", false, true, 618],
+  // In stable trees of 6.1.
+  ["net.groRefusesMixed", false, true, 601],
   ["net.tcpCloseDefersFrees", false, true, 618],
   ["net.tcpTakesBareFin", false, true, 610],
   ["net.tcpPrunesBehind", false, true, 602],

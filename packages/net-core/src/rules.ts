@@ -52,6 +52,8 @@ export interface NetCoreDates {
   readonly deferSkipsZcopy: boolean;
   /** From 6.10: a packet that is not deferred is freed with softirqs off, so that this CPU keeps its struct, and its pages may go straight to the cache. */
   readonly undeferredInSoftirq: boolean;
+  /** From 6.2 (7d2c89b32587), and in stable trees of then: GRO merges no packet that recycles with one that does not; before, pool's pages so came to be freed as nobody's, and their pool waited for ever. */
+  readonly groRefusesMixed: boolean;
   /** From 2026 ("net: gro: don't merge zcopy skbs"), in stable trees from 6.1 on: GRO merges no packet of somebody else's memory. */
   readonly groRefusesZcopy: boolean;
   readonly groBigTcp: GroBigTcp;
@@ -118,6 +120,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   napiConsumeDefers: false,
   deferSkipsZcopy: false,
   undeferredInSoftirq: true,
+  groRefusesMixed: true,
   groRefusesZcopy: false,
   groBigTcp: "any",
   groComparesCwr: true,

@@ -34,10 +34,10 @@ export function groHold(skb: SkBuff): void {
 }
 
 /** @kernel skb_gro_receive (net/core/gro.c) */
-export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, rules: Pick<NetCoreDates, "groRefusesZcopy" | "groBigTcp">): number {
+export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, rules: Pick<NetCoreDates, "groRefusesMixed" | "groRefusesZcopy" | "groBigTcp">): number {
   const len = skbGroLen(skb);
-  const { groRefusesZcopy: refusesZcopy } = rules;
-  if (p.ppRecycle !== skb.ppRecycle || (refusesZcopy && (skbZcopy(p) || skbZcopy(skb)))) return -ETOOMANYREFS;
+  const { groRefusesMixed, groRefusesZcopy: refusesZcopy } = rules;
+  if ((groRefusesMixed && p.ppRecycle !== skb.ppRecycle) || (refusesZcopy && (skbZcopy(p) || skbZcopy(skb)))) return -ETOOMANYREFS;
   if (isTooBig(p, skb, p.len + len, rules.groBigTcp)) return -E2BIG;
   skb.gro.free = 0;
   let last = p.gro.last!;
