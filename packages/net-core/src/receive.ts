@@ -16,6 +16,8 @@ export class ReceivePath implements NetReceive {
   private readonly taps: PacketTaps;
   private readonly probe: SkbProbe | null;
   private protocol: PacketHandler | null = null;
+  /** Of what it takes; 0: all. */
+  private etherType = 0;
   /** Programs for drivers without XDP; set once, when both are made. */
   private genericXdp: GenericXdp | null = null;
   /** Set once, when both are made. */
@@ -52,7 +54,7 @@ export class ReceivePath implements NetReceive {
     // Of several segments each is short enough.
     const fits = dev.up && (skbIsGso(skb) || xdpOkFwdDev(dev, skb.len) === 0);
     if (!fits || skbHeadlen(skb) < ETH_HLEN || this.zerocopy.skbOrphanFrags(skb, GFP_ATOMIC) !== 0) {
-      dev.rxDropped++;
+      dev.coreRxDropped++;
       this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return NET_RX_DROP;
     }
@@ -67,7 +69,13 @@ export class ReceivePath implements NetReceive {
   }
 
   netifReceiveSkbList(first: SkBuff | null): void {
-    for (let skb = first; skb !== null;) {
+    if (first === null) return;
+    if (this.probe !== null || this.taps.none === false || (first.dev !== null && first.dev.xdpGenericProg !== null)) {
+      this.receiveTogether(first);
+      return;
+    }
+    // In whichever order: nobody sees it.
+    for (let skb: SkBuff | null = first; skb !== null;) {
       const { next }: { next: SkBuff | null } = skb;
       skb.next = null;
       this.netifReceiveSkb(skb);
@@ -76,17 +84,55 @@ export class ReceivePath implements NetReceive {
   }
 
   netifReceiveSkb(received: SkBuff): void {
+    const skb = this.sorted(received);
+    if (skb !== null) this.protocol!.packetRcv(skb);
+  }
+
+  /** Programs and taps see all of them first. @kernel __netif_receive_skb_list_core */
+  private receiveTogether(first: SkBuff): void {
+    let upward: SkBuff | null = null;
+    let last: SkBuff | null = null;
+    for (let received: SkBuff | null = first; received !== null;) {
+      const { next }: { next: SkBuff | null } = received;
+      received.next = null;
+      const skb = this.sorted(received);
+      if (skb !== null) {
+        if (last === null) upward = skb;
+        else last.next = skb;
+        last = skb;
+      }
+      received = next;
+    }
+    while (upward !== null) {
+      const { next }: { next: SkBuff | null } = upward;
+      upward.next = null;
+      this.protocol!.packetRcv(upward);
+      upward = next;
+    }
+  }
+
+  /** What the protocol is to have; null: it is gone, to programs, taps, or nobody. */
+  private sorted(received: SkBuff): SkBuff | null {
     this.stats.received++;
     if (this.probe !== null) this.probe.received(received);
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
     const skb = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
-    if (skb === null) return;
-    this.taps.received(skb);
-    if (this.protocol !== null && (!skbZcopy(skb) || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0)) {
-      this.protocol.packetRcv(skb);
-      return;
+    if (skb === null) return null;
+    const tap = this.taps.received(skb);
+    if (this.protocol !== null && (this.etherType === 0 || this.etherType === skb.protocol)) {
+      if (tap !== null) this.taps.deliver(skb, tap);
+      if (!skbZcopy(skb) || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) return skb;
+      this.drop(skb);
+      return null;
     }
     this.stats.unhandled++;
+    if (tap === null || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) this.drop(skb);
+    else tap.packetRcv(skb);
+    return null;
+  }
+
+  private drop(skb: SkBuff): void {
+    if (skb.dev !== null) skb.dev.coreRxDropped++;
     this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
   }
 
@@ -100,5 +146,6 @@ export class ReceivePath implements NetReceive {
 
   setProtocol(handler: PacketHandler | null): void {
     this.protocol = handler;
+    this.etherType = handler?.protocol ?? 0;
   }
 }

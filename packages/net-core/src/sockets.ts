@@ -1,6 +1,6 @@
 import type { Clock } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type PacketHolder, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets } from "./api/index.ts";
+import { SKB_DROP_REASON_PACKET_SOCK_ERROR, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type PacketHolder, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets } from "./api/index.ts";
 import { addHolder } from "./holders.ts";
 import { SkbQueue } from "./skb-queue.ts";
 
@@ -35,7 +35,7 @@ class QueueSocket implements ReceiveSocket {
     const full = this.isTap ? rmemAlloc >= this.#rcvbufBytes : rmemAlloc + shared.truesize > this.#rcvbufBytes;
     if (this.#closed || full) {
       this.#drops++;
-      this.#parts.lifetime.kfreeSkb(shared, this.#closed ? SKB_DROP_REASON_SOCKET_CLOSE : SKB_DROP_REASON_SOCKET_RCVBUFF);
+      this.#parts.lifetime.kfreeSkb(shared, this.#closed ? SKB_DROP_REASON_SOCKET_CLOSE : this.isTap ? SKB_DROP_REASON_PACKET_SOCK_ERROR : SKB_DROP_REASON_SOCKET_RCVBUFF);
       return;
     }
     const skb = this.isTap ? this.#parts.lifetime.skbShareCheck(shared, GFP_ATOMIC) : shared;

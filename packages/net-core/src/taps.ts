@@ -23,21 +23,36 @@ export class PacketTaps {
     this.zerocopy = zerocopy;
   }
 
+  /** Newest first, and those of all devices before those of one. */
   add(handler: PacketHandler, dev: NetDevice | null): void {
-    this.taps = [...this.taps, { handler, dev }];
+    const all = [{ handler, dev }, ...this.taps];
+    this.taps = [...all.filter((tap) => tap.dev === null), ...all.filter((tap) => tap.dev !== null)];
+  }
+
+  get none(): boolean {
+    return this.taps.length === 0;
   }
 
   remove(handler: PacketHandler): void {
     this.taps = this.taps.filter((tap) => tap.handler !== handler);
   }
 
-  /** The packet itself, one user more each. @kernel deliver_ptype_list_skb, deliver_skb */
-  received(skb: SkBuff): void {
+  /** All but the last, to which the caller gives it: one user more each. Null: there is none. @kernel pt_prev in __netif_receive_skb_core */
+  received(skb: SkBuff): PacketHandler | null {
     const taps = this.taps;
+    let last: PacketHandler | null = null;
     for (let i = 0; i < taps.length; i++) {
       const { handler, dev } = taps[i]!;
-      if ((dev === null || dev === skb.dev) && this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) handler.packetRcv(this.lifetime.skbGet(skb));
+      if (dev !== null && dev !== skb.dev) continue;
+      if (last !== null) this.deliver(skb, last);
+      last = handler;
     }
+    return last;
+  }
+
+  /** @kernel deliver_skb */
+  deliver(skb: SkBuff, handler: PacketHandler): void {
+    if (this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) handler.packetRcv(this.lifetime.skbGet(skb));
   }
 
   /** One clone for all: the packet is the driver's in a moment. Its MAC header is where its data begins. @kernel dev_queue_xmit_nit */

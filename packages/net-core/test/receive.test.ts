@@ -63,10 +63,56 @@ test("a tap that goes as it gets a packet does not hide it from the next", () =>
     rig.net.receive.addTap(handler);
     return handler;
   };
-  tap("a", true);
   tap("b", false);
+  tap("a", true);
   for (let i = 0; i < 2; i++) rig.net.receive.netifReceiveSkb(rig.skb(60));
   expect([seen, rig.net.lifetime.stats.live]).toEqual([["a", "b", "b"], 0]);
+});
+
+/** Notes who got a packet, and how many had it then. */
+function noting(rig: NetRig, name: string, seen: (readonly [string, number])[]): PacketHandler {
+  return { packetRcv: (skb) => {
+    seen.push([name, skb.users]);
+    rig.net.lifetime.consumeSkb(skb);
+  } };
+}
+
+test("of taps those of all devices come first, the newest first, each as one user more; what no protocol takes the last has as its only one, and it is no drop (pt_prev)", () => {
+  const rig = new NetRig();
+  const seen: (readonly [string, number])[] = [];
+  const packet = () => Object.assign(rig.skb(60), { dev: rig.dev, protocol: 0x0806 });
+  for (const [name, dev] of [["eth0", rig.dev], ["old", null], ["new", null]] as const) rig.net.receive.addTap(noting(rig, name, seen), dev);
+  rig.net.receive.setProtocol({ ...noting(rig, "ip", seen), protocol: 0x0800 });
+  rig.net.receive.netifReceiveSkb(packet());
+  expect([seen.splice(0), rig.freed.splice(0), rig.net.receive.stats.unhandled, rig.dev.coreRxDropped]).toEqual([[["new", 2], ["old", 2], ["eth0", 1]], [`60 ${SKB_CONSUMED}`], 1, 0]);
+  rig.net.receive.netifReceiveSkb(Object.assign(packet(), { protocol: 0x0800 }));
+  expect([seen, rig.freed, rig.net.receive.stats.unhandled]).toEqual([[["new", 2], ["old", 2], ["eth0", 2], ["ip", 1]], [`60 ${SKB_CONSUMED}`], 1]);
+});
+
+test("what no protocol takes, and no tap, is dropped and counted by its device", () => {
+  const rig = new NetRig();
+  rig.net.receive.setProtocol({ packetRcv: () => undefined, protocol: 0x0800 });
+  rig.net.receive.netifReceiveSkb(Object.assign(rig.skb(60), { dev: rig.dev, protocol: 0x0806 }));
+  expect([rig.freed, rig.dev.coreRxDropped, rig.dev.rxDropped]).toEqual([[`60 ${SKB_DROP_REASON_UNHANDLED_PROTO}`], 1, 0]);
+});
+
+test("of packets that go up together taps see all before the protocol has the first (__netif_receive_skb_list_core)", () => {
+  const rig = new NetRig();
+  const seen: string[] = [];
+  const handler = (name: string): PacketHandler => ({ packetRcv: (skb) => {
+    seen.push(`${name} ${skb.len}`);
+    rig.net.lifetime.consumeSkb(skb);
+  } });
+  rig.net.receive.setProtocol(handler("ip"));
+  const list = () => {
+    const [first, second] = [rig.skb(60), rig.skb(61)];
+    first.next = second;
+    rig.net.receive.netifReceiveSkbList(first);
+  };
+  list();
+  rig.net.receive.addTap(handler("tap"));
+  list();
+  expect([seen, rig.net.lifetime.stats.live]).toEqual([["ip 60", "ip 61", "tap 60", "tap 61", "ip 60", "ip 61"], 0]);
 });
 
 test("a tap takes packets until it is full, the last of which may go beyond", () => {
@@ -120,6 +166,6 @@ test("a CPU's backlog has a limit for what came, not for what a poll has taken o
     for (let i = 0; i < 1002; i++) comes(60);
   });
   rig.kernel.scheduler.runFor(0);
-  expect([answers.filter((answer) => answer === NET_RX_DROP).length, rig.dev.rxDropped, came.length]).toEqual([1, 1, 1201]);
+  expect([answers.filter((answer) => answer === NET_RX_DROP).length, rig.dev.coreRxDropped, came.length]).toEqual([1, 1, 1201]);
   expect([came.slice(1001), rig.net.lifetime.stats.live]).toEqual([Array.from({ length: 200 }, (_, i) => 100 + i), 0]);
 });

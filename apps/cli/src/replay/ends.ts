@@ -130,13 +130,13 @@ export function forwarder(machine: Machine, out: PayloadRegion, dev: NetDevice, 
 }
 
 export function inetRun(machine: Machine, readers: SocketReaders | null, sentOn: number): InetRun {
-  const { inet, transmit } = machine.net;
+  const { inet, receive, transmit } = machine.net;
   return {
     datagrams: readers?.datagrams ?? 0,
     connections: readers?.connections ?? 0,
     mappedBytes: readers?.mappedBytes ?? 0,
     forwarded: sentOn,
-    dropped: droppedOf(inet.stats, transmit.stats.dropped),
+    dropped: droppedOf(inet.stats, receive.stats.unhandled, transmit.stats.dropped),
     unaccounted: unaccountedFrames(machine, readers),
   };
 }
@@ -149,7 +149,7 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const waiting = readers?.waitingPackets() ?? 0;
   const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
-    devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - stats.notIpv4,
+    devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - net.receive.stats.unhandled,
     stats.ipInReceives - decided, stats.udpInDatagrams - (readers === null ? 0 : readers.datagrams - readers.mergedDatagrams),
   ];
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
@@ -161,10 +161,10 @@ export function heldAtEnd(machine: Machine, pools: readonly PagePool[], timing: 
   return { by, posted: Math.max(0, away - by.reduce((sum, { poolPages }) => sum + poolPages, 0)) };
 }
 
-function droppedOf(stats: InetStats, unsent: number): InetRun["dropped"] {
+function droppedOf(stats: InetStats, notIpv4: number, unsent: number): InetRun["dropped"] {
   const checksum = stats.udpCsumErrors + stats.tcpCsumErrors;
   return {
-    notIpv4: stats.notIpv4,
+    notIpv4,
     badHeader: stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.udpInErrors - stats.udpCsumErrors - stats.udpRcvbufErrors + stats.tcpInErrs - stats.tcpCsumErrors,
     checksum,
     unknownProtocol: stats.ipInUnknownProtos,

@@ -23,8 +23,6 @@ export interface InetStats {
   /** That say the way they went or are to go (LSRR, SSRR), which nobody lets them: dropped. @kernel accept_source_route */
   ipSourceRoutes: number;
   ipForwDatagrams: number;
-  /** No IPv4 at all: dropped. */
-  notIpv4: number;
   /** Longer than the next device's MTU: nothing is cut up here. */
   ipFragFails: number;
   /** Pieces of datagrams; datagrams put together of them; pieces and datagrams that were given up: of what does not fit together, had no room, or was not whole after half a minute. */
@@ -32,6 +30,8 @@ export interface InetStats {
   ipReasmOks: number;
   ipReasmFails: number;
   /** That were read; what was merged is one. */
+  /** In the page allocator's reserves, and for a socket that may not have those. @kernel LINUX_MIB_PFMEMALLOCDROP */
+  pfMemallocDrop: number;
   udpInDatagrams: number;
   udpNoPorts: number;
   udpInErrors: number;
@@ -57,6 +57,8 @@ export interface InetSocketOptions {
   readonly rcvbufBytes?: number;
   /** There is something to read. Softirq. @kernel sk_data_ready */
   readonly dataReady?: () => void;
+  /** The system swaps through it: packets that lie in the page allocator's reserves are its, and dropped by others. Default false. @kernel SOCK_MEMALLOC, sk_set_memalloc */
+  readonly memalloc?: boolean;
 }
 
 export interface UdpSocketOptions extends InetSocketOptions {

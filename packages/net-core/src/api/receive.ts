@@ -3,6 +3,8 @@ import type { SkBuff } from "./skbuff.ts";
 
 /** A consumer of received packets: a protocol, a tap. @kernel struct packet_type (include/linux/netdevice.h) */
 export interface PacketHandler {
+  /** Ethertype of what it takes; absent: whatever there is. @kernel packet_type.type */
+  readonly protocol?: number;
   /** Consumes one user of the skb. Softirq. */
   readonly packetRcv: (skb: SkBuff) => void;
 }
@@ -16,7 +18,7 @@ export interface ReceiveStats {
   received: number;
   /** Packets that became part of another. */
   groMerged: number;
-  /** Of no protocol that anybody takes. */
+  /** Of no protocol that anybody takes: dropped, unless a tap has taken it. */
   unhandled: number;
 }
 
@@ -24,7 +26,7 @@ export interface NetReceive {
   readonly stats: ReceiveStats;
   /** From a driver's poll: held to be merged with what comes, if its device has GRO; goes up with some others, at the latest when the poll completes. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
   readonly napiGroReceive: (napi: NapiStruct, skb: SkBuff) => void;
-  /** Those chained through `next`, in order. Consumes. @kernel netif_receive_skb_list (net/core/dev.c) */
+  /** Those chained through `next`, in order: programs and taps see all of them before the protocol gets the first. Consumes. @kernel netif_receive_skb_list (net/core/dev.c) */
   readonly netifReceiveSkbList: (first: SkBuff | null) => void;
   /** Consumes. @kernel netif_receive_skb (net/core/dev.c) */
   readonly netifReceiveSkb: (skb: SkBuff) => void;
@@ -35,10 +37,10 @@ export interface NetReceive {
    * it stays the caller's. NET_RX_DROP: consumed, since `dev` is down, the packet is longer than its MTU, or there is no memory. @kernel __dev_forward_skb (net/core/dev.c)
    */
   readonly devForwardSkb: (dev: NetDevice, skb: SkBuff) => number;
-  /** Sees every packet: what is received before the protocol does, one user more; what is sent before the driver does, as a clone that is at its MAC header. What XDP sends it does not see. `dev`: only that device's. Keeps the handler. Process context. @kernel dev_add_pack with ETH_P_ALL */
+  /** Sees every packet: what is received before the protocol does, one user more, or where no protocol takes it the last tap as its only one; those of all devices first, and the newest first; what is sent before the driver does, as a clone that is at its MAC header. What XDP sends it does not see. `dev`: only that device's. Keeps the handler. Process context. @kernel dev_add_pack with ETH_P_ALL */
   readonly addTap: (handler: PacketHandler, dev?: NetDevice | null) => void;
   readonly removeTap: (handler: PacketHandler) => void;
-  /** Where packets end up; null: nowhere, they are dropped. @kernel dev_add_pack */
+  /** Where packets end up, those of its `protocol`; others, and with null all, are dropped. @kernel dev_add_pack */
   readonly setProtocol: (handler: PacketHandler | null) => void;
 }
 
@@ -60,7 +62,7 @@ export interface ReceiveSocket extends PacketHandler {
 
 export interface SocketOptions {
   readonly name: string;
-  /** Bytes of truesize it may hold; a packet beyond is dropped with SOCKET_RCVBUFF, of a tap only the next. Default: no limit. */
+  /** Bytes of truesize it may hold; a packet beyond is dropped with SOCKET_RCVBUFF, of a tap only the next, with PACKET_SOCK_ERROR. Default: no limit. */
   readonly rcvbufBytes?: number;
   /** Called after a packet was queued, in softirq. @kernel sk_data_ready */
   readonly dataReady?: () => void;

@@ -49,11 +49,12 @@ export class Backlog {
     const { kernel, lifetime, napi } = this.parts;
     const { input, napi: instance } = this.cpus[kernel.context.cpu]!;
     if (!skb.dev!.up) {
+      skb.dev!.coreRxDropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);
       return NET_RX_DROP;
     }
     if (input.length > NETDEV_MAX_BACKLOG) {
-      skb.dev!.rxDropped++;
+      skb.dev!.coreRxDropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_CPU_BACKLOG);
       return NET_RX_DROP;
     }

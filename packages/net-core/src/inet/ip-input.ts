@@ -1,7 +1,7 @@
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
-  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_UNHANDLED_PROTO, SKB_GSO_TCPV4, skbHeadroom, skbIsGso,
+  IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_GSO_TCPV4, skbHeadroom, skbIsGso,
   read16, skbRegion, type Inet, type InetRoute, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { ipHeaderHolds } from "./checksum.ts";
@@ -21,6 +21,7 @@ export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stat
 
 /** @kernel net/ipv4/ip_input.c */
 export class IpInput implements Inet {
+  readonly protocol: number = ETH_P_IP;
   readonly stats: InetStats;
   private readonly parts: InetParts;
   private readonly routes: IpForward;
@@ -31,7 +32,7 @@ export class IpInput implements Inet {
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipInUnknownProtos: 0, ipSourceRoutes: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, notIpv4: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0, tcpRcvCollapsed: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipInUnknownProtos: 0, ipSourceRoutes: 0, ipForwDatagrams: 0, ipFragFails: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, pfMemallocDrop: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0, tcpRcvCollapsed: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats });
     this.fragments = new IpFragments({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });
@@ -73,11 +74,6 @@ export class IpInput implements Inet {
   /** @kernel ip_rcv, ip_rcv_core */
   packetRcv(received: SkBuff): void {
     const { lifetime, edit, payload } = this.parts;
-    if (received.protocol !== ETH_P_IP) {
-      this.stats.notIpv4++;
-      lifetime.kfreeSkb(received, SKB_DROP_REASON_UNHANDLED_PROTO);
-      return;
-    }
     this.stats.ipInReceives++;
     const skb = lifetime.skbShareCheck(received, GFP_ATOMIC);
     if (skb === null) {

@@ -1,7 +1,7 @@
 import { EAGAIN, EBADF, ECONNRESET, EFAULT, type Clock, type Softirqs } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
-  SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
+  SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
   type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbActor, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
@@ -66,6 +66,8 @@ export class TcpReceiver implements TcpSocket {
   nextInChain: TcpReceiver | null;
   private readonly parts: TcpParts;
   private readonly rcvbufBytes: number;
+  /** @kernel SOCK_MEMALLOC */
+  private readonly memalloc: boolean;
   private dataReady: (() => void) | null;
   private readonly gone: () => void;
   private readonly ended: () => void;
@@ -95,6 +97,7 @@ export class TcpReceiver implements TcpSocket {
     this.nextInChain = null;
     this.parts = parts;
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
+    this.memalloc = listener.memalloc ?? false;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
     this.ended = connection.closed;
@@ -127,6 +130,12 @@ export class TcpReceiver implements TcpSocket {
   segment(skb: SkBuff, begins: boolean): void {
     const { lifetime } = this.parts;
     skb.tstamp = this.parts.clock.stamp;
+    // @kernel tcp_filter
+    if (skb.pfmemalloc === true && this.memalloc === false) {
+      this.parts.stats.pfMemallocDrop++;
+      this.drop(skb, SKB_DROP_REASON_PFMEMALLOC);
+      return;
+    }
     // By whoever was told of it just now.
     if (this.closed) {
       this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);

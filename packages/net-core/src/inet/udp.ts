@@ -1,7 +1,7 @@
 import { EAGAIN, EBADF, type Clock, type Rcu } from "@netmem/kernel/api";
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_CHECK_AT, UDP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_UDP, RMEM_DEFAULT, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UDP_CSUM, UDP_CHECK_AT, UDP_HLEN,
   read16, skbIsGso, skbRegion, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -104,10 +104,17 @@ export class UdpInput implements UdpGroSockets {
     else this.queue(socket, skb);
   }
 
-  /** @kernel udp_queue_rcv_one_skb */
+  /** @kernel udp_queue_rcv_one_skb, sk_filter_trim_cap (net/core/filter.c) */
   private queue(socket: UdpQueue, skb: SkBuff): void {
+    const { stats, lifetime } = this.parts;
+    if (skb.pfmemalloc === true && socket.memalloc === false) {
+      stats.pfMemallocDrop++;
+      stats.udpInErrors++;
+      socket.countDrops(1);
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_PFMEMALLOC);
+      return;
+    }
     if (socket.queueRcv(skb)) return;
-    const { stats } = this.parts;
     stats.udpRcvbufErrors++;
     stats.udpInErrors++;
   }
@@ -158,6 +165,8 @@ class UdpQueue implements UdpSocket {
   readonly name: string;
   /** @kernel UDP_GRO */
   readonly gro: boolean;
+  /** @kernel SOCK_MEMALLOC */
+  readonly memalloc: boolean;
   private readonly parts: UdpParts;
   private readonly rcvbufBytes: number;
   /** Null, too, once it is closed. @kernel sock_orphan */
@@ -177,6 +186,7 @@ class UdpQueue implements UdpSocket {
   constructor(options: UdpSocketOptions, parts: UdpParts, released: () => void) {
     this.name = options.name;
     this.gro = options.gro ?? false;
+    this.memalloc = options.memalloc ?? false;
     this.parts = parts;
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CONTEXT_PROCESS, CONTEXT_SOFTIRQ, EBADF, NSEC_PER_SEC, TASK_SLEEP, type Kernel } from "@netmem/kernel/api";
 import {
-  SKB_CONSUMED, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_QUEUE_PURGE, SKB_FREED, SKB_FREED_DEFERRED, SKB_FREED_UNTRACED, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, type SkBuff,
+  SKB_CONSUMED, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_QUEUE_PURGE, SKB_FREED, SKB_FREED_DEFERRED, SKB_FREED_UNTRACED, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, type SkBuff,
 } from "@netmem/net-core/api";
 import { ipFragments, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import type { PresetName } from "@netmem/machine";
@@ -104,6 +104,24 @@ describe("unread segments (__tcp_close)", () => {
     const { atOnce, later } = closed(preset, 1);
     expect([atOnce.length > 0, later]).toEqual([true, []]);
     for (const freed of atOnce) expect(freed).toEqual([SKB_CONSUMED, SKB_FREED_UNTRACED, 1, CONTEXT_PROCESS, false]);
+  });
+});
+
+describe("a packet that lies in the page allocator's reserves (sk_filter_trim_cap)", () => {
+  test.each([[false, [SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PFMEMALLOC]], [true, []]] as const)("memalloc %j: is dropped by sockets that may not have it, with the reason, and counted as what it is", (memalloc, reasons) => {
+    const rig = new FreedRig();
+    const udp = rig.udp(2000, { memalloc });
+    const sockets = rig.tcp(2000, { memalloc });
+    for (const frame of [udpFrame(testPayload(100, 1)), tcpFrame(testPayload(100, 1), { seq: 1000 })]) {
+      const skb = rig.skb(frame);
+      skb.pfmemalloc = true;
+      rig.machine.net.receive.netifReceiveSkb(skb);
+    }
+    const { stats } = rig.machine.net.inet;
+    expect([rig.freed.map(([reason]) => reason), stats.pfMemallocDrop, stats.udpRcvbufErrors, udp.length(), udp.drops(), sockets[0]!.drops()]).toEqual([reasons, reasons.length, 0, memalloc ? 1 : 0, memalloc ? 0 : 1, memalloc ? 0 : 1]);
+    udp.close();
+    sockets[0]!.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 });
 

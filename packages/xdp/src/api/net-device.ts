@@ -196,8 +196,10 @@ export class NetDevice {
   groFlushTimeoutNs: number;
   rxPackets: number;
   rxBytes: number;
-  /** Frames the driver or the stack gave up. */
+  /** Frames that the driver gave up. */
   rxDropped: number;
+  /** Packets that the stack gave up before a protocol had them: nobody's, or without room. @kernel dev_core_stats.rx_dropped (include/linux/netdevice.h) */
+  coreRxDropped: number;
 
   constructor(name: string, ifindex: number) {
     this.name = name;
@@ -230,5 +232,6 @@ export class NetDevice {
     this.rxPackets = 0;
     this.rxBytes = 0;
     this.rxDropped = 0;
+    this.coreRxDropped = 0;
   }
 }
