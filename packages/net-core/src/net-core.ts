@@ -88,7 +88,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const napi = new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs, probe: deps.probe });
   const backlog = new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives });
   receive.useBacklog(backlog);
-  const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
+  const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, gro, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
   xdp.connectStack(port, port);
   return {
     lifetime: lives,
@@ -108,7 +108,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     frameReceiver: port,
     holders: () => {
       const all: PacketHolder[] = [];
-      for (const part of [sockets, inet, backlog, napi, deferred]) part.addHolders(all);
+      for (const part of [sockets, inet, backlog, napi, port, deferred]) part.addHolders(all);
       return all;
     },
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),

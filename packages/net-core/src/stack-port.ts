@@ -1,8 +1,11 @@
 import { EAGAIN } from "@netmem/kernel/api";
 import { GFP_KERNEL, type FaultPoint, type FaultGate } from "@netmem/mm/api";
-import { NETDEV_TX_BUSY, type FrameReceiver, type GenericPacket, type NetDevice, type Xdp, type XdpFrame, type XdpProg, type XskTransmitter, type XskTxPacket } from "@netmem/xdp/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type NetReceive, type SkBuff } from "./api/index.ts";
+import { NETDEV_TX_BUSY, type FrameReceiver, type GenericPacket, type NetDevice, type ReceiveGro, type Xdp, type XdpFrame, type XdpProg, type XskTransmitter, type XskTxPacket } from "@netmem/xdp/api";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type NetReceive, type PacketHolder, type SkBuff } from "./api/index.ts";
 import type { GenericXdpPath } from "./generic-xdp.ts";
+import type { Gro } from "./gro/gro.ts";
+import { GroNode } from "./gro/gro-node.ts";
+import { addHolder } from "./holders.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { SkbLives } from "./lifetime.ts";
 import type { TransmitPath } from "./transmit.ts";
@@ -15,6 +18,7 @@ export interface StackPortParts {
   readonly conversions: XdpConversions;
   readonly generic: GenericXdpPath;
   readonly receive: NetReceive;
+  readonly gro: Gro;
   readonly transmit: TransmitPath;
   /** Makes the allocation of skb structs fail. */
   readonly failStructs: FaultPoint & FaultGate;
@@ -23,27 +27,69 @@ export interface StackPortParts {
 /** What the XDP layer asks of the stack above it. */
 export class StackPort implements FrameReceiver, XskTransmitter {
   readonly #parts: StackPortParts;
+  /** By their names: those of cpumaps' threads. */
+  readonly #gros = new Map<GroNode, string>();
+  /** Of a batch, for as long as it takes to pass it up. */
+  readonly #built: (GenericPacket | null)[] = [];
 
   constructor(parts: StackPortParts) {
     this.#parts = parts;
   }
 
-  receiveFrames(frames: (XdpFrame | null)[], n: number): number {
-    const { failStructs, xdp, conversions, receive } = this.#parts;
-    const without = failStructs.armed && failStructs.shouldFail(0, 0);
+  buildPackets(frames: (XdpFrame | null)[], n: number, packets: (GenericPacket | null)[], from: number): number {
+    const { failStructs, xdp, conversions } = this.#parts;
+    const without = n > 0 && failStructs.armed && failStructs.shouldFail(0, 0);
+    let built = 0;
     for (let i = 0; i < n; i++) {
       const frame = frames[i]!;
       frames[i] = null;
       const { devRx } = frame;
       const skb = without || devRx === null ? null : conversions.xdpBuildSkbFromFrame(frame, devRx);
       if (skb === null) xdp.xdpReturn.xdpReturnFrame(frame);
-      else receive.netifReceiveSkb(skb);
+      else packets[from + built++] = skb;
     }
-    return without ? n : 0;
+    return built;
   }
 
-  receivePacket(packet: GenericPacket): void {
-    this.#parts.receive.netifReceiveSkb(packet as SkBuff);
+  receivePackets(packets: (GenericPacket | null)[], n: number): void {
+    let first: SkBuff | null = null;
+    for (let i = n - 1; i >= 0; i--) {
+      const skb = packets[i] as SkBuff;
+      packets[i] = null;
+      skb.next = first;
+      first = skb;
+    }
+    this.#parts.receive.netifReceiveSkbList(first);
+  }
+
+  receiveFrames(frames: (XdpFrame | null)[], n: number): number {
+    const built = this.buildPackets(frames, n, this.#built, 0);
+    this.receivePackets(this.#built, built);
+    return n - built;
+  }
+
+  openGro(name: string): ReceiveGro {
+    const node = new GroNode();
+    this.#gros.set(node, name);
+    return node;
+  }
+
+  groReceive(gro: ReceiveGro, packet: GenericPacket): void {
+    this.#parts.gro.receive(gro as GroNode, packet as SkBuff);
+  }
+
+  groFlush(gro: ReceiveGro, everything: boolean): void {
+    if (everything) this.#parts.gro.flush(gro as GroNode, false);
+    else this.#parts.gro.flushOld(gro as GroNode);
+  }
+
+  closeGro(gro: ReceiveGro): void {
+    this.#parts.gro.purge(gro as GroNode);
+    this.#gros.delete(gro as GroNode);
+  }
+
+  addHolders(to: PacketHolder[]): void {
+    for (const [node, name] of this.#gros) addHolder(to, "gro", name, node.packets());
   }
 
   runGenericXdp(packet: GenericPacket, prog: XdpProg): number {
@@ -54,8 +100,10 @@ export class StackPort implements FrameReceiver, XskTransmitter {
     return this.#parts.generic.redirectPacket(packet, prog);
   }
 
-  dropPacket(packet: GenericPacket): void {
-    this.#parts.lives.kfreeSkb(packet as SkBuff, SKB_DROP_REASON_NOT_SPECIFIED);
+  dropPacket(packet: GenericPacket, consumed: boolean): void {
+    const { lives } = this.#parts;
+    if (consumed) lives.napiConsumeSkb(packet as SkBuff, 1);
+    else lives.kfreeSkb(packet as SkBuff, SKB_DROP_REASON_NOT_SPECIFIED);
   }
 
   /** @kernel xsk_build_skb (net/xdp/xsk.c), __dev_direct_xmit */

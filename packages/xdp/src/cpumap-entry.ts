@@ -1,7 +1,7 @@
 import { EBADRQC, TASK_AGAIN, TASK_SLEEP, type Kernel, type PtrRing, type Runnable } from "@netmem/kernel/api";
 import {
-  CPUMAP_BATCH, CPU_MAP_BULK_SIZE, XDP_PASS, XDP_REDIRECT, XdpFrame,
-  type GenericPacket, type NetDevice, type XdpProbe, type XdpProg, type XdpReturn,
+  CPUMAP_BATCH, CPU_MAP_BULK_SIZE, NAPI_POLL_WEIGHT, XDP_PASS, XDP_REDIRECT, XdpFrame,
+  type FrameReceiver, type GenericPacket, type NetDevice, type ReceiveGro, type XdpProbe, type XdpProg, type XdpReturn,
 } from "./api/index.ts";
 import type { FlushList } from "./flush-list.ts";
 import type { ProgramOnFrame } from "./program-on-frame.ts";
@@ -33,8 +33,10 @@ export interface CpuMapParts {
   readonly probe: XdpProbe | null;
   /** From 6.17 NO_DIRECT lasts until redirects are flushed. */
   readonly flushesNoDirect: boolean;
-  /** From 6.15 every skb of a batch meets the program. */
+  /** From 6.15 every skb of a batch meets the program, and those that pass are counted. */
   readonly runsEverySkb: boolean;
+  /** From 6.15 packets are merged; before, a batch goes up as it is. */
+  readonly merges: boolean;
 }
 
 /** A CPU's ring, and the thread that empties it there. @kernel struct bpf_cpu_map_entry */
@@ -51,6 +53,11 @@ export class CpuMapEntry {
   /** One batch of the thread. */
   private readonly frames: (XdpFrame | null)[];
   private readonly packets: (GenericPacket | null)[];
+  /** All that goes up of it. */
+  private readonly upward: (GenericPacket | null)[];
+  /** Null: nothing was merged yet. */
+  private gro: ReceiveGro | null;
+  private sinceFlush: number;
   private slept: boolean;
   /** Out of its map: the thread empties the ring, and ends. */
   private stopping: boolean;
@@ -71,6 +78,9 @@ export class CpuMapEntry {
     this.queues = Array.from({ length: parts.kernel.nrCpus }, () => new CpuQueue(this));
     this.frames = Array.from({ length: CPUMAP_BATCH }, () => null);
     this.packets = Array.from({ length: CPUMAP_BATCH }, () => null);
+    this.upward = Array.from({ length: CPUMAP_BATCH }, () => null);
+    this.gro = null;
+    this.sinceFlush = 0;
     this.slept = true;
     this.stopping = false;
     this.framesUp = 0;
@@ -144,7 +154,7 @@ export class CpuMapEntry {
 
   /** One batch. @kernel cpu_map_kthread_run */
   private run(): number {
-    const { kernel, stack, stats, probe } = this.parts;
+    const { kernel, stack } = this.parts;
     if (this.ring.isEmpty() || stack.receiver === null) {
       this.slept = true;
       if (this.stopping) this.end();
@@ -167,34 +177,65 @@ export class CpuMapEntry {
     this.dropped = 0;
     this.redirects = 0;
     if (this.prog !== null) this.runProgram(this.prog, frames, packets);
-    const kmemDrops = this.framesUp === 0 ? 0 : stack.receiver.receiveFrames(this.frames, this.framesUp);
-    for (let i = 0; i < this.packetsUp; i++) stack.receiver.receivePacket(this.packets[i]!);
+    if (this.parts.merges) this.receiveMerged(stack.receiver, frames + packets, sched);
+    else this.receiveTogether(stack.receiver, frames + packets, sched);
     for (let i = 0; i < CPUMAP_BATCH; i++) {
       this.frames[i] = null;
       this.packets[i] = null;
     }
-    stats.cpumapDrops += kmemDrops;
-    if (probe !== null) probe.xdpCpumapKthread(this.mapId, frames + packets, kmemDrops, sched, this.passed, this.dropped, this.redirects);
     kernel.softirqs.localBhEnable();
     return TASK_AGAIN;
   }
 
-  /** The program over a batch; what it redirects is sent. Skbs that pass are not counted as such. @kernel cpu_map_bpf_prog_run */
+  /** Told of before any goes up. */
+  private receiveMerged(receiver: FrameReceiver, processed: number, sched: number): void {
+    const built = receiver.buildPackets(this.frames, this.framesUp, this.upward, 0);
+    this.told(processed, this.framesUp - built, sched);
+    const gro = (this.gro ??= receiver.openGro(`cpumap ${this.mapId} cpu ${this.cpu}`));
+    for (let i = 0; i < built; i++) {
+      receiver.groReceive(gro, this.upward[i]!);
+      this.upward[i] = null;
+    }
+    for (let i = 0; i < this.packetsUp; i++) receiver.groReceive(gro, this.packets[i]!);
+    this.sinceFlush += processed;
+    const isEmpty = this.ring.isEmpty();
+    if (this.sinceFlush < NAPI_POLL_WEIGHT && !isEmpty) return;
+    this.sinceFlush = 0;
+    receiver.groFlush(gro, isEmpty);
+  }
+
+  private receiveTogether(receiver: FrameReceiver, processed: number, sched: number): void {
+    for (let i = 0; i < this.packetsUp; i++) this.upward[i] = this.packets[i]!;
+    const built = receiver.buildPackets(this.frames, this.framesUp, this.upward, this.packetsUp);
+    receiver.receivePackets(this.upward, this.packetsUp + built);
+    this.told(processed, this.framesUp - built, sched);
+  }
+
+  private told(processed: number, kmemDrops: number, sched: number): void {
+    const { stats, probe } = this.parts;
+    stats.cpumapDrops += kmemDrops;
+    if (probe !== null) probe.xdpCpumapKthread(this.mapId, processed, kmemDrops, sched, this.passed, this.dropped, this.redirects);
+  }
+
+  /** The program over a batch; what it redirects is sent. @kernel cpu_map_bpf_prog_run */
   private runProgram(prog: XdpProg, frames: number, packets: number): void {
-    const { xdpReturn, redirect, flushesNoDirect } = this.parts;
+    const { xdpReturn, redirect, flushesNoDirect, runsEverySkb } = this.parts;
     xdpReturn.xdpSetReturnFrameNoDirect();
     this.filterFrames(prog, frames);
     this.passed = this.framesUp;
     if (!flushesNoDirect) xdpReturn.xdpClearReturnFrameNoDirect();
     this.filterPackets(prog, packets);
+    if (runsEverySkb) this.passed += this.packetsUp;
     if (this.redirects > 0) redirect.xdpDoFlush();
     xdpReturn.xdpClearReturnFrameNoDirect();
   }
 
   /** What is left without a stack to take it is returned. @kernel __cpu_map_ring_cleanup */
   private end(): void {
-    const { kernel, xdpReturn } = this.parts;
+    const { kernel, stack, xdpReturn } = this.parts;
     kernel.scheduler.remove(this.thread);
+    if (this.gro !== null) stack.receiver!.closeGro(this.gro);
+    this.gro = null;
     if (this.ring.isEmpty()) return;
     kernel.reports.report("xdp-cpumap-not-empty", "warn", `cpumap ${this.mapId} cpu ${this.cpu}`, "xdp", `freed with ${this.ring.count()} packets in its ring: there is no stack to take them`);
     for (let item = this.ring.consume(); item !== null; item = this.ring.consume()) if (item instanceof XdpFrame) xdpReturn.xdpReturnFrame(item);
@@ -246,7 +287,7 @@ export class CpuMapEntry {
       return false;
     }
     if (act > XDP_REDIRECT || act < 0) this.parts.onFrame.warnInvalid(prog, act);
-    receiver.dropPacket(packet);
+    receiver.dropPacket(packet, this.parts.runsEverySkb);
     this.dropped++;
     this.parts.stats.cpumapDrops++;
     return false;
