@@ -6,6 +6,7 @@ import {
   BPF_EXIST, BPF_F_BROADCAST, BPF_F_EXCLUDE_INGRESS, BPF_NOEXIST, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_PAGE_POOL, NETDEV_XDP_ACT_BASIC, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX,
   XDP_XMIT_FLUSH, type CpuMap, type DevMap, type XdpMd,
 } from "@netmem/xdp/api";
+import { tcpFrame, testPayload } from "@netmem/testkit";
 import { SendingDevice, XdpBench, pfns } from "./xdp-bench.ts";
 
 /** `n` packets through `run` into its redirect, in one softirq of CPU 0, and a flush unless `flush` is false. */
@@ -269,6 +270,35 @@ describe.each(PRESET_NAMES)("%s: a cpumap", (preset) => {
     expect([up, out.calls, bench.kinds()]).toEqual([2, ["1 1"], ["xdp-invalid-action"]]);
     out.complete(bench);
     expect(bench.pool.inflight()).toBe(bench.pool.cacheCount + bench.pool.ringCount());
+  });
+
+  const { cpumapMerges } = PRESETS[preset].xdp;
+
+  test(cpumapMerges ? "segments of a connection are merged where their device has GRO, at most for as long as its ring has more; a batch is told of before it goes up" : "up to 6.14 segments go up as they are, and a batch is told of afterwards", () => {
+    const bench = new XdpBench(preset);
+    bench.dev.gro = true;
+    const map = cpuMap(bench, 1, 64);
+    const up: number[] = [];
+    let toldBefore: number | null = null;
+    bench.machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      toldBefore ??= bench.trace("xdp_cpumap_kthread").length;
+      up.push(skb.shinfo!.gsoSegs || 1);
+      bench.machine.net.lifetime.consumeSkb(skb);
+    } });
+    const prog = bench.prog((ctx) => ctx.redirectMap(map, 1, 0));
+    bench.softirq(0, () => {
+      for (let i = 0; i < 12; i++) {
+        const [page] = bench.receiveHere();
+        const frame = tcpFrame(testPayload(100, i), { seq: 1 + 100 * i, ipId: i });
+        page!.region.bytes.set(frame, page!.base + bench.buff.data);
+        bench.buff.dataEnd = bench.buff.data + frame.length;
+        bench.redirect(prog);
+      }
+      bench.machine.xdp.redirect.xdpDoFlush();
+    });
+    bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
+    expect([up, toldBefore]).toEqual(cpumapMerges ? [[12], 2] : [Array.from({ length: 12 }, () => 1), 0]);
+    expect([bench.machine.net.holders(), bench.pool.inflight(), bench.kinds()]).toEqual([[], bench.pool.cacheCount + bench.pool.ringCount(), []]);
   });
 
   test("without memory for skbs a whole batch is lost, counted as drops, and its pages go home", () => {
