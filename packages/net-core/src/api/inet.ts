@@ -23,8 +23,10 @@ export interface InetStats {
   /** That say the way they went or are to go (LSRR, SSRR), which nobody lets them: dropped. @kernel accept_source_route */
   ipSourceRoutes: number;
   ipForwDatagrams: number;
-  /** Longer than the next device's MTU: nothing is cut up here. */
+  /** Longer than the next device's MTU: cut into pieces; not, since they may not be or there was no memory; and the pieces. */
+  ipFragOks: number;
   ipFragFails: number;
+  ipFragCreates: number;
   /** Pieces of datagrams; datagrams put together of them; pieces and datagrams that were given up: of what does not fit together, had no room, or was not whole after half a minute. */
   ipReasmReqds: number;
   ipReasmOks: number;

@@ -1,18 +1,15 @@
 import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
-import { ETH_HLEN, ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
+import type { NetDevice } from "@netmem/xdp/api";
 import {
-  SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_BIG, SKB_GSO_UDP_L4, UDP_HLEN, csumReplace2, read16, read32, skbIsGso, skbRegion, write16,
-  type InetRoute, type InetStats, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime,
+  IP_DF, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_BIG, csumReplace2, read16, read32, skbRegion, write16,
+  type InetRoute, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime,
 } from "../api/index.ts";
-
-/** Room in front of the IP header for the next device's. @kernel LL_RESERVED_SPACE */
-const LL_RESERVED_SPACE = 16;
-const ETH_ALEN = 6;
+import { ETH_ALEN, LL_RESERVED_SPACE, longestOf, type IpOutput } from "./ip-output.ts";
 
 export interface ForwardParts {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
-  readonly transmit: NetTransmit;
+  readonly output: IpOutput;
   readonly stats: InetStats;
 }
 
@@ -63,13 +60,14 @@ export class IpForward {
 
   /** At its IP header. Consumes. @kernel ip_forward */
   forward(skb: SkBuff, route: InetRoute): void {
-    const { lifetime, edit, stats, transmit } = this.parts;
+    const { lifetime, edit, stats } = this.parts;
     if (skbRegion(skb).bytes[skb.networkHeader + 8]! <= 1) {
       stats.ipInHdrErrors++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_IP_INHDR);
       return;
     }
-    if (longestOf(skb) > route.dev.mtu) {
+    // @kernel ip_exceeds_mtu
+    if (longestOf(skb) > route.dev.mtu && (read16(skbRegion(skb).bytes, skb.networkHeader + 6) & IP_DF) !== 0) {
       stats.ipFragFails++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_PKT_TOO_BIG);
       return;
@@ -85,22 +83,8 @@ export class IpForward {
     write16(bytes, ip + 8, ttl - 0x100);
     write16(bytes, ip + 10, csumReplace2(read16(bytes, ip + 10), ttl, ttl - 0x100));
     stats.ipForwDatagrams++;
-    // @kernel neigh_output, dev_hard_header
-    edit.skbPush(skb, ETH_HLEN);
-    bytes.set(route.neighbour, skb.data);
-    bytes.set(route.dev.devAddr, skb.data + ETH_ALEN);
-    write16(bytes, skb.data + 2 * ETH_ALEN, ETH_P_IP);
-    skb.macHeader = skb.data;
-    transmit.devQueueXmit(skb, route.dev);
+    this.parts.output.finish(skb, route);
   }
-}
-
-/** Bytes, from its IP header on, that it has on the wire, or each of its segments at most. @kernel ip_exceeds_mtu, skb_gso_validate_network_len */
-function longestOf(skb: SkBuff): number {
-  if (!skbIsGso(skb)) return skb.len;
-  const { gsoType, gsoSize } = skb.shinfo!;
-  const { transportHeader, networkHeader } = skb;
-  return transportHeader - networkHeader + ((gsoType & SKB_GSO_UDP_L4) === 0 ? (skbRegion(skb).bytes[transportHeader + 12]! >> 4) * 4 : UDP_HLEN) + gsoSize;
 }
 
 function maskOf(prefixLength: number): number {

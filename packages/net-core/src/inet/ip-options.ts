@@ -13,6 +13,9 @@ const IPOPT_TS_TSANDADDR = 1;
 const IPOPT_TS_PRESPEC = 3;
 const TS_OVERFLOW_MOST = 15;
 
+/** A kind that every piece of a datagram has. @kernel IPOPT_COPY */
+const IPOPT_COPY = 0x80;
+
 /** What a header's options come to: they hold; they say the way, which nobody here lets them; or they are wrong. */
 export type IpOptionsVerdict = "hold" | "source-route" | "wrong";
 
@@ -60,4 +63,16 @@ function timeFits(flags: number, pointer: number, length: number): boolean {
   // Full: it is counted who found no room.
   if (pointer > length) return kind === IPOPT_TS_PRESPEC || flags >> 4 !== TS_OVERFLOW_MOST;
   return pointer + (kind === IPOPT_TS_TSANDADDR || kind === IPOPT_TS_PRESPEC ? 7 : 3) <= length;
+}
+
+/** Options that only a datagram's first piece has are nothing in the header of `headerBytes` at `ip`. @kernel ip_options_fragment */
+export function withoutUncopied(bytes: Uint8Array, ip: number, headerBytes: number): void {
+  const end = ip + headerBytes;
+  for (let at = ip + IP_HLEN; at < end && bytes[at] !== IPOPT_END;) {
+    const kind = bytes[at]!;
+    const length = kind === IPOPT_NOOP ? 1 : at + 1 < end ? bytes[at + 1]! : 0;
+    if (length < 1 || at + length > end || (length < 2 && kind !== IPOPT_NOOP)) return;
+    if ((kind & IPOPT_COPY) === 0) bytes.fill(IPOPT_NOOP, at, at + length);
+    at += length;
+  }
 }

@@ -1,8 +1,9 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mvneta } from "@netmem/driver-mvneta";
 import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
 import { createMachine, Wire, wireBytes, type WireFrame } from "@netmem/machine";
-import { internetChecksum, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { internetChecksum, ipFragments, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { capture } from "../captured.ts";
 
 const NEIGHBOUR = new Uint8Array([2, 9, 9, 9, 9, 9]);
@@ -81,7 +82,7 @@ test("merged and cut again, flags are where they were: CWR in the first, PSH and
   }
 });
 
-test.each([["a TTL of 1", udpFrame(testPayload(10, 1), { ttl: 1 }), { ipInHdrErrors: 1 }], ["longer than the next MTU", udpFrame(testPayload(1480, 1)), { ipFragFails: 1 }]])("%s: dropped, and counted", (_what, frame, expected) => {
+test.each([["a TTL of 1", udpFrame(testPayload(10, 1), { ttl: 1 }), { ipInHdrErrors: 1 }], ["longer than the next MTU, and not to be cut", udpFrame(testPayload(1480, 1)), { ipFragFails: 1 }]])("%s: dropped, and counted", (_what, frame, expected) => {
   const run = forwarded(wire([frame]), { mtu: 1500 });
   expect([run.out, run.live, run.inflight]).toEqual([[], 0, 0]);
   expect(run.stats).toMatchObject({ ...expected, ipForwDatagrams: 0 });
@@ -93,6 +94,67 @@ test("merged on the way, a segment that is longer than the next MTU is dropped a
     const run = forwarded(frames, { gro: true, mtu });
     expect([run.out.length, run.stats.ipFragFails, run.live]).toEqual([left, left === 0 ? 1 : 0, 0]);
   }
+});
+
+describe("what is longer than the next MTU and may be cut (ip_do_fragment)", () => {
+  /** IP payload that pieces say they are, in their places; and what each says of itself. */
+  function together(pieces: readonly Uint8Array[]): { readonly payload: number[]; readonly words: readonly (readonly [number, number, boolean])[] } {
+    const payload: number[] = [];
+    const words = pieces.map((piece) => {
+      const header = (piece[14]! & 0xf) * 4;
+      const [total, word] = [(piece[16]! << 8) | piece[17]!, (piece[20]! << 8) | piece[21]!];
+      expect([internetChecksum(piece, 14, 14 + header), piece.length]).toEqual([0, 14 + total]);
+      const offset = (word & 0x1fff) * 8;
+      for (let i = 0; i < total - header; i++) payload[offset + i] = piece[14 + header + i]!;
+      return [offset, total, (word & 0x2000) !== 0] as const;
+    });
+    return { payload, words };
+  }
+
+  test.each([[1500, [[0, 1500, true], [1480, 1500, true], [2960, 68, false]]], [1499, [[0, 1492, true], [1472, 1492, true], [2944, 84, false]]], [576, [[0, 572, true], [552, 572, true], [1104, 572, true], [1656, 572, true], [2208, 572, true], [2760, 268, false]]]] as const)("at %i bytes: in as many pieces as it takes, of whole words but the last, whose bytes are its own", (mtu, words) => {
+    const frame = udpFrame(testPayload(3000, 1), { fragOff: 0, ipId: 77 });
+    const run = forwarded(wire([frame]), { mtu });
+    expect(together(run.out)).toEqual({ payload: [...frame.subarray(34)], words });
+    expect(run.out.every((piece) => ((piece[18]! << 8) | piece[19]!) === 77 && piece[22] === frame[22]! - 1)).toBe(true);
+    expect([run.stats.ipForwDatagrams, run.stats.ipFragOks, run.stats.ipFragFails, run.stats.ipFragCreates, run.live, run.inflight, run.reports]).toEqual([1, 1, 0, words.length, 0, 0, []]);
+  });
+
+  test("a piece is cut again where it lies, and only the datagram's last is the last", () => {
+    const frame = udpFrame(testPayload(3000, 1), { fragOff: 0, ipId: 77 });
+    const run = forwarded(wire(ipFragments(frame)), { mtu: 1000 });
+    const { payload, words } = together(run.out);
+    expect([payload, words.map(([offset, , more]) => [offset, more])]).toEqual([[...frame.subarray(34)], [[0, true], [976, true], [1480, true], [2456, true], [2960, false]]]);
+  });
+
+  test("options that only the first has are nothing in the others: record route goes, a router alert stays (ip_options_fragment)", () => {
+    const plain = udpFrame(testPayload(1600, 1), { fragOff: 0 });
+    const options = [7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0, 1];
+    const frame = new Uint8Array([...plain.subarray(0, 34), ...options, ...plain.subarray(34)]);
+    frame[14] = 0x48;
+    new DataView(frame.buffer).setUint16(16, frame.length - 14);
+    frame.fill(0, 24, 26);
+    new DataView(frame.buffer).setUint16(24, internetChecksum(frame, 14, 46));
+    const run = forwarded(wire([frame]), { mtu: 1500 });
+    expect(run.out.map((piece) => [...piece.subarray(34, 46)])).toEqual([options, [1, 1, 1, 1, 1, 1, 1, 148, 4, 0, 0, 1]]);
+    expect(together(run.out).payload).toEqual([...plain.subarray(34)]);
+  });
+
+  test("merged segments that are too long are cut apart, and each into pieces (ip_finish_output_gso)", () => {
+    const frames = [0, 1, 2].map((i) => tcpFrame(testPayload(1000, i), { seq: 1 + 1000 * i, ipId: i, fragOff: 0 }));
+    const run = forwarded(wire(frames), { gro: true, mtu: 600 });
+    expect(run.stats.ipForwDatagrams).toBe(1);
+    for (const [i, frame] of frames.entries()) expect(together(run.out.filter((piece) => ((piece[18]! << 8) | piece[19]!) === i)).payload).toEqual([...frame.subarray(34)]);
+    expect([run.out.length, run.stats.ipFragOks, run.live, run.inflight]).toEqual([6, 3, 0, 0]);
+  });
+
+  test("property: whatever its length, and the MTU, the pieces are the datagram", () => {
+    fc.assert(fc.property(fc.integer({ min: 0, max: 8000 }), fc.integer({ min: 68, max: 2000 }), (bytes, mtu) => {
+      const frame = udpFrame(testPayload(bytes, 1), { fragOff: 0 });
+      const run = forwarded(wire([frame]), { mtu });
+      const { payload, words } = together(run.out);
+      expect([payload, words.every(([, total]) => total <= mtu), words.filter(([, , more]) => !more).length, run.live, run.inflight, run.reports]).toEqual([[...frame.subarray(34)], true, 1, 0, 0, []]);
+    }), { numRuns: 60 });
+  });
 });
 
 test("a device that is gone takes its routes with it", () => {
