@@ -26,6 +26,8 @@ class Stream implements MemoryStream {
       const got = this.#socket.recvmsg(READ_BYTES, this.#user, cmsgs);
       if (got <= 0) return total > 0 ? total : got;
       total += got;
+      // Packets of the host's memory come without a word.
+      if (cmsgs.length === 0) onBytes(this.#user, 0, got);
       let linear = 0;
       for (const cmsg of cmsgs) {
         if (cmsg.kind === "dmabuf") {

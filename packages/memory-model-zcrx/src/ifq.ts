@@ -2,7 +2,7 @@ import { NET_IOV_IOURING, PAGE_SHIFT, PAGE_SIZE, type NetIov, type Netmem } from
 import type { MemoryModelDeps, ProvidedArea } from "@netmem/memory-model/api";
 import type { MemoryProvider, ProviderPool } from "@netmem/page-pool/api";
 import type { MemoryProviderInfo, NetDevice, NetdevRxQueue } from "@netmem/xdp/api";
-import { UsageError } from "@netmem/kernel/api";
+import { EINVAL, UsageError } from "@netmem/kernel/api";
 
 /**
  * One receive queue that writes into memory which a user has registered, and the ring through which it gives buffers back.
@@ -37,11 +37,11 @@ export class ZcrxIfq implements MemoryProvider {
     return this.#deps.providers.openRxq(this.#dev, this.#queueIndex, this);
   }
 
-  /** Nothing is received into the area any more; what the user has is taken from it. Process context. @kernel io_shutdown_zcrx_ifqs, io_zcrx_scrub */
+  /** What the user has is taken from it, and nothing is received into the area any more; in this order up to 6.18, so that a queue's pool has all at once. Process context. @kernel io_shutdown_zcrx_ifqs: io_zcrx_scrub, io_close_queue */
   close(): void {
     this.#closed = true;
-    this.#deps.providers.closeRxq(this.#dev, this.#queueIndex, this);
     for (const niov of this.provided.area.niovs) while (this.provided.userRefs(niov) > 0) this.provided.putUser(niov);
+    this.#deps.providers.closeRxq(this.#dev, this.#queueIndex, this);
     this.#head = this.#tail;
     this.provided.unmap();
   }
@@ -61,46 +61,48 @@ export class ZcrxIfq implements MemoryProvider {
 
   /** All of the ring at once, where the user cannot wait for the queue to look. Process context. @kernel ZCRX_CTRL_FLUSH_RQ, zcrx_flush_rq */
   flushRefills(): void {
-    for (let niov = this.#nextRefill(); niov !== null; niov = this.#nextRefill()) if (!this.provided.putUser(niov)) this.badRefills++;
-  }
-
-  init(pool: ProviderPool): number {
-    return this.provided.addPool(pool);
-  }
-
-  /** First what the user gave back, which never left the pool; then free ones. @kernel io_pp_zc_alloc_netmems */
-  allocNetmems(pool: ProviderPool, _gfp: number): Netmem | null {
-    return this.#fill(pool, () => this.#reclaimed(pool)) ?? this.#fill(pool, () => this.provided.takeFree(pool));
-  }
-
-  #fill(pool: ProviderPool, take: () => NetIov | null): NetIov | null {
-    let first: NetIov | null = null;
-    while (pool.cacheRoom() > 0) {
-      const niov = take();
-      if (niov === null) break;
-      if (first === null) first = niov;
-      else pool.netmemPlaceInCache(niov);
-    }
-    return first;
-  }
-
-  /** @kernel io_zcrx_ring_refill */
-  #reclaimed(pool: ProviderPool): NetIov | null {
-    for (let niov = this.#nextRefill(); niov !== null; niov = this.#nextRefill()) {
-      if (this.provided.userRefs(niov) === 0) this.badRefills++;
-      else if (this.provided.reclaim(pool, niov)) return niov;
-    }
-    return null;
-  }
-
-  #nextRefill(): NetIov | null {
     while (this.#head !== this.#tail) {
-      const niov = this.#niovAt(this.#rqes[this.#head & (this.#rqes.length - 1)]!);
-      this.#head = (this.#head + 1) | 0;
-      if (niov !== null) return niov;
-      this.badRefills++;
+      const niov = this.#takeEntry();
+      if (niov === null || !this.provided.putUser(niov)) this.badRefills++;
     }
+  }
+
+  /** @kernel io_pp_zc_init */
+  init(pool: ProviderPool): number {
+    return pool.params.order !== 0 ? -EINVAL : this.provided.addPool(pool);
+  }
+
+  /** First what the user gave back, which never left the pool; then free ones: a cache full of them, the last of which is answered. @kernel io_pp_zc_alloc_netmems */
+  allocNetmems(pool: ProviderPool, _gfp: number): Netmem | null {
+    const given = Math.min((this.#tail - this.#head) | 0, pool.cacheRoom());
+    return this.#fill(pool, given, () => this.#reclaimed(pool)) ?? this.#fill(pool, pool.cacheRoom(), () => this.provided.takeFree(pool));
+  }
+
+  /** Asks so many times, whether there is one or not. */
+  #fill(pool: ProviderPool, times: number, take: () => NetIov | null): NetIov | null {
+    let last: NetIov | null = null;
+    for (let i = 0; i < times; i++) {
+      const niov = take();
+      if (niov === null) continue;
+      if (last !== null) pool.netmemPlaceInCache(last);
+      last = niov;
+    }
+    return last;
+  }
+
+  /** The next entry's, if it is one to have. @kernel io_zcrx_ring_refill */
+  #reclaimed(pool: ProviderPool): NetIov | null {
+    const niov = this.#takeEntry();
+    if (niov !== null && this.provided.userRefs(niov) > 0) return this.provided.reclaim(pool, niov) ? niov : null;
+    this.badRefills++;
     return null;
+  }
+
+  /** Null: that lies outside of the area. */
+  #takeEntry(): NetIov | null {
+    const niov = this.#niovAt(this.#rqes[this.#head & (this.#rqes.length - 1)]!);
+    this.#head = (this.#head + 1) | 0;
+    return niov;
   }
 
   /** Null: that lies outside of the area. */
