@@ -171,6 +171,11 @@ export class SkbBirths implements SkbAlloc {
     return this.aroundPage(this.cache.takeSkb(), page, offset, fragSizeBytes);
   }
 
+  /** The same of this CPU's structs: in softirq. Null without one, and the page stays the caller's. */
+  napiBuildAroundPage(page: Page, offset: number, fragSizeBytes: number): SkBuff | null {
+    return this.structsFail() ? null : this.aroundPage(this.cache.takeNapiSkb(), page, offset, fragSizeBytes);
+  }
+
   protected structsFail(): boolean {
     return this.failStructs.armed === true && this.failStructs.shouldFail(0, 0);
   }

@@ -50,7 +50,7 @@ export class GenericXdpPath implements GenericXdp {
     switch (act) {
       case XDP_PASS: return skb;
       case XDP_TX:
-        this.#parts.transmit.genericXdpTx(skb, dev);
+        this.#parts.transmit.genericXdpTx(skb, dev, () => xdp.programs.xdpException(dev, prog, XDP_TX));
         return null;
       case XDP_REDIRECT:
         this.redirectPacket(skb, prog);
@@ -107,7 +107,7 @@ export class GenericXdpPath implements GenericXdp {
       lives.kfreeSkb(skb, SKB_DROP_REASON_XDP);
       return result;
     }
-    if (typeof result === "object") return this.#transmitToAll(skb, result);
+    if (typeof result === "object") return this.#transmitToAll(skb, result, prog);
     if (result === "copied") lives.consumeSkb(skb);
     else {
       // It comes back up on that CPU, and must not meet this program again.
@@ -118,7 +118,7 @@ export class GenericXdpPath implements GenericXdp {
   }
 
   /** To each a clone, the last the packet itself. The first that may not send it ends it. @kernel dev_map_redirect_multi (kernel/bpf/devmap.c) */
-  #transmitToAll(skb: SkBuff, targets: readonly GenericTarget[]): number {
+  #transmitToAll(skb: SkBuff, targets: readonly GenericTarget[], redirecting: XdpProg): number {
     const { lives } = this.#parts;
     for (const [i, target] of targets.entries()) {
       const errno = xdpOkFwdDev(target.dev, skb.len);
@@ -127,14 +127,14 @@ export class GenericXdpPath implements GenericXdp {
         lives.kfreeSkb(skb, SKB_DROP_REASON_XDP);
         return errno;
       }
-      this.#sendThroughProgram(one, target);
+      this.#sendThroughProgram(one, target, redirecting);
     }
     if (targets.length === 0) lives.consumeSkb(skb);
     return 0;
   }
 
   /** The redirect has succeeded by now, whatever becomes of the packet. @kernel dev_map_generic_redirect, dev_map_bpf_prog_run_skb */
-  #sendThroughProgram(skb: SkBuff, { dev, prog }: GenericTarget): void {
+  #sendThroughProgram(skb: SkBuff, { dev, prog }: GenericTarget, redirecting: XdpProg): void {
     const { lives, transmit, xdp } = this.#parts;
     if (prog !== null) {
       // The program sees the packet from its MAC header on, which is where it begins now.
@@ -152,7 +152,7 @@ export class GenericXdpPath implements GenericXdp {
       }
       push(skb, skb.data - skb.macHeader);
     }
-    transmit.genericXdpTx(skb, dev);
+    transmit.genericXdpTx(skb, dev, () => xdp.programs.xdpException(dev, redirecting, XDP_TX));
   }
 
   /**

@@ -55,28 +55,34 @@ export class TransmitPath implements NetTransmit {
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
     if (!skbIsGso(skb) || dev.gsoSoftware) {
       if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) this.#drop(skb);
-      else this.#sendOrDrop(skb, dev, true);
+      else this.#sendOrDrop(skb, dev);
       return;
     }
     for (let segment = this.#gso!.segment(skb); segment !== null;) {
       const { next }: { next: SkBuff | null } = segment;
       segment.next = null;
-      this.#sendOrDrop(segment, dev, true);
+      this.#sendOrDrop(segment, dev);
       segment = next;
     }
   }
 
-  /** A packet that generic XDP sends, which no tap sees; it goes, or is dropped. Consumes. @kernel generic_xdp_tx */
-  genericXdpTx(skb: SkBuff, dev: NetDevice): void {
-    this.#sendOrDrop(skb, dev, false);
+  /** A packet that generic XDP sends, which no tap sees. Consumes; `refused`: there was no room for it, and it is dropped next. @kernel generic_xdp_tx */
+  genericXdpTx(skb: SkBuff, dev: NetDevice, refused: () => void): void {
+    if (this.#startXmit(skb, dev, queueOf(skb), false) !== NETDEV_TX_BUSY) return;
+    refused();
+    this.#drop(skb);
   }
 
-  #sendOrDrop(skb: SkBuff, dev: NetDevice, tapped: boolean): void {
-    if (this.#startXmit(skb, dev, Math.max(0, skb.rxQueue - 1), tapped) === NETDEV_TX_BUSY) this.#drop(skb);
+  #sendOrDrop(skb: SkBuff, dev: NetDevice): void {
+    if (this.#startXmit(skb, dev, queueOf(skb), true) === NETDEV_TX_BUSY) this.#drop(skb);
   }
 
   #drop(skb: SkBuff): void {
     this.stats.dropped++;
     this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
   }
+}
+
+function queueOf({ rxQueue }: SkBuff): number {
+  return Math.max(0, rxQueue - 1);
 }

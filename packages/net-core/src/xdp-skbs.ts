@@ -70,7 +70,8 @@ export class XdpConversions implements XdpSkbs {
     const { lives, edit } = this.#parts;
     const head = buff.head as Page;
     const { rxq } = buff;
-    const skb = lives.buildAroundPage(head, buff.dataHardStart, buff.frameSz);
+    const skb = lives.napiBuildAroundPage(head, buff.dataHardStart, buff.frameSz);
+    if (skb === null) return null;
     edit.skbReserve(skb, buff.data - buff.dataHardStart);
     edit.skbPut(skb, buff.dataEnd - buff.data);
     skb.shinfo!.metaLen = xdpDataMetaUnsupported(buff) ? 0 : buff.data - buff.dataMeta;
@@ -94,7 +95,11 @@ export class XdpConversions implements XdpSkbs {
     const page = bytes > PAGE_SIZE ? null : source.alloc(bytes);
     if (page === null) return null;
     const metaBytes = buff.data - buff.dataMeta;
-    const skb = lives.buildAroundPage(page, source.offset, source.grantedBytes);
+    const skb = lives.napiBuildAroundPage(page, source.offset, source.grantedBytes);
+    if (skb === null) {
+      source.free(page);
+      return null;
+    }
     recycle.skbMarkForRecycle(skb, page, source.mem);
     edit.skbReserve(skb, buff.data - buff.dataHardStart);
     edit.skbPut(skb, buff.dataEnd - buff.data);
@@ -122,7 +127,11 @@ export class XdpConversions implements XdpSkbs {
     const page = source.alloc(skbDataAlign(headBytes) + SKB_SHARED_INFO_BYTES + headroom);
     if (page === null) return -ENOMEM;
     const pooled = source.mem.type === MEM_TYPE_PAGE_POOL;
-    const copy = lives.buildAroundPage(page, source.offset, source.grantedBytes);
+    const copy = lives.napiBuildAroundPage(page, source.offset, source.grantedBytes);
+    if (copy === null) {
+      source.free(page);
+      return -ENOMEM;
+    }
     if (pooled) recycle.skbMarkForRecycle(copy, page, source.mem);
     edit.skbReserve(copy, headroom);
     lives.copyHeaderAndGso(copy, skb, copy.data - skb.data);

@@ -360,9 +360,8 @@ export class NapiLists implements NapiScheduler {
     while (instance.watchdogs.length <= cpu) instance.watchdogs.push(null);
     return (instance.watchdogs[cpu] ??= this.kernel.timers.timerSetup(() => {
       const { napi } = instance;
-      napi.state &= ~NAPIF_STATE_PREFER_BUSY_POLL;
       if ((napi.state & (NAPIF_STATE_DISABLE | NAPIF_STATE_SCHED)) !== 0) return;
-      napi.state |= NAPIF_STATE_SCHED;
+      napi.state = (napi.state & ~NAPIF_STATE_PREFER_BUSY_POLL) | NAPIF_STATE_SCHED;
       this.enqueue(napi);
     }, cpu));
   }

@@ -6,7 +6,7 @@ import {
   XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_REPLACE, XDP_FLAGS_SKB_MODE, XDP_FLAGS_UPDATE_IF_NOEXIST, skbMetadataLen, type SkBuff,
 } from "@netmem/net-core/api";
 import {
-  BPF_F_BROADCAST, NETDEV_TX_OK, XDP_ABORTED, XDP_COPY, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type CpuMap, type DevMap, type NetDevice, type XdpMd, type XdpProg, type XdpProgram, type XskMap,
+  BPF_F_BROADCAST, NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_ABORTED, XDP_COPY, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type CpuMap, type DevMap, type NetDevice, type XdpMd, type XdpProg, type XdpProgram, type XskMap,
 } from "@netmem/xdp/api";
 import { XdpBench } from "./xdp-bench.ts";
 
@@ -139,6 +139,15 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     for (let i = 0; i < 4; i++) bench.receiveSkb(bench.skb(100).skb);
     expect([bench.up, bench.home(), bench.machine.net.lifetime.stats.live, bench.kinds()]).toEqual([[], 0, 0, ["xdp-invalid-action", "xdp-program-fault"]]);
     expect(bench.trace("xdp_exception").map((line) => line.split(" ")[2])).toEqual(["action=0", "action=17", "action=0"]);
+  });
+
+  test("XDP_TX that the device has no room for is an exception of the program's (generic_xdp_tx)", () => {
+    const bench = new GenericBench(preset);
+    bench.attach(() => XDP_TX);
+    bench.dev.up = true;
+    bench.machine.net.transmit.setStartXmit(bench.dev, { startXmit: () => NETDEV_TX_BUSY });
+    bench.receiveSkb(bench.skb(100).skb);
+    expect([bench.trace("xdp_exception"), bench.machine.net.transmit.stats.dropped, bench.home(), bench.kinds()]).toEqual([[expect.stringMatching(/ action=XDP_TX |act(ion)?=3/)], 1, 0, []]);
   });
 
   test("XDP_TX sends it back whole; a device that cannot send loses it, and says so in its counts", () => {

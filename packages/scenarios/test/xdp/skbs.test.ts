@@ -155,6 +155,12 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     skb.len = len;
     bench.machine.mm.faults.failPageAlloc.arm({});
     expect(bench.softirq(0, () => net.xdpSkbs.skbPpCowData(source, skb, 256))).toBe(-ENOMEM);
+    bench.machine.mm.faults.failPageAlloc.disarm();
+    // Without a struct the fragment that was cut for it goes back.
+    bench.machine.mm.faults.failFunction("skbuffAlloc").arm({});
+    expect(bench.softirq(0, () => net.xdpSkbs.skbPpCowData(source, skb, 256))).toBe(-ENOMEM);
+    const out = (): number => bench.pool.inflight() - bench.pool.cacheCount - bench.pool.ringCount() - (bench.pool.fragPage === null ? 0 : 1);
+    expect(out()).toBe(0);
     expect([skb.free, skb.users, bench.kinds()]).toEqual([false, 1, []]);
   });
 
