@@ -84,6 +84,7 @@ describe("--sockets", () => {
     const [run] = await runs([file, "--sockets", "1", "--reader", "never", "--design", "6.18"]);
     expect([run!.held, run!.inflightAtEnd]).toEqual([{ by: [{ kind: "socket", name: "udp 0", packets: 3, pages: 3, poolPages: 3, sinceFrame: 4 }, { kind: "socket", name: "tcp 10.0.0.2:2000 from 10.0.0.1:7", packets: 1, pages: 1, poolPages: 1, sinceFrame: 4 }], posted: 512 }, 0]);
     const { out } = await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.18", "--counts-only"], folder);
+    expect((await cli(["replay", file, "--sockets", "1", "--reader", "never", "--design", "6.1,6.8,6.18", "--counts-only"], folder)).out).toContain("\n6.1, 6.8 and 6.18: when the traffic was over 4 pages were held");
     expect(out).not.toContain("no packet to replay");
     expect(out).toContain("\n6.18: when the traffic was over 4 pages were held, and 512 were posted to eth0:\n  socket udp 0: 3 pages of 3 packets, since frame 4\n  socket tcp 10.0.0.2:2000 from 10.0.0.1:7: 1 page of 1 packet, since frame 4\n");
   });

@@ -1,6 +1,6 @@
 import { createReadStream, existsSync } from "node:fs";
 import { basename } from "node:path";
-import { Explainer, TraceReader, mergeTraces, readFailure, unpackedChunks, type TraceSource } from "@netmem/trace";
+import { Explainer, TraceReader, mergeTraces, unpackedChunks, type TraceSource } from "@netmem/trace";
 import type { ExplainedPool, Explanation, TraceEvent } from "@netmem/trace/api";
 import { DeferredFlushes, type FlushPoint } from "./deferred-flushes.ts";
 import { sampleOf, type Sample } from "./samples.ts";
@@ -71,11 +71,7 @@ function keepSample(samples: Map<string, Sample[]>, event: TraceEvent): void {
 }
 
 async function* eventsOf(path: string, reader: TraceReader, failures: string[]): TraceSource {
-  try {
-    for await (const chunk of unpackedChunks(createReadStream(path))) yield reader.push(chunk);
-  } catch (error) {
-    failures.push(`${basename(path)}: ${readFailure(error as NodeJS.ErrnoException)}`);
-  }
+  for await (const chunk of unpackedChunks(createReadStream(path), (why) => void failures.push(`${basename(path)}: ${why}`))) yield reader.push(chunk);
   yield reader.end();
 }
 

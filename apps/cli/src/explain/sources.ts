@@ -1,7 +1,7 @@
 import { closeSync, constants, createReadStream, fstatSync, openSync, readSync } from "node:fs";
 import { resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { TraceReader, readFailure, unpackedChunks, type TraceSource } from "@netmem/trace";
+import { TraceReader, unpackedChunks, type TraceSource } from "@netmem/trace";
 import type { TraceEvent, TraceFileSummary } from "@netmem/trace/api";
 import { checkStdin, readError } from "../reading.ts";
 import { CliError } from "../terminal.ts";
@@ -25,7 +25,7 @@ export function openTraces(paths: readonly string[], cwd: string, live: AbortSig
     const fd = openToRead(path, cwd, live !== null);
     let cutOff: string | null = null;
     const bytes = live === null ? createReadStream("", { fd, highWaterMark: CHUNK_BYTES, autoClose: fd !== 0 }) : liveBytes(fd, live);
-    const events = eventsOf(reader, unpackedChunks(bytes), live !== null, (why) => void (cutOff = why));
+    const events = eventsOf(reader, unpackedChunks(bytes, (why) => void (cutOff = why)), live !== null);
     return { path, events, summary: () => reader.summary(cutOff) };
   });
 }
@@ -43,14 +43,10 @@ function openToRead(path: string, cwd: string, live: boolean): number {
   return fd;
 }
 
-async function* eventsOf(reader: TraceReader, chunks: AsyncIterable<Uint8Array>, live: boolean, cutOff: (why: string) => void): AsyncGenerator<readonly TraceEvent[]> {
-  try {
-    for await (const chunk of chunks) {
-      yield reader.push(chunk);
-      if (live) yield reader.flush();
-    }
-  } catch (error) {
-    cutOff(readFailure(error as NodeJS.ErrnoException));
+async function* eventsOf(reader: TraceReader, chunks: AsyncIterable<Uint8Array>, live: boolean): AsyncGenerator<readonly TraceEvent[]> {
+  for await (const chunk of chunks) {
+    yield reader.push(chunk);
+    if (live) yield reader.flush();
   }
   yield reader.end();
 }

@@ -11,6 +11,7 @@ import { machineMemory } from "./backing.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
 import { bytesFor, runDesign, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
+import { heldText } from "./held.ts";
 import { says } from "./says.ts";
 import { SentFrames } from "./sent-frames.ts";
 import { TracedRun } from "./traced.ts";
@@ -93,7 +94,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   }
   const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
-  if (!options.json) terminal.out(fullText(runs, options) + unmappedText(runs, options) + runs.map(heldText).join(""));
+  if (!options.json) terminal.out(fullText(runs, options) + unmappedText(runs, options) + heldText(runs));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
@@ -180,8 +181,6 @@ function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], op
 }
 
 const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: "at once", late: "when the traffic is over", never: "never" };
-/** Of those that hold pages, so many are named. */
-const MOST_NAMED = 5;
 
 /** Why packets found their socket full that is read at once. */
 function fullText(runs: readonly DesignRun[], { reader, timing }: ReplayOptions): string {
@@ -193,20 +192,6 @@ function fullText(runs: readonly DesignRun[], { reader, timing }: ReplayOptions)
 function unmappedText(runs: readonly DesignRun[], { zerocopy, reader }: ReplayOptions): string {
   if (!zerocopy || reader === "never" || runs.every(({ inet }) => (inet?.connections ?? 0) === 0) || runs.some(({ inet }) => (inet?.mappedBytes ?? 0) > 0)) return "";
   return "\nNo page was mapped: only where payload fills a page from its beginning it can be, which takes a driver that splits headers (--driver header-split), and streams of some pages.\n";
-}
-
-/** Whose the pages are that are not home when the traffic is over. */
-function heldText({ design, held }: DesignRun): string {
-  if (held === undefined || held.by.length === 0) return "";
-  const most = held.by.toSorted((a, b) => b.pages - a.pages);
-  const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs = null, sinceFrame = null }) => {
-    const since = sinceNs !== null ? `, since ${(sinceNs / 1e9).toFixed(6)} s` : sinceFrame !== null ? `, since frame ${grouped(sinceFrame)}` : "";
-    return `${kind} ${name}: ${counted(pages, "page")}${packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${since}`;
-  });
-  const others = most.slice(MOST_NAMED);
-  if (others.length > 0) named.push(`${counted(others.length, "other")}: ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);
-  const total = held.by.reduce((sum, { pages }) => sum + pages, 0);
-  return `\n${design}: when the traffic was over ${counted(total, "page")} ${total === 1 ? "was" : "were"} held, and ${grouped(held.posted)} ${held.posted === 1 ? "was" : "were"} posted to eth0:\n${named.map((line) => `  ${line}\n`).join("")}`;
 }
 
 /** What differs from a plain replay, in words. */

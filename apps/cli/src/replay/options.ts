@@ -126,7 +126,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--cpu-cache", "model the CPU's cache, so that a forgotten sync shows in the bytes; not with --dma coherent or bounce"))
     .addOption(new Option("--xdp <program>", "run an XDP program on every packet: a JavaScript or TypeScript file whose default export is a function of the packet").argParser(once("xdp")))
     .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
-    .addOption(new Option("--write <file>", "with --forward or --xdp, and one --design: write the frames that were sent into a capture (pcap)").argParser(once("write")))
+    .addOption(new Option("--write <file>", "with --forward or --xdp, and one --design: write the frames that were sent into a capture (pcap), with the simulated time, which back to back stands still").argParser(once("write")))
     .addOption(new Option("--trace <file>", "with one --design: write what the model's tracepoints say, as tracefs would show it").argParser(once("trace")))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(countsOnlyOption())

@@ -87,7 +87,7 @@ function times(count: number): string {
   return count === 1 ? "once" : `${grouped(count)} times`;
 }
 
-function names(runs: readonly DesignRun[]): string {
+export function names(runs: readonly DesignRun[]): string {
   return listed(runs.map((run) => run.design));
 }
 
@@ -97,7 +97,7 @@ function listed(parts: readonly string[]): string {
 }
 
 /** Runs of which the same is said, together, in order of the first of each. */
-function alike(runs: readonly DesignRun[], say: (run: DesignRun) => string): (readonly [string, readonly DesignRun[]])[] {
+export function alike(runs: readonly DesignRun[], say: (run: DesignRun) => string): (readonly [string, readonly DesignRun[]])[] {
   return [...new Set(runs.map(say))].map((said) => [said, runs.filter((run) => say(run) === said)]);
 }
 

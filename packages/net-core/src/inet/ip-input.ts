@@ -11,7 +11,7 @@ import { IpForward, type ForwardParts } from "./ip-forward.ts";
 import { IpOutput, type OutputParts } from "./ip-output.ts";
 import { PageRing, type PipeParts } from "./pipe.ts";
 import { TcpInput } from "./tcp-input.ts";
-import type { TcpParts } from "./tcp-socket.ts";
+import type { TcpParts } from "./tcp-parts.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
 export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats" | "output">, Omit<OutputParts, "stats">, Omit<FragmentParts, "stats">, Omit<PipeParts, "filledPipes"> {

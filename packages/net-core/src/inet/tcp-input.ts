@@ -5,7 +5,8 @@ import {
 import { addHolder } from "../holders.ts";
 import { transportHolds } from "./checksum.ts";
 import { PortTable, connectionHash } from "./ports.ts";
-import { TcpReceiver, type TcpParts } from "./tcp-socket.ts";
+import type { TcpParts } from "./tcp-parts.ts";
+import { TcpReceiver } from "./tcp-socket.ts";
 
 /** Segments to their connections, by a table of chains. @kernel net/ipv4/tcp_ipv4.c */
 export class TcpInput {

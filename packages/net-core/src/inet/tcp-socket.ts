@@ -1,59 +1,20 @@
-import { EAGAIN, EBADF, ECONNRESET, EFAULT, type Clock, type Softirqs } from "@netmem/kernel/api";
-import type { PayloadMemory, PayloadRegion, VmArea } from "@netmem/mm/api";
+import { EAGAIN, EBADF, ECONNRESET, EFAULT } from "@netmem/kernel/api";
+import type { PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
   SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
-  type Coalesced, type InetStats, type Pipe, type SkBuff, type SkbActor, type SkbEdit, type SkbLifetime, type SkbMerge, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
+  type Coalesced, type Pipe, type SkBuff, type SkbActor, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
 import type { PageRing } from "./pipe.ts";
 import { SkbQueue } from "../skb-queue.ts";
 import { TcpCollapse } from "./tcp-collapse.ts";
 import { OutOfOrder, tryCoalesce } from "./tcp-out-of-order.ts";
 import { ReceiveSpace } from "./tcp-receive-space.ts";
-import type { TcpStream, TcpZerocopy } from "./tcp-zerocopy.ts";
+import type { TcpConnection, TcpParts } from "./tcp-parts.ts";
+import type { TcpStream } from "./tcp-zerocopy.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
 const LARGEST_WINDOW: number = 1 << 30;
-
-export interface TcpParts {
-  readonly lifetime: SkbLifetime;
-  readonly edit: SkbEdit;
-  readonly merge: SkbMerge;
-  readonly payload: PayloadMemory;
-  readonly zerocopy: TcpZerocopy;
-  readonly clock: Clock;
-  readonly softirqs: Softirqs;
-  readonly stats: InetStats;
-  /** What was not read is freed where it was allocated; else by who closes. */
-  readonly tcpCloseDefersFrees: boolean;
-  /** A segment of nothing but a FIN that is next is taken without room. */
-  readonly tcpTakesBareFin: boolean;
-  /** What is next makes room even where nothing waits to be read, before it is taken in any case; and its reader is told before it is dropped, and may make some. Else it is taken at once. */
-  readonly tcpMakesRoomFirst: boolean;
-  /** Segments that are ahead tell of the room, too. */
-  readonly tcpMeasuresAhead: boolean;
-  /** What is taken to be payload of the room at first, in 256ths. */
-  readonly tcpFirstRatio: number;
-  /** There must be room for a segment's bytes, too; else for one that is full already there is none. */
-  readonly tcpCountsSegment: boolean;
-  /** What of the room is payload was measured; else half of it is taken for that. */
-  readonly tcpScalesRoom: boolean;
-  /** Short of room, those give way that lie behind the one that comes; else any do. */
-  readonly tcpPrunesBehind: boolean;
-}
-
-/** Which connection, and where its bytes begin. */
-export interface TcpConnection {
-  readonly saddr: number;
-  readonly daddr: number;
-  readonly sport: number;
-  readonly dport: number;
-  readonly hash: number;
-  readonly firstSeq: number;
-  /** It is found no more. */
-  readonly gone: () => void;
-  readonly closed: () => void;
-}
 
 /** What one connection receives: bytes in order, what is ahead of them, and where a reader is. @kernel struct tcp_sock, net/ipv4/tcp_input.c */
 export class TcpReceiver implements TcpSocket {
