@@ -112,6 +112,7 @@ const STOCK: Preset = {
     redirectEndsWithContext: false,
     cpumapFlushesNoDirect: false,
     cpumapRunsEverySkb: false,
+    cpumapTellsFirst: false,
     cpumapMerges: false,
   },
 };

@@ -48,6 +48,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["xdp.redirectEndsWithContext", false, true, 611],
   ["xdp.cpumapFlushesNoDirect", false, true, 617],
   ["xdp.cpumapRunsEverySkb", false, true, 615],
+  ["xdp.cpumapTellsFirst", false, true, 612],
   ["xdp.cpumapMerges", false, true, 615],
   ["sharedRelease", "leave-pool", "pp-ref-count", 608],
   ["mm.coherentRefusesComp", false, true, 602],

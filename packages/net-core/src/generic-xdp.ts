@@ -1,7 +1,7 @@
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import {
   ETH_HLEN, MEM_TYPE_PAGE_POOL, MEM_TYPE_PAGE_SHARED, XDP_ABORTED, XDP_DROP, XDP_PACKET_HEADROOM, XDP_PASS, XDP_REDIRECT, XDP_TX,
-  xdpOkFwdDev, type FragSource, type GenericPacket, type GenericTarget, type Xdp, type XdpBuff, type XdpProg, type XdpRxqInfo,
+  xdpOkFwdDev, type FragSource, type GenericPacket, type GenericTarget, type NetDevice, type Xdp, type XdpBuff, type XdpProg, type XdpRxqInfo,
 } from "@netmem/xdp/api";
 import type { ExecutionContext } from "@netmem/kernel/api";
 import {
@@ -50,7 +50,7 @@ export class GenericXdpPath implements GenericXdp {
     switch (act) {
       case XDP_PASS: return skb;
       case XDP_TX:
-        this.#parts.transmit.genericXdpTx(skb, dev, () => xdp.programs.xdpException(dev, prog, XDP_TX));
+        this.#send(skb, dev, prog);
         return null;
       case XDP_REDIRECT:
         this.redirectPacket(skb, prog);
@@ -135,7 +135,7 @@ export class GenericXdpPath implements GenericXdp {
 
   /** The redirect has succeeded by now, whatever becomes of the packet. @kernel dev_map_generic_redirect, dev_map_bpf_prog_run_skb */
   #sendThroughProgram(skb: SkBuff, { dev, prog }: GenericTarget, redirecting: XdpProg): void {
-    const { lives, transmit, xdp } = this.#parts;
+    const { lives, xdp } = this.#parts;
     if (prog !== null) {
       // The program sees the packet from its MAC header on, which is where it begins now.
       skb.macHeader = skb.data;
@@ -152,7 +152,15 @@ export class GenericXdpPath implements GenericXdp {
       }
       push(skb, skb.data - skb.macHeader);
     }
-    transmit.genericXdpTx(skb, dev, () => xdp.programs.xdpException(dev, redirecting, XDP_TX));
+    this.#send(skb, dev, redirecting);
+  }
+
+  /** @kernel generic_xdp_tx */
+  #send(skb: SkBuff, dev: NetDevice, prog: XdpProg): void {
+    const { transmit, xdp } = this.#parts;
+    if (transmit.genericXdpTx(skb, dev)) return;
+    xdp.programs.xdpException(dev, prog, XDP_TX);
+    transmit.drop(skb);
   }
 
   /**

@@ -18,6 +18,8 @@ export class ReceivePath implements NetReceive {
   private protocol: PacketHandler | null = null;
   /** Of what it takes; 0: all. */
   private etherType = 0;
+  /** Who is to have what was sorted last. @kernel pt_prev */
+  private handler: PacketHandler | null = null;
   /** Programs for drivers without XDP; set once, when both are made. */
   private genericXdp: GenericXdp | null = null;
   /** Set once, when both are made. */
@@ -68,67 +70,56 @@ export class ReceivePath implements NetReceive {
     this.gro!.receive(instanceOf(napi).gro, skb);
   }
 
-  netifReceiveSkbList(first: SkBuff | null): void {
-    if (first === null) return;
-    if (this.probe !== null || this.taps.none === false || (first.dev !== null && first.dev.xdpGenericProg !== null)) {
-      this.receiveTogether(first);
-      return;
+  /** Those that go to one handler, of one device, go together, once another is met or all are looked at. @kernel __netif_receive_skb_list_core */
+  netifReceiveSkbList(list: SkBuff | null): void {
+    let first: SkBuff | null = null;
+    let last: SkBuff | null = null;
+    let to: PacketHandler | null = null;
+    let from: NetDevice | null = null;
+    for (let received = list; received !== null;) {
+      const { next, dev }: { next: SkBuff | null; dev: NetDevice | null } = received;
+      received.next = null;
+      const skb = this.sorted(received);
+      received = next;
+      if (skb === null) continue;
+      if (this.handler !== to || dev !== from) {
+        if (first !== null) passAll(first, to!);
+        first = null;
+        to = this.handler;
+        from = dev;
+      }
+      if (first === null) first = skb;
+      else last!.next = skb;
+      last = skb;
     }
-    // In whichever order: nobody sees it.
-    for (let skb: SkBuff | null = first; skb !== null;) {
-      const { next }: { next: SkBuff | null } = skb;
-      skb.next = null;
-      this.netifReceiveSkb(skb);
-      skb = next;
-    }
+    if (first !== null) passAll(first, to!);
   }
 
   netifReceiveSkb(received: SkBuff): void {
     const skb = this.sorted(received);
-    if (skb !== null) this.protocol!.packetRcv(skb);
+    if (skb !== null) this.handler!.packetRcv(skb);
   }
 
-  /** Programs and taps see all of them first. @kernel __netif_receive_skb_list_core */
-  private receiveTogether(first: SkBuff): void {
-    let upward: SkBuff | null = null;
-    let last: SkBuff | null = null;
-    for (let received: SkBuff | null = first; received !== null;) {
-      const { next }: { next: SkBuff | null } = received;
-      received.next = null;
-      const skb = this.sorted(received);
-      if (skb !== null) {
-        if (last === null) upward = skb;
-        else last.next = skb;
-        last = skb;
-      }
-      received = next;
-    }
-    while (upward !== null) {
-      const { next }: { next: SkBuff | null } = upward;
-      upward.next = null;
-      this.protocol!.packetRcv(upward);
-      upward = next;
-    }
-  }
-
-  /** What the protocol is to have; null: it is gone, to programs, taps, or nobody. */
+  /** What `handler`, the last that is to have it, gets; null: it is gone, to programs, or nobody. @kernel __netif_receive_skb_core */
   private sorted(received: SkBuff): SkBuff | null {
     this.stats.received++;
     if (this.probe !== null) this.probe.received(received);
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
     const skb = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return null;
-    const tap = this.taps.received(skb);
-    if (this.protocol !== null && (this.etherType === 0 || this.etherType === skb.protocol)) {
-      if (tap !== null) this.taps.deliver(skb, tap);
-      if (!skbZcopy(skb) || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) return skb;
+    let last = this.taps.received(skb);
+    const isProtocols = this.protocol !== null && (this.etherType === 0 || this.etherType === skb.protocol);
+    if (isProtocols === true) {
+      if (last !== null) this.taps.deliver(skb, last);
+      last = this.protocol;
+    } else this.stats.unhandled++;
+    if (last === null || (skbZcopy(skb) && this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0)) {
+      if (isProtocols === true) this.stats.unhandled++;
       this.drop(skb);
       return null;
     }
-    this.stats.unhandled++;
-    if (tap === null || this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) this.drop(skb);
-    else tap.packetRcv(skb);
-    return null;
+    if (this.handler !== last) this.handler = last;
+    return skb;
   }
 
   private drop(skb: SkBuff): void {
@@ -147,5 +138,15 @@ export class ReceivePath implements NetReceive {
   setProtocol(handler: PacketHandler | null): void {
     this.protocol = handler;
     this.etherType = handler?.protocol ?? 0;
+  }
+}
+
+/** @kernel __netif_receive_skb_list_ptype */
+function passAll(first: SkBuff, to: PacketHandler): void {
+  for (let skb: SkBuff | null = first; skb !== null;) {
+    const { next }: { next: SkBuff | null } = skb;
+    skb.next = null;
+    to.packetRcv(skb);
+    skb = next;
   }
 }

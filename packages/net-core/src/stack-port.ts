@@ -1,4 +1,4 @@
-import { EAGAIN } from "@netmem/kernel/api";
+import { EAGAIN, ENOMEM } from "@netmem/kernel/api";
 import { GFP_KERNEL, type FaultPoint, type FaultGate } from "@netmem/mm/api";
 import { NETDEV_TX_BUSY, type FrameReceiver, type GenericPacket, type NetDevice, type ReceiveGro, type Xdp, type XdpFrame, type XdpProg, type XskTransmitter, type XskTxPacket } from "@netmem/xdp/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type NetReceive, type PacketHolder, type SkBuff } from "./api/index.ts";
@@ -48,7 +48,7 @@ export class StackPort implements FrameReceiver, XskTransmitter {
       if (skb === null) xdp.xdpReturn.xdpReturnFrame(frame);
       else packets[from + built++] = skb;
     }
-    return built;
+    return without ? -ENOMEM : built;
   }
 
   receivePackets(packets: (GenericPacket | null)[], n: number): void {
@@ -64,8 +64,9 @@ export class StackPort implements FrameReceiver, XskTransmitter {
 
   receiveFrames(frames: (XdpFrame | null)[], n: number): number {
     const built = this.buildPackets(frames, n, this.#built, 0);
+    if (built < 0) return n;
     this.receivePackets(this.#built, built);
-    return n - built;
+    return 0;
   }
 
   openGro(name: string): ReceiveGro {

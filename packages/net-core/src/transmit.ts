@@ -36,7 +36,7 @@ export class TransmitPath implements NetTransmit {
   #startXmit(skb: SkBuff, dev: NetDevice, queueId: number, tapped: boolean): number {
     const ops = this.#ops[dev.ifindex] ?? null;
     if (ops === null || !dev.up) {
-      this.#drop(skb);
+      this.drop(skb);
       return NET_XMIT_DROP;
     }
     skb.dev = dev;
@@ -54,7 +54,7 @@ export class TransmitPath implements NetTransmit {
   /** @kernel validate_xmit_skb */
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
     if (!skbIsGso(skb) || dev.gsoSoftware) {
-      if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) this.#drop(skb);
+      if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) this.drop(skb);
       else this.#sendOrDrop(skb, dev);
       return;
     }
@@ -66,18 +66,17 @@ export class TransmitPath implements NetTransmit {
     }
   }
 
-  /** A packet that generic XDP sends, which no tap sees. Consumes; `refused`: there was no room for it, and it is dropped next. @kernel generic_xdp_tx */
-  genericXdpTx(skb: SkBuff, dev: NetDevice, refused: () => void): void {
-    if (this.#startXmit(skb, dev, queueOf(skb), false) !== NETDEV_TX_BUSY) return;
-    refused();
-    this.#drop(skb);
+  /** A packet that generic XDP sends, which no tap sees. Consumes; false: there was no room for it, and it stays the caller's, to be dropped. @kernel generic_xdp_tx */
+  genericXdpTx(skb: SkBuff, dev: NetDevice): boolean {
+    return this.#startXmit(skb, dev, queueOf(skb), false) !== NETDEV_TX_BUSY;
   }
 
   #sendOrDrop(skb: SkBuff, dev: NetDevice): void {
-    if (this.#startXmit(skb, dev, queueOf(skb), true) === NETDEV_TX_BUSY) this.#drop(skb);
+    if (this.#startXmit(skb, dev, queueOf(skb), true) === NETDEV_TX_BUSY) this.drop(skb);
   }
 
-  #drop(skb: SkBuff): void {
+  /** Was not sent, and is counted. Consumes. */
+  drop(skb: SkBuff): void {
     this.stats.dropped++;
     this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
   }

@@ -115,6 +115,41 @@ test("of packets that go up together taps see all before the protocol has the fi
   expect([seen, rig.net.lifetime.stats.live]).toEqual([["ip 60", "ip 61", "tap 60", "tap 61", "ip 60", "ip 61"], 0]);
 });
 
+test("of such packets those of one device that all go to the protocol go together, and others in between end that", () => {
+  const rig = new NetRig();
+  const seen: string[] = [];
+  const handler = (name: string, protocol?: number): PacketHandler => ({ ...(protocol === undefined ? {} : { protocol }), packetRcv: (skb) => {
+    seen.push(`${name} ${skb.len}`);
+    rig.net.lifetime.consumeSkb(skb);
+  } });
+  const other = rig.net.registerNetdev("other", 1);
+  const list = (packets: readonly (readonly [number, number, typeof other])[]): string[] => {
+    const skbs = packets.map(([len, protocol, dev]) => Object.assign(rig.skb(len), { protocol, dev }));
+    for (const [i, skb] of skbs.entries()) skb.next = skbs[i + 1] ?? null;
+    rig.net.receive.netifReceiveSkbList(skbs[0]!);
+    return seen.splice(0);
+  };
+  rig.net.receive.setProtocol(handler("ip", 0x0800));
+  rig.net.receive.addTap(handler("tap"));
+  expect(list([[60, 0x0800, rig.dev], [61, 0x0806, rig.dev], [62, 0x0800, rig.dev]])).toEqual(["tap 60", "ip 60", "tap 62", "tap 61", "ip 62"]);
+  expect(list([[60, 0x0800, rig.dev], [61, 0x0800, other], [62, 0x0800, other]])).toEqual(["tap 60", "tap 61", "ip 60", "tap 62", "ip 61", "ip 62"]);
+  expect(rig.net.lifetime.stats.live).toBe(0);
+});
+
+test("a protocol that is taken away by one of them still has those that were on their way to it", () => {
+  const rig = new NetRig();
+  let got = 0;
+  rig.net.receive.setProtocol({ packetRcv: (skb) => {
+    got++;
+    rig.net.receive.setProtocol(null);
+    rig.net.lifetime.consumeSkb(skb);
+  } });
+  const [first, second] = [rig.skb(60), rig.skb(61)];
+  first.next = second;
+  rig.net.receive.netifReceiveSkbList(first);
+  expect([got, rig.net.lifetime.stats.live]).toEqual([2, 0]);
+});
+
 test("a tap takes packets until it is full, the last of which may go beyond", () => {
   const rig = new NetRig();
   const tap = rig.net.sockets.openTap({ name: "t", rcvbufBytes: 1000 });

@@ -76,12 +76,15 @@ export function parseTruth(text: string): Truth | string {
 function read(parsed: Json, scenario: string, kernel: string, bad: string[]): Truth {
   const sends = [["send", DEFAULT_PORT], ["send2", SECOND_PORT]] as const;
   return {
-    scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: numberOr(parsed, "cpus", 2, bad), t0: numberOr(parsed, "t0", 0, bad), lostEvents: numberOr(parsed, "lost_events", 0, bad),
-    events: new Map(isObject(parsed["events"]) ? Object.entries(parsed["events"]).filter((entry): entry is [string, number] => typeof entry[1] === "number") : []),
-    pings: typeof parsed["pings"] === "number" ? { count: count(parsed, "pings", bad), payloadBytes: numberOr(parsed, "payload", 56, bad) } : null,
+    scenario: scenario.replace(/(g-leak-socket-holds)-\d+$/, "$1"), kernel, cpus: "cpus" in parsed ? count(parsed, "cpus", bad) : 2, t0: numberOr(parsed, "t0", 0, bad), lostEvents: numberOr(parsed, "lost_events", 0, bad),
+    events: new Map(Object.entries(objectOf(parsed, "events", bad)).filter((entry): entry is [string, number] => typeof entry[1] === "number")),
+    pings: numberOr(parsed, "pings", null, bad) !== null ? { count: count(parsed, "pings", bad), payloadBytes: numberOr(parsed, "payload", 56, bad) } : null,
     sends: sends.flatMap(([name, port]) => {
       const send = objectOf(parsed, name, bad);
-      return "n" in send ? [{ port, count: count(send, "n", bad) - numberOr(send, "errors", 0, bad), bytes: count(send, "size", bad) }] : [];
+      const errors = "errors" in send ? count(send, "errors", bad) : 0;
+      const sent = "n" in send ? count(send, "n", bad) : 0;
+      if (errors > sent) bad.push(`errors of ${name} is ${errors}, and ${sent} were sent`);
+      return "n" in send ? [{ port, count: sent - errors, bytes: count(send, "size", bad) }] : [];
     }),
     tcpBytes: "bytes" in objectOf(parsed, "send", []) ? count(objectOf(parsed, "send", []), "bytes", bad) : null,
     receivers: Object.entries(parsed).flatMap(([name, steps]) => {
@@ -102,8 +105,9 @@ function isVerdict(name: string): name is LiveRun["verdict"] {
 
 function receiverOf(port: number, steps: readonly unknown[], bad: string[]): Receiver {
   const read = steps.filter(isObject);
+  if (read.length < steps.length) bad.push(`a step of receiver ${port} is none: an object was expected`);
   return {
-    port, rcvbufBytes: read.map(({ rcvbuf }) => rcvbuf).find((bytes) => typeof bytes === "number") ?? null,
+    port, rcvbufBytes: read.map((step) => numberOr(step, "rcvbuf", null, bad)).find((bytes) => bytes !== null) ?? null,
     steps: read.flatMap((step): Step[] => {
       const at = numberOr(step, "mono", null, bad);
       if (step["step"] === "read") return [{ kind: "read", count: count(step, "k", bad), at }];

@@ -2,25 +2,34 @@ import { createGunzip } from "node:zlib";
 
 const CHUNK_BYTES: number = 1 << 16;
 
-/** The bytes of a file, unpacked if it begins as gzip does. One that is cut off, damaged or cannot be read ends where it does, and `failed` is told why, in words. */
+/** The bytes of a file, unpacked if it begins as gzip does. One that is cut off, damaged or cannot be read ends where it does, and `failed` is told why, once, in words. */
 export async function* unpackedChunks(raw: AsyncIterable<Uint8Array>, failed: (why: string) => void): AsyncGenerator<Uint8Array> {
-  const pieces = piecesOf(raw, failed);
+  let told = false;
+  const tell = (error: NodeJS.ErrnoException): void => {
+    if (!told) failed(readFailure(error));
+    told = true;
+  };
+  const pieces = piecesOf(raw, tell);
   const first = await pieces.next();
   if (first.done === true) return;
-  if (first.value[0] === 0x1f && first.value[1] === 0x8b) yield* gunzipped(first.value, pieces, failed);
+  if (first.value[0] === 0x1f && first.value[1] === 0x8b) yield* gunzipped(first.value, pieces, tell);
   else {
     yield first.value;
-    yield* pieces;
+    yield* { [Symbol.asyncIterator]: () => pieces };
   }
 }
 
-async function* piecesOf(raw: AsyncIterable<Uint8Array>, failed: (why: string) => void): AsyncGenerator<Uint8Array> {
+/** What fails ends it. */
+function piecesOf(raw: AsyncIterable<Uint8Array>, tell: (error: NodeJS.ErrnoException) => void): AsyncIterator<Uint8Array> {
   const iterator = raw[Symbol.asyncIterator]();
-  const next = (): Promise<IteratorResult<Uint8Array>> => iterator.next().then((result) => result, (error: NodeJS.ErrnoException) => {
-    failed(readFailure(error));
-    return { done: true, value: undefined };
-  });
-  for (let piece = await next(); piece.done !== true; piece = await next()) yield piece.value;
+  const end: IteratorResult<Uint8Array> = { done: true, value: undefined };
+  return {
+    next: () => iterator.next().then((result) => result, (error: NodeJS.ErrnoException) => {
+      tell(error);
+      return end;
+    }),
+    return: () => iterator.return?.().then(() => end) ?? Promise.resolve(end),
+  };
 }
 
 function readFailure(error: NodeJS.ErrnoException): string {
@@ -31,14 +40,14 @@ function readFailure(error: NodeJS.ErrnoException): string {
   }
 }
 
-async function* gunzipped(first: Uint8Array, rest: AsyncIterator<Uint8Array>, failed: (why: string) => void): AsyncGenerator<Uint8Array> {
+async function* gunzipped(first: Uint8Array, rest: AsyncIterator<Uint8Array>, tell: (error: NodeJS.ErrnoException) => void): AsyncGenerator<Uint8Array> {
   const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const out: Uint8Array[] = [];
   const ended = new Promise<void>((resolve) => {
     gunzip.on("data", (piece: Uint8Array) => void out.push(piece));
     gunzip.on("end", resolve);
     gunzip.on("error", (error) => {
-      failed(readFailure(error));
+      tell(error);
       resolve();
     });
   });
@@ -47,6 +56,8 @@ async function* gunzipped(first: Uint8Array, rest: AsyncIterator<Uint8Array>, fa
     await Promise.race([ended, new Promise<void>((written) => void gunzip.write(value, () => written()))]);
     yield* out.splice(0);
   }
+  // Of one that is damaged the rest is nobody's.
+  await rest.return?.();
   gunzip.end();
   await ended;
   yield* out.splice(0);

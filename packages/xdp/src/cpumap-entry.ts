@@ -37,6 +37,8 @@ export interface CpuMapParts {
   readonly runsEverySkb: boolean;
   /** From 6.15 packets are merged; before, a batch goes up as it is. */
   readonly merges: boolean;
+  /** From 6.12 a batch is told of before it goes up. */
+  readonly tellsFirst: boolean;
 }
 
 /** A CPU's ring, and the thread that empties it there. @kernel struct bpf_cpu_map_entry */
@@ -187,10 +189,9 @@ export class CpuMapEntry {
     return TASK_AGAIN;
   }
 
-  /** Told of before any goes up. */
   private receiveMerged(receiver: FrameReceiver, processed: number, sched: number): void {
     const built = receiver.buildPackets(this.frames, this.framesUp, this.upward, 0);
-    this.told(processed, this.framesUp - built, sched);
+    this.told(processed, built, sched);
     const gro = (this.gro ??= receiver.openGro(`cpumap ${this.mapId} cpu ${this.cpu}`));
     for (let i = 0; i < built; i++) {
       receiver.groReceive(gro, this.upward[i]!);
@@ -207,12 +208,15 @@ export class CpuMapEntry {
   private receiveTogether(receiver: FrameReceiver, processed: number, sched: number): void {
     for (let i = 0; i < this.packetsUp; i++) this.upward[i] = this.packets[i]!;
     const built = receiver.buildPackets(this.frames, this.framesUp, this.upward, this.packetsUp);
-    receiver.receivePackets(this.upward, this.packetsUp + built);
-    this.told(processed, this.framesUp - built, sched);
+    if (this.parts.tellsFirst) this.told(processed, built, sched);
+    receiver.receivePackets(this.upward, this.packetsUp + Math.max(0, built));
+    if (!this.parts.tellsFirst) this.told(processed, built, sched);
   }
 
-  private told(processed: number, kmemDrops: number, sched: number): void {
+  /** `built`: packets of its frames, or a negative errno: none. */
+  private told(processed: number, built: number, sched: number): void {
     const { stats, probe } = this.parts;
+    const kmemDrops = built < 0 ? this.framesUp : 0;
     stats.cpumapDrops += kmemDrops;
     if (probe !== null) probe.xdpCpumapKthread(this.mapId, processed, kmemDrops, sched, this.passed, this.dropped, this.redirects);
   }

@@ -22,6 +22,8 @@ export interface XdpDates {
   readonly cpumapFlushesNoDirect: boolean;
   /** From 6.15: a cpumap's program sees every skb of a batch; before, those behind the first that does not pass go up unseen. */
   readonly cpumapRunsEverySkb: boolean;
+  /** From 6.12 (23dc9867329c): a cpumap's thread tells of a batch before it goes up; before, afterwards. */
+  readonly cpumapTellsFirst: boolean;
   /** From 6.15 (4f8ab26a034f): a cpumap's thread has packets merged, where their device has GRO; before, those of a batch go up together as they are, skbs first. */
   readonly cpumapMerges: boolean;
 }
@@ -37,5 +39,6 @@ export const XDP_DATES_6_18: XdpDates = {
   redirectEndsWithContext: true,
   cpumapFlushesNoDirect: true,
   cpumapRunsEverySkb: true,
+  cpumapTellsFirst: true,
   cpumapMerges: true,
 };

@@ -97,7 +97,7 @@ export function createXdp(kernel: Kernel, mm: Pick<Mm, "pages" | "payload">, opt
     xdpReturn,
     buffs,
     programs,
-    maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, stats, probe, flushesNoDirect: dates.cpumapFlushesNoDirect, runsEverySkb: dates.cpumapRunsEverySkb, merges: dates.cpumapMerges }, binding.maps),
+    maps: new MapFactory(devices, { kernel, xdpReturn, onFrame, stack, redirect, stats, probe, flushesNoDirect: dates.cpumapFlushesNoDirect, runsEverySkb: dates.cpumapRunsEverySkb, merges: dates.cpumapMerges, tellsFirst: dates.cpumapTellsFirst }, binding.maps),
     redirect,
     devices,
     features: new DeviceFeatures(devices, notifiers),

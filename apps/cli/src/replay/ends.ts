@@ -147,7 +147,7 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const { rxPackets, rxDropped } = devices[0]!.netif.dev;
   const { received, groMerged } = net.receive.stats;
   const waiting = readers?.waitingPackets() ?? 0;
-  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipFragFails + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
+  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipExceedsMtu + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - net.receive.stats.unhandled,
     stats.ipInReceives - decided, stats.udpInDatagrams - (readers === null ? 0 : readers.datagrams - readers.mergedDatagrams),

@@ -23,7 +23,9 @@ export interface InetStats {
   /** That say the way they went or are to go (LSRR, SSRR), which nobody lets them: dropped. @kernel accept_source_route */
   ipSourceRoutes: number;
   ipForwDatagrams: number;
-  /** Longer than the next device's MTU: cut into pieces; not, since they may not be or there was no memory; and the pieces. */
+  /** Longer than the next device's MTU, and not to be cut. */
+  ipExceedsMtu: number;
+  /** Longer than that: cut into pieces; not, since they may not be or there was no memory; and the pieces. */
   ipFragOks: number;
   ipFragFails: number;
   ipFragCreates: number;
@@ -31,9 +33,9 @@ export interface InetStats {
   ipReasmReqds: number;
   ipReasmOks: number;
   ipReasmFails: number;
-  /** That were read; what was merged is one. */
   /** In the page allocator's reserves, and for a socket that may not have those. @kernel LINUX_MIB_PFMEMALLOCDROP */
   pfMemallocDrop: number;
+  /** That were read; what was merged is one. */
   udpInDatagrams: number;
   udpNoPorts: number;
   udpInErrors: number;
@@ -43,7 +45,7 @@ export interface InetStats {
   tcpInErrs: number;
   tcpCsumErrors: number;
   tcpNoPorts: number;
-  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or without ACK. */
+  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or without ACK, cut short in the header, or in reserves. */
   tcpRcvbufErrors: number;
   tcpRepeats: number;
   tcpNotTaken: number;

@@ -26,7 +26,7 @@ export interface NetReceive {
   readonly stats: ReceiveStats;
   /** From a driver's poll: held to be merged with what comes, if its device has GRO; goes up with some others, at the latest when the poll completes. Consumes. @kernel napi_gro_receive (net/core/gro.c) */
   readonly napiGroReceive: (napi: NapiStruct, skb: SkBuff) => void;
-  /** Those chained through `next`, in order: programs and taps see all of them before the protocol gets the first. Consumes. @kernel netif_receive_skb_list (net/core/dev.c) */
+  /** Those chained through `next`, in order: programs and taps see all of them before the protocol gets the first, as long as they are of one device and all for that. Consumes. @kernel netif_receive_skb_list (net/core/dev.c) */
   readonly netifReceiveSkbList: (first: SkBuff | null) => void;
   /** Consumes. @kernel netif_receive_skb (net/core/dev.c) */
   readonly netifReceiveSkb: (skb: SkBuff) => void;

@@ -68,6 +68,7 @@ export class IpForward {
     }
     // @kernel ip_exceeds_mtu
     if (longestOf(skb) > route.dev.mtu && (read16(skbRegion(skb).bytes, skb.networkHeader + 6) & IP_DF) !== 0) {
+      stats.ipExceedsMtu++;
       stats.ipFragFails++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_PKT_TOO_BIG);
       return;

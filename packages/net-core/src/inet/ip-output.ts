@@ -63,7 +63,7 @@ export class IpOutput {
         lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOMEM);
         return;
       }
-      this.writeHeader(piece, headerBytes, ((word & IP_OFFSET) + ((at - headerBytes) >> 3)) | (left > length ? IP_MF : word & IP_MF), at > headerBytes);
+      this.writeHeader(piece, headerBytes, ((word & IP_OFFSET) + ((at - headerBytes) >> 3)) | (left > length ? IP_MF : word & IP_MF), at > headerBytes && (word & IP_OFFSET) === 0);
       stats.ipFragCreates++;
       this.leave(piece, route);
       at += length;
@@ -91,11 +91,11 @@ export class IpOutput {
     return piece;
   }
 
-  private writeHeader(piece: SkBuff, headerBytes: number, word: number, isLater: boolean): void {
+  private writeHeader(piece: SkBuff, headerBytes: number, word: number, wasFirst: boolean): void {
     const region = skbRegion(piece);
     const { bytes } = region;
     const ip = piece.data;
-    if (isLater) withoutUncopied(bytes, ip, headerBytes);
+    if (wasFirst) withoutUncopied(bytes, ip, headerBytes);
     write16(bytes, ip + 2, piece.len);
     write16(bytes, ip + 6, word);
     write16(bytes, ip + 10, 0);

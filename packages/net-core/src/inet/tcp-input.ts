@@ -1,5 +1,5 @@
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
   read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -70,6 +70,13 @@ export class TcpInput {
     skb.endSeq = (seq + skb.len - headerBytes + ((flags & TCPHDR_SYN) === 0 ? 0 : 1) + ((flags & TCPHDR_FIN) === 0 ? 0 : 1)) | 0;
     skb.tcpFlags = flags;
     const known = this.lookup(bytes, ip, tcp);
+    if (skb.pfmemalloc === true && !this.mayHaveReserves(known, bytes, ip, tcp)) {
+      stats.pfMemallocDrop++;
+      stats.tcpNotTaken++;
+      if (known !== null) known.countDrop();
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_PFMEMALLOC);
+      return;
+    }
     // As a socket that waits for the last of its segments makes way. @kernel tcp_timewait_state_process
     const again = known !== null && (flags & TCPHDR_SYN) !== 0 && known.isOver();
     if (again) known.unhash();
@@ -82,6 +89,13 @@ export class TcpInput {
     }
     edit.skbPull(skb, headerBytes);
     socket.segment(skb, begins);
+  }
+
+  /** Of nobody's it does not matter. @kernel tcp_filter, sk_filter_trim_cap */
+  private mayHaveReserves(known: TcpReceiver | null, bytes: Uint8Array, ip: number, tcp: number): boolean {
+    if (known !== null) return known.memalloc;
+    const listener = this.listeners.lookup(bytes, ip, tcp);
+    return listener === null || listener.memalloc === true;
   }
 
   private lookup(bytes: Uint8Array, ip: number, tcp: number): TcpReceiver | null {

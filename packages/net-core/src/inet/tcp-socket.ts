@@ -1,7 +1,7 @@
 import { EAGAIN, EBADF, ECONNRESET, EFAULT } from "@netmem/kernel/api";
 import type { PayloadRegion, VmArea } from "@netmem/mm/api";
 import {
-  SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
+  SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PROTO_MEM, SKB_DROP_REASON_TCP_CLOSE, SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_TCP_INVALID_SYN, SKB_DROP_REASON_TCP_OFOMERGE, SKB_DROP_REASON_TCP_OFO_DROP, SKB_DROP_REASON_TCP_OFO_QUEUE_PRUNE, SKB_DROP_REASON_TCP_OLD_DATA,
   SKB_DROP_REASON_TCP_OVERWINDOW, SKB_DROP_REASON_TCP_RESET, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_RMEM_MAX, seqBefore,
   type Coalesced, type Pipe, type SkBuff, type SkbActor, type TcpListenOptions, type TcpSocket, type TcpZerocopyReceive,
 } from "../api/index.ts";
@@ -28,7 +28,7 @@ export class TcpReceiver implements TcpSocket {
   private readonly parts: TcpParts;
   private readonly rcvbufBytes: number;
   /** @kernel SOCK_MEMALLOC */
-  private readonly memalloc: boolean;
+  readonly memalloc: boolean;
   private dataReady: (() => void) | null;
   private readonly gone: () => void;
   private readonly ended: () => void;
@@ -87,16 +87,14 @@ export class TcpReceiver implements TcpSocket {
     this.closed = false;
   }
 
+  countDrop(): void {
+    this.dropped++;
+  }
+
   /** Its payload, headers pulled; `begins`: with this one the connection does. Consumes. @kernel tcp_rcv_established, tcp_data_queue */
   segment(skb: SkBuff, begins: boolean): void {
     const { lifetime } = this.parts;
     skb.tstamp = this.parts.clock.stamp;
-    // @kernel tcp_filter
-    if (skb.pfmemalloc === true && this.memalloc === false) {
-      this.parts.stats.pfMemallocDrop++;
-      this.drop(skb, SKB_DROP_REASON_PFMEMALLOC);
-      return;
-    }
     // By whoever was told of it just now.
     if (this.closed) {
       this.drop(skb, SKB_DROP_REASON_TCP_CLOSE);

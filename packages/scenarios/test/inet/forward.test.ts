@@ -5,6 +5,7 @@ import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
 import { createMachine, Wire, wireBytes, type WireFrame } from "@netmem/machine";
 import { internetChecksum, ipFragments, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { capture } from "../captured.ts";
+import { InetRig } from "./inet-rig.ts";
 
 const NEIGHBOUR = new Uint8Array([2, 9, 9, 9, 9, 9]);
 
@@ -119,6 +120,19 @@ describe("what is longer than the next MTU and may be cut (ip_do_fragment)", () 
     expect([run.stats.ipForwDatagrams, run.stats.ipFragOks, run.stats.ipFragFails, run.stats.ipFragCreates, run.live, run.inflight, run.reports]).toEqual([1, 1, 0, words.length, 0, 0, []]);
   });
 
+  test("without memory for a piece the datagram is given up, and counted", () => {
+    const rig = new InetRig();
+    const { net, mm } = rig.machine;
+    const out = net.registerNetdev("out", 1);
+    out.mtu = 1500;
+    net.inet.routeAdd({ destination: 0, prefixLength: 0, dev: out, neighbour: NEIGHBOUR });
+    const skb = rig.skb(udpFrame(testPayload(3000, 1), { fragOff: 0 }));
+    mm.faults.failFunction("skbuffAlloc").arm({});
+    net.receive.netifReceiveSkb(skb);
+    expect(net.inet.stats).toMatchObject({ ipForwDatagrams: 1, ipExceedsMtu: 0, ipFragOks: 0, ipFragFails: 1, ipFragCreates: 0 });
+    expect(rig.end()).toEqual({ skbs: 0, pages: 0, reports: [] });
+  });
+
   test("a piece is cut again where it lies, and only the datagram's last is the last", () => {
     const frame = udpFrame(testPayload(3000, 1), { fragOff: 0, ipId: 77 });
     const run = forwarded(wire(ipFragments(frame)), { mtu: 1000 });
@@ -137,6 +151,11 @@ describe("what is longer than the next MTU and may be cut (ip_do_fragment)", () 
     const run = forwarded(wire([frame]), { mtu: 1500 });
     expect(run.out.map((piece) => [...piece.subarray(34, 46)])).toEqual([options, [1, 1, 1, 1, 1, 1, 1, 148, 4, 0, 0, 1]]);
     expect(together(run.out).payload).toEqual([...plain.subarray(34)]);
+    // What a piece that was none's first has, all of its pieces have.
+    frame[21] = 100;
+    frame.fill(0, 24, 26);
+    new DataView(frame.buffer).setUint16(24, internetChecksum(frame, 14, 46));
+    expect(forwarded(wire([frame]), { mtu: 1500 }).out.map((piece) => [...piece.subarray(34, 46)])).toEqual([options, options]);
   });
 
   test("merged segments that are too long are cut apart, and each into pieces (ip_finish_output_gso)", () => {

@@ -61,6 +61,11 @@ export class Explainer {
     if (!this.#monitors.has(source)) this.#over.push(this.#accounts.get(source) ?? source);
   }
 
+  /** Files that are read as others' ends. */
+  #joined(files: readonly TraceFileSummary[]): string[] {
+    return [...this.#accounts].filter(([file, account]) => file !== account).map(([file, account]) => `${files[file]!.path}: begins after the end of ${files[account]!.path}, and is read as going on with it`);
+  }
+
   #accountOf({ sample }: TraceEvent, file: number): number {
     const known = this.#accounts.get(file);
     if (known !== undefined) return known;
@@ -117,7 +122,7 @@ export class Explainer {
     const devices = this.#pools.epochs.map((epoch) => epoch.likelyDevice());
     const devicesOfOnePool = new Set(devices.filter((device) => device !== null && devices.indexOf(device) === devices.lastIndexOf(device)).map(String));
     const pools = this.#pools.epochs.map((epoch) => describePool(epoch, { packets: this.#packets, lost, cutOff, lastUs: this.#lastUs, devicesOfOnePool }));
-    return { files, lost, unknownLines, pools, poolsLeftOut: this.#pools.leftOut, notes: notesOn(files, this.#pools.leftOut, this.#unattributed) };
+    return { files, lost, unknownLines, pools, poolsLeftOut: this.#pools.leftOut, notes: [...notesOn(files, this.#pools.leftOut, this.#unattributed), ...this.#joined(files)] };
   }
 
   #poolEvent(event: TraceEvent, source: number): void {
