@@ -78,20 +78,24 @@ export class ReceivePath implements NetReceive {
     let from: NetDevice | null = null;
     for (let received = list; received !== null;) {
       const { next, dev }: { next: SkBuff | null; dev: NetDevice | null } = received;
-      received.next = null;
       const skb = this.sorted(received);
       received = next;
       if (skb === null) continue;
       if (this.handler !== to || dev !== from) {
-        if (first !== null) passAll(first, to!);
+        if (first !== null) {
+          last!.next = null;
+          passAll(first, to!);
+        }
         first = null;
         to = this.handler;
         from = dev;
       }
+      // As they came they are chained already.
       if (first === null) first = skb;
-      else last!.next = skb;
+      else if (last!.next !== skb) last!.next = skb;
       last = skb;
     }
+    if (last !== null) last.next = null;
     if (first !== null) passAll(first, to!);
   }
 
@@ -105,6 +109,8 @@ export class ReceivePath implements NetReceive {
     this.stats.received++;
     if (this.probe !== null) this.probe.received(received);
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
+    // Whoever gets it here is to have it alone.
+    if (prog !== null || this.taps.none === false) received.next = null;
     const skb = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
     if (skb === null) return null;
     let last = this.taps.received(skb);
@@ -123,6 +129,7 @@ export class ReceivePath implements NetReceive {
   }
 
   private drop(skb: SkBuff): void {
+    skb.next = null;
     if (skb.dev !== null) skb.dev.coreRxDropped++;
     this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
   }

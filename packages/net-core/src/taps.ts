@@ -30,6 +30,10 @@ export class PacketTaps {
   }
 
 
+  get none(): boolean {
+    return this.taps.length === 0;
+  }
+
   remove(handler: PacketHandler): void {
     this.taps = this.taps.filter((tap) => tap.handler !== handler);
   }
