@@ -109,29 +109,35 @@ export class ReceivePath implements NetReceive {
     this.stats.received++;
     if (this.probe !== null) this.probe.received(received);
     const prog = received.dev === null ? null : received.dev.xdpGenericProg;
-    // Whoever gets it here is to have it alone.
-    if (prog !== null || this.taps.none === false) received.next = null;
-    const skb = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
-    if (skb === null) return null;
-    let last = this.taps.received(skb);
-    const isProtocols = this.protocol !== null && (this.etherType === 0 || this.etherType === skb.protocol);
-    if (isProtocols === true) {
-      if (last !== null) this.taps.deliver(skb, last);
-      last = this.protocol;
-    } else this.stats.unhandled++;
-    if (last === null || (skbZcopy(skb) && this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0)) {
-      if (isProtocols === true) this.stats.unhandled++;
-      this.drop(skb);
-      return null;
+    let skb = received;
+    let tap: PacketHandler | null = null;
+    if (prog !== null || this.taps.none === false) {
+      // Whoever gets it here is to have it alone.
+      received.next = null;
+      const passed = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
+      if (passed === null) return null;
+      skb = passed;
+      tap = this.taps.received(skb);
     }
-    if (this.handler !== last) this.handler = last;
+    const { protocol, etherType } = this;
+    if (protocol === null || (etherType !== 0 && etherType !== skb.protocol)) return this.unhandled(skb, tap);
+    if (tap !== null) this.taps.deliver(skb, tap);
+    if (skbZcopy(skb) && this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) !== 0) return this.unhandled(skb, null);
+    if (this.handler !== protocol) this.handler = protocol;
     return skb;
   }
 
-  private drop(skb: SkBuff): void {
+  /** The last tap's, if there is one. */
+  private unhandled(skb: SkBuff, tap: PacketHandler | null): SkBuff | null {
+    this.stats.unhandled++;
+    if (tap !== null && this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) {
+      this.handler = tap;
+      return skb;
+    }
     skb.next = null;
     if (skb.dev !== null) skb.dev.coreRxDropped++;
     this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
+    return null;
   }
 
   addTap(handler: PacketHandler, dev: NetDevice | null = null): void {
