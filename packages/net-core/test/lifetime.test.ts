@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { KernelPanic, NET_RX_SOFTIRQ } from "@netmem/kernel/api";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
-import { SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, skbHeadFrag, skbHeadroom, skbTailroom, type SkBuff } from "../src/api/index.ts";
+import { NAPI_GRO_FREE, SKB_CONSUMED, SKB_DROP_REASON_NO_SOCKET, SKB_FREED, SKB_FREED_UNTRACED, skbHeadFrag, skbHeadroom, skbTailroom, type SkBuff } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("an skb over a page has the figures of a real kernel: the buffer without shared info, plus 256 and 320 bytes", () => {
@@ -184,6 +184,18 @@ test("a freed packet that is deferred, or in a list, is reported, and no free st
   first.next = second;
   lifetime.kfreeSkbList(first, SKB_DROP_REASON_NO_SOCKET);
   expect([rig.kinds(), rig.kernel.reports.total, lifetime.stats.live]).toEqual([["skb-use-after-free", "skb-use-after-free"], 2, 0]);
+});
+
+test("what GRO has merged, and nothing of which is needed any more, ends without an event (gro_skb_finish)", () => {
+  const rig = new NetRig();
+  const { lifetime } = rig.net;
+  const [merged, delivered] = [rig.skb(), rig.skb()];
+  merged.gro.free = NAPI_GRO_FREE;
+  rig.softirq(0, () => {
+    lifetime.napiSkbFinishMerged(merged);
+    lifetime.consumeSkb(delivered);
+  });
+  expect([rig.freedHow, lifetime.stats.live]).toEqual([[SKB_FREED_UNTRACED, SKB_FREED], 0]);
 });
 
 test("a packet that GRO has chained is its holder's: finishing it frees nothing", () => {

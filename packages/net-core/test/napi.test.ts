@@ -282,6 +282,18 @@ describe("busy polling", () => {
     expect(polls.length).toBe(3);
   });
 
+  test("a timer that finds it scheduled leaves it to prefer that (napi_watchdog)", () => {
+    const rig = new NetRig();
+    Object.assign(rig.dev, { napiDeferHardIrqs: 1, groFlushTimeoutNs: 20_000 });
+    const { napi, polls } = scripted(rig, [8, 8, 3]);
+    rig.net.napi.napiBusyLoop(napi, () => true, true, 8);
+    rig.kernel.scheduler.runFor(0);
+    // By a process, meanwhile.
+    napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_PREFER_BUSY_POLL;
+    rig.kernel.scheduler.runFor(20_000);
+    expect([polls.length, napi.state]).toEqual([2, NAPIF_STATE_SCHED | NAPIF_STATE_PREFER_BUSY_POLL]);
+  });
+
   test("a disabled instance is not polled", () => {
     const rig = new NetRig();
     const { napi, polls } = scripted(rig, [8]);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { NETDEV_TX_OK } from "@netmem/xdp/api";
-import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
+import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_DEV_READY, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("without a protocol a packet is dropped, with the reason", () => {
@@ -179,6 +179,12 @@ test("a packet with a list of others leaves in one piece where the device takes 
   }
   expect(seen).toEqual([{ len: 1200, inOnePiece: true, bytes: [1, 2, 3, 4] }, { len: 1200, inOnePiece: false, bytes: [1, 2, 3, 4] }]);
   expect(rig.net.lifetime.stats.live).toBe(0);
+});
+
+test("a device that is down counts what its backlog refuses (enqueue_to_backlog, bad_dev)", () => {
+  const rig = new NetRig();
+  rig.dev.up = false;
+  expect([rig.net.receive.netifRx(Object.assign(rig.skb(60), { dev: rig.dev })), rig.dev.coreRxDropped, rig.freed]).toEqual([NET_RX_DROP, 1, [`60 ${SKB_DROP_REASON_DEV_READY}`]]);
 });
 
 test("a CPU's backlog has a limit for what came, not for what a poll has taken over (enqueue_to_backlog, process_backlog)", () => {

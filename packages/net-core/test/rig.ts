@@ -18,6 +18,8 @@ export class NetRig {
   readonly dev: NetDevice;
   /** `len reason` of each packet freed. */
   readonly freed: string[] = [];
+  /** How each ended, `SKB_FREED` and the others. */
+  readonly freedHow: number[] = [];
 
   constructor(rules: Partial<NetCoreRules> = {}, packetCostNs: number = 0, cpuNodes: readonly number[] = [0, 0]) {
     this.kernel = createKernel({ nrCpus: cpuNodes.length, cpuNodes, seed: 1, reports: "collect" });
@@ -25,7 +27,10 @@ export class NetRig {
     this.xdp = createXdp(this.kernel, this.mm, XDP_OPTIONS_6_18);
     this.net = createNetCore({
       kernel: this.kernel, mm: this.mm, xdp: this.xdp,
-      rules: { ...NET_CORE_RULES_6_18, ...rules }, packetCostNs, probe: { groReceiveEntry: () => undefined, received: () => undefined, polled: () => undefined, freed: (skb, reason) => void this.freed.push(`${skb.len} ${reason}`) },
+      rules: { ...NET_CORE_RULES_6_18, ...rules }, packetCostNs, probe: { groReceiveEntry: () => undefined, received: () => undefined, polled: () => undefined, freed: (skb, reason, how) => {
+        this.freed.push(`${skb.len} ${reason}`);
+        this.freedHow.push(how);
+      } },
     });
     this.dev = this.net.registerNetdev("eth0", 1);
   }
