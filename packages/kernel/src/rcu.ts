@@ -12,12 +12,12 @@ interface RcuParts {
 export class GracePeriods implements Rcu {
   readonly #parts: RcuParts;
   readonly #gracePeriodNs: number;
-  readonly #waiting: Map<Timer, () => void>[] = [];
+  readonly #waiting: Set<Timer>[] = [];
 
   constructor(parts: RcuParts) {
     this.#parts = parts;
     this.#gracePeriodNs = Math.ceil(NSEC_PER_SEC / parts.hz);
-    for (let cpu = 0; cpu < parts.nrCpus; cpu++) this.#waiting.push(new Map());
+    for (let cpu = 0; cpu < parts.nrCpus; cpu++) this.#waiting.push(new Set());
   }
 
   callRcu(func: () => void): void {
@@ -27,23 +27,20 @@ export class GracePeriods implements Rcu {
       waiting.delete(timer);
       func();
     }, context.cpu);
-    waiting.set(timer, func);
+    waiting.add(timer);
     timers.modTimer(timer, this.#gracePeriodNs);
   }
 
   rcuBarrier(): void {
-    const { softirqs } = this.#parts;
+    const { softirqs, timers } = this.#parts;
+    const run = (waiting: Set<Timer>): void => {
+      for (const timer of waiting) {
+        timers.timerDelete(timer);
+        timer.callback();
+      }
+    };
     while (this.#waiting.some(({ size }) => size > 0)) {
-      for (const [cpu, waiting] of this.#waiting.entries()) if (waiting.size > 0) softirqs.sleepForSoftirq(cpu, () => this.#run(waiting));
-    }
-  }
-
-  #run(waiting: Map<Timer, () => void>): void {
-    const all = [...waiting];
-    waiting.clear();
-    for (const [timer, func] of all) {
-      this.#parts.timers.timerDelete(timer);
-      func();
+      for (const [cpu, waiting] of this.#waiting.entries()) if (waiting.size > 0) softirqs.sleepForSoftirq(cpu, () => run(waiting));
     }
   }
 }

@@ -81,13 +81,12 @@ export class ReceivePath implements NetReceive {
       const skb = this.sorted(received);
       received = next;
       if (skb === null) continue;
-      if (this.handler !== to || dev !== from) {
-        if (first !== null) {
-          last!.next = null;
-          passAll(first, to!);
-        }
+      // Whoever gets those before it may receive something, too.
+      const { handler } = this;
+      if (handler !== to || dev !== from) {
+        if (first !== null) passAll(first, last!, to!);
         first = null;
-        to = this.handler;
+        to = handler;
         from = dev;
       }
       // As they came they are chained already.
@@ -95,8 +94,7 @@ export class ReceivePath implements NetReceive {
       else if (last!.next !== skb) last!.next = skb;
       last = skb;
     }
-    if (last !== null) last.next = null;
-    if (first !== null) passAll(first, to!);
+    if (first !== null) passAll(first, last!, to!);
   }
 
   netifReceiveSkb(received: SkBuff): void {
@@ -154,8 +152,9 @@ export class ReceivePath implements NetReceive {
   }
 }
 
-/** @kernel __netif_receive_skb_list_ptype */
-function passAll(first: SkBuff, to: PacketHandler): void {
+/** Up to `last`, whatever is chained behind. @kernel __netif_receive_skb_list_ptype */
+function passAll(first: SkBuff, last: SkBuff, to: PacketHandler): void {
+  last.next = null;
   for (let skb: SkBuff | null = first; skb !== null;) {
     const { next }: { next: SkBuff | null } = skb;
     skb.next = null;

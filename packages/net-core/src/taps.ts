@@ -29,7 +29,6 @@ export class PacketTaps {
     this.taps = [...all.filter((tap) => tap.dev === null), ...all.filter((tap) => tap.dev !== null)];
   }
 
-
   get none(): boolean {
     return this.taps.length === 0;
   }

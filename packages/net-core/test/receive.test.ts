@@ -136,6 +136,27 @@ test("of such packets those of one device that all go to the protocol go togethe
   expect(rig.net.lifetime.stats.live).toBe(0);
 });
 
+test("a handler that receives something itself does not turn others' packets to whom that goes", () => {
+  const rig = new NetRig();
+  const seen: string[] = [];
+  const end = (name: string, skb: ReturnType<NetRig["skb"]>): void => {
+    seen.push(`${name} ${skb.len}`);
+    rig.net.lifetime.consumeSkb(skb);
+  };
+  const ip: PacketHandler = { protocol: 0x0800, packetRcv: (skb) => {
+    end("ip", skb);
+    // What no protocol takes: the tap's.
+    if (seen.length === 1) rig.net.receive.netifReceiveSkb(Object.assign(rig.skb(99), { protocol: 0x0806, dev: rig.dev }));
+  } };
+  rig.net.receive.setProtocol(ip);
+  rig.net.receive.addTap({ packetRcv: (skb) => end("tap", skb) }, rig.dev);
+  const other = rig.net.registerNetdev("other", 1);
+  const [first, second] = [Object.assign(rig.skb(60), { protocol: 0x0800, dev: other }), Object.assign(rig.skb(61), { protocol: 0x0800, dev: rig.net.registerNetdev("third", 1) })];
+  first.next = second;
+  rig.net.receive.netifReceiveSkbList(first);
+  expect([seen, rig.net.lifetime.stats.live]).toEqual([["ip 60", "tap 99", "ip 61"], 0]);
+});
+
 test("a protocol that is taken away by one of them still has those that were on their way to it", () => {
   const rig = new NetRig();
   let got = 0;

@@ -9,7 +9,7 @@ export function allocFromProvider(pool: Pool, provider: MemoryProvider, gfp: num
   const netmem = callAllocNetmems(pool, provider, gfp);
   if (netmem === null || (typeof netmem === "object" && netmem.poolState === pool.outState)) return netmem;
   if (typeof netmem !== "object" || typeof netmem.isNetIov !== "boolean") {
-    pool.kernel.reports.report("mp-no-netmem", "warn", `page_pool ${pool.id}`, provider.name ?? "memory provider", `allocNetmems answers ${typeof netmem === "object" ? "an object that is" : String(netmem)}${typeof netmem === "object" ? "" : ", which is"} neither a netmem nor null: taken as no memory; ${describe(pool)}`);
+    pool.kernel.reports.report("mp-no-netmem", "warn", `page_pool ${pool.id}`, provider.name ?? "memory provider", `allocNetmems answers ${typeof netmem === "object" ? "an object" : String(netmem)}, which is neither a netmem nor null: taken as no memory; ${describe(pool)}`);
     return null;
   }
   pool.kernel.reports.report("mp-not-counted", "warn", netmemName(netmem), `page_pool ${pool.id}`, `handed out by the pool's memory provider without niovSetPagePool, or into the cache as well: not taken; ${describe(pool)}`);

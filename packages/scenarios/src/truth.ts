@@ -86,7 +86,7 @@ function read(parsed: Json, scenario: string, kernel: string, bad: string[]): Tr
       if (errors > sent) bad.push(`errors of ${name} is ${errors}, and ${sent} were sent`);
       return "n" in send ? [{ port, count: sent - errors, bytes: count(send, "size", bad) }] : [];
     }),
-    tcpBytes: "bytes" in objectOf(parsed, "send", []) ? count(objectOf(parsed, "send", []), "bytes", bad) : null,
+    tcpBytes: isObject(parsed["send"]) && "bytes" in parsed["send"] ? count(parsed["send"], "bytes", bad) : null,
     receivers: Object.entries(parsed).flatMap(([name, steps]) => {
       const match = /^receiver(\d*)$/.exec(name);
       if (match === null) return [];

@@ -311,7 +311,7 @@ describe("a provider that breaks its contract is reported, and the pool goes on"
     expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight(), pool.cacheCount]).toEqual([null, kinds, 0, 0]);
   });
 
-  test.each([[{}, "an object that is neither a netmem nor null"], [undefined, "undefined, which is neither a netmem nor null"], [7, "7, which is neither a netmem nor null"]])("it answers %j: said, and taken as no memory", (answer, said) => {
+  test.each([[{}, "an object, which is neither a netmem nor null"], [undefined, "undefined, which is neither a netmem nor null"], [7, "7, which is neither a netmem nor null"]])("it answers %j: said, and taken as no memory", (answer, said) => {
     const bench = new PoolBench("6.18");
     const pool = bench.bind(Object.assign(bench.provider(2), { allocNetmems: () => answer })) as PagePool;
     expect([bench.softirq(0, () => pool.allocNetmems(GFP_ATOMIC)), bench.kinds(), pool.inflight()]).toEqual([null, ["mp-no-netmem"], 0]);

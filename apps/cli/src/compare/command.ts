@@ -111,7 +111,10 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
       }
     }
   }
-  if (runs.length === 0) throw new CliError(`nothing to compare: ${leftOut.map(({ driver, model, design, why }) => `${driver} with ${model}${design === undefined ? "" : ` under ${design}`}: ${why}`)[0]!}`);
+  if (runs.length === 0) {
+    const { driver, model, design, why } = leftOut[0]!;
+    throw new CliError(`nothing to compare: ${driver} with ${model}${design === undefined ? "" : ` under ${design}`}: ${why}`);
+  }
   const document: CompareDocument = { command: "compare", inputs: inputs.map(({ path, capture, bytes }) => ({ path, packets: capture.packets.length, bytes })), runs, leftOut };
   terminal.out(raw.json === true ? `${JSON.stringify(document)}\n` : textOf(document));
   const faults = faultsOf(runs);

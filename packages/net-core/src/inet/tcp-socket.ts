@@ -24,11 +24,11 @@ export class TcpReceiver implements TcpSocket {
   readonly sport: number;
   readonly dport: number;
   readonly hash: number;
+  /** @kernel SOCK_MEMALLOC */
+  readonly memalloc: boolean;
   nextInChain: TcpReceiver | null;
   private readonly parts: TcpParts;
   private readonly rcvbufBytes: number;
-  /** @kernel SOCK_MEMALLOC */
-  readonly memalloc: boolean;
   private dataReady: (() => void) | null;
   private readonly gone: () => void;
   private readonly ended: () => void;
@@ -55,10 +55,10 @@ export class TcpReceiver implements TcpSocket {
     this.sport = connection.sport;
     this.dport = connection.dport;
     this.hash = connection.hash;
+    this.memalloc = listener.memalloc ?? false;
     this.nextInChain = null;
     this.parts = parts;
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
-    this.memalloc = listener.memalloc ?? false;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
     this.ended = connection.closed;

@@ -31,6 +31,22 @@ function cpuMap(bench: XdpBench, cpu: number, qsize: number, run: ((ctx: XdpMd) 
   return map;
 }
 
+/** `n` segments of a connection to CPU 1 of a cpumap, in one softirq of CPU 0; those from `arpFrom` on say that they are ARP. */
+function segmentsTo(bench: XdpBench, map: CpuMap, n: number, arpFrom: number = n): void {
+  const prog = bench.prog((ctx) => ctx.redirectMap(map, 1, 0));
+  bench.softirq(0, () => {
+    for (let i = 0; i < n; i++) {
+      const [page] = bench.receiveHere();
+      const frame = tcpFrame(testPayload(100, i), { seq: 1 + 100 * i, ipId: i });
+      if (i >= arpFrom) frame[13] = 6;
+      page!.region.bytes.set(frame, page!.base + bench.buff.data);
+      bench.buff.dataEnd = bench.buff.data + frame.length;
+      bench.redirect(prog);
+    }
+    bench.machine.xdp.redirect.xdpDoFlush();
+  });
+}
+
 describe.each(PRESET_NAMES)("%s", (preset) => {
   const { hasBroadcast, devmapRunsAtFlush } = PRESETS[preset].xdp;
 
@@ -285,17 +301,7 @@ describe.each(PRESET_NAMES)("%s: a cpumap", (preset) => {
       up.push(skb.shinfo!.gsoSegs || 1);
       bench.machine.net.lifetime.consumeSkb(skb);
     } });
-    const prog = bench.prog((ctx) => ctx.redirectMap(map, 1, 0));
-    bench.softirq(0, () => {
-      for (let i = 0; i < 12; i++) {
-        const [page] = bench.receiveHere();
-        const frame = tcpFrame(testPayload(100, i), { seq: 1 + 100 * i, ipId: i });
-        page!.region.bytes.set(frame, page!.base + bench.buff.data);
-        bench.buff.dataEnd = bench.buff.data + frame.length;
-        bench.redirect(prog);
-      }
-      bench.machine.xdp.redirect.xdpDoFlush();
-    });
+    segmentsTo(bench, map, 12);
     bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
     expect([up, toldBefore]).toEqual(cpumapMerges ? [[12], 2] : [Array.from({ length: 12 }, () => 1), 0]);
     expect([bench.machine.net.holders(), bench.pool.inflight(), bench.kinds()]).toEqual([[], bench.pool.cacheCount + bench.pool.ringCount(), []]);
@@ -311,19 +317,8 @@ describe.each(PRESET_NAMES)("%s: a cpumap", (preset) => {
       if (skb.protocol === 0x0806) told.push(bench.trace("xdp_cpumap_kthread").length);
       bench.machine.net.lifetime.consumeSkb(skb);
     } });
-    const prog = bench.prog((ctx) => ctx.redirectMap(map, 1, 0));
-    bench.softirq(0, () => {
-      for (let i = 0; i < 72; i++) {
-        const [page] = bench.receiveHere();
-        const frame = tcpFrame(testPayload(100, i), { seq: 1 + 100 * i, ipId: i });
-        // Four are held to be merged; of the others eight go up at a time.
-        if (i >= 4) frame[13] = 6;
-        page!.region.bytes.set(frame, page!.base + bench.buff.data);
-        bench.buff.dataEnd = bench.buff.data + frame.length;
-        bench.redirect(prog);
-      }
-      bench.machine.xdp.redirect.xdpDoFlush();
-    });
+    // Four are held to be merged; of the others, which are no IPv4, eight go up at a time.
+    segmentsTo(bench, map, 72, 4);
     bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
     expect([told.length, told[55], told[59], told[60]]).toEqual(cpumapMerges ? [68, 8, 8, 9] : [68, 7, 7, 8]);
     expect([bench.pool.inflight(), bench.kinds()]).toEqual([bench.pool.cacheCount + bench.pool.ringCount(), []]);
