@@ -43,7 +43,7 @@ const HEADERS: Readonly<Record<string, object>> = {
   "@netmem/kernel/api": kernelApi, "@netmem/mm/api": mmApi, "@netmem/xdp/api": xdpApi, "@netmem/page-pool/api": pagePoolApi, "@netmem/net-core/api": netCoreApi, "@netmem/driver/api": driverApi, "@netmem/memory-model/api": memoryModelApi,
 };
 
-/** One of ours by name, or somebody's by path: a file, or a package's folder. Throws what a user can do something about. */
+/** One of ours by name, or somebody's: a file or a package's folder by path, or a package that is installed where `cwd` is. Throws what a user can do something about. */
 export function loadDriver(named: string, cwd: string, option: string = "--driver"): Promise<NetDriver> {
   return load(option, "driver", named, cwd, DRIVERS, (value) => checkDriver(value as NetDriver), "probe");
 }
@@ -59,13 +59,21 @@ export function splitsHeaders({ mostRxQueues, rxDescFormat }: NetDriver): boolea
 
 async function load<T>(option: string, what: string, named: string, cwd: string, ours: Loaders<T>, check: (value: unknown) => void, member: string): Promise<T> {
   if (Object.hasOwn(ours, named)) return ours[named]!();
-  const isPath = /[./\\]/.test(named);
-  if (!isPath) throw new CliError(`${option} ${named}: there is no such ${what}: choose ${Object.keys(ours).join(", ")}, or give the path of one, ./${named}`);
-  const { exported } = await exportsOf(option, what, named, resolve(cwd, named), cwd);
+  const path = placeOf(named, cwd);
+  if (path === null) throw new CliError(`${option} ${named}: there is no such ${what}: choose ${Object.keys(ours).join(", ")}, or give a path, ./${named}, or a package that is installed here`);
+  const { exported } = await exportsOf(option, what, named, path, cwd);
   const found = exported.find((value) => isObjectWith(value, member));
   if (found === undefined) throw new CliError(`${option} ${named}: exports no ${what}: an object with a name and ${member}`);
   judged(option, named, () => check(found));
   return found as T;
+}
+
+/** Where a plugin lies that is named by its path, or as a package of node_modules, where `cwd` is or above it; null: neither. */
+export function placeOf(named: string, cwd: string): string | null {
+  const path = resolve(cwd, named);
+  if (/^[./\\]/.test(named) || existsSync(path)) return path;
+  const folders = createRequire(join(cwd, "package.json")).resolve.paths(named) ?? [];
+  return folders.map((folder) => join(folder, named)).find((folder) => existsSync(join(folder, "package.json"))) ?? null;
 }
 
 export function isObjectWith(value: unknown, member: string): boolean {
@@ -110,7 +118,8 @@ function evaluate(option: string, named: string, file: string, code: string): Re
 
 /** Of a package's folder, what it exports: its sources, if they are there. */
 function entryOf(option: string, named: string, path: string): string {
-  if (!existsSync(path) || !statSync(path).isDirectory()) return path;
+  if (!existsSync(path)) throw new CliError(`${option} ${named}: no such file or folder`);
+  if (!statSync(path).isDirectory()) return path;
   const manifest = join(path, "package.json");
   if (!existsSync(manifest)) throw new CliError(`${option} ${named}: a folder without package.json; name a package, or a file`);
   let described: { readonly exports?: unknown; readonly main?: unknown } | null;

@@ -100,7 +100,7 @@ test("a plugin by path stands beside ours, and counts what ours counts", async (
 
 test.each([
   [[], "missing required argument 'capture' (see netmem compare --help)"],
-  [[JUMBO, "--models", "x"], "--models x: there is no such memory model: choose netgpu, devmem, zcrx, xsk, or give the path of one, ./x"],
+  [[JUMBO, "--models", "x"], "--models x: there is no such memory model: choose netgpu, devmem, zcrx, xsk, or give a path, ./x, or a package that is installed here"],
   [[JUMBO, "--drivers", "mvneta,mvneta"], "--drivers: mvneta is named twice"],
   [[JUMBO, "--drivers", ","], "--drivers: name one, or several separated by commas"],
   [[JUMBO, "--design", "7.0"], "--design 7.0: no such design; choose from stock, v3-2021, 5.14, 6.1, 6.8, 6.18"],

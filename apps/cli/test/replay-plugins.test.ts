@@ -161,6 +161,16 @@ export { mine, PAGE_SIZE };
   expect([runs[0]!.delivered.sha256, runs[0]!.inflightAtEnd, runs[0]!.reports]).toEqual([plain.runs[0]!.delivered.sha256, 0, []]);
 });
 
+test.each(["@acme/netmem-nic", "acme-nic"])("a driver that is installed is named by its package, where the command is run or above: %s", async (name) => {
+  write(`project/node_modules/${name}/package.json`, JSON.stringify({ name, exports: { ".": "./driver.ts" } }));
+  write(`project/node_modules/${name}/driver.ts`, `import { mvneta } from ${JSON.stringify(join(ROOT, "packages/driver-mvneta/src/index.ts"))};\nexport const theirs = { ...mvneta, name: "theirs" };\n`);
+  write("project/deep/here.txt", "");
+  const { code, out, err } = await cli(["replay", join(ROOT, CAPTURES[0]!), "--driver", name, "--design", "6.18", "--json", "--counts-only"], join(folder, "project", "deep"));
+  expect([code, err]).toEqual([0, ""]);
+  const { driver, runs } = JSON.parse(out) as ReplayDocument;
+  expect([driver, runs[0]!.delivered.packets]).toEqual([name, 1339]);
+});
+
 describe("a plugin that fails as it runs is one line, by name, and exit 2", () => {
   const DRIVER = `const words = { sizeBytes: 16, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2 };
     const driver = { name: "mine", mostRxQueues: 1, rxDescFormat: { ...words, statusWord: 0, errorBit: 4, prefixBytes: 0, fcsBytes: 0 }, txDescFormat: { ...words, commandWord: 0 }, maxFrameBytes: 9000 };
@@ -197,8 +207,8 @@ describe("a plugin that fails as it runs is one line, by name, and exit 2", () =
 
 describe("what cannot be loaded is one line, and exit 2", () => {
   test.each<[readonly string[], string | RegExp]>([
-    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, striding, xsk, or give the path of one, ./e1000"],
-    [["--driver", "./none.js"], "--driver ./none.js: no such file"],
+    [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, striding, xsk, or give a path, ./e1000, or a package that is installed here"],
+    [["--driver", "./none.js"], "--driver ./none.js: no such file or folder"],
     [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
     [["--model", "netgpu"], "--model netgpu delivers the bytes of TCP connections: give --sockets too"],
     [["--buffers", "5"], "--buffers are a memory model's: give --model too"],

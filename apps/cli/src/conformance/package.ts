@@ -1,11 +1,11 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import type { NetDriver } from "@netmem/driver/api";
 import { checkDriver, checkMemoryModel } from "@netmem/machine";
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { DRIVER_RULES, MEMORY_MODEL_RULES, checkWaivers } from "@netmem/testkit";
-import { DRIVERS, DRIVER_NAMES, MODELS, MODEL_NAMES, exportsOf, isObjectWith, judged } from "../plugins.ts";
+import { DRIVERS, DRIVER_NAMES, MODELS, MODEL_NAMES, exportsOf, isObjectWith, judged, placeOf } from "../plugins.ts";
 import { CliError } from "../terminal.ts";
 
 /** All plugins of a package. */
@@ -23,7 +23,8 @@ export interface PluginPackage {
 export async function loadPackage(named: string, cwd: string): Promise<PluginPackage> {
   const ours = { drivers: Object.hasOwn(DRIVERS, named) ? [await DRIVERS[named]!()] : [], models: Object.hasOwn(MODELS, named) ? [await MODELS[named]!()] : [] };
   if (ours.drivers.length + ours.models.length > 0) return { ...ours, waive: ours.drivers.length > 0 ? waiversOf(named, folderOf(`@netmem/driver-${named}`)) : {}, file: "", map: "" };
-  const path = existsSync(resolve(cwd, named)) ? resolve(cwd, named) : installedAt(named, cwd);
+  const path = placeOf(named, cwd);
+  if (path === null) throw new CliError(`conformance ${named}: neither a file, nor a folder, nor a package that is installed here; ours are ${[...new Set([...DRIVER_NAMES, ...MODEL_NAMES])].join(", ")}`);
   const { exported, file, map } = await exportsOf("conformance", "plugin", named, path, cwd);
   const values = [...new Set(exported)];
   const drivers = values.filter((value) => isObjectWith(value, "probe")) as NetDriver[];
@@ -39,13 +40,6 @@ export async function loadPackage(named: string, cwd: string): Promise<PluginPac
 /** Of a package of ours that this program has. */
 function folderOf(name: string): string {
   return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
-}
-
-/** A package of node_modules, where `cwd` is or above it. */
-function installedAt(named: string, cwd: string): string {
-  if (/^[./\\]/.test(named)) throw new CliError(`conformance ${named}: no such file or folder`);
-  for (const folder of createRequire(join(cwd, "package.json")).resolve.paths(named) ?? []) if (existsSync(join(folder, named, "package.json"))) return join(folder, named);
-  throw new CliError(`conformance ${named}: neither a file, nor a folder, nor a package that is installed here; ours are ${[...new Set([...DRIVER_NAMES, ...MODEL_NAMES])].join(", ")}`);
 }
 
 /** Of package.json, `"netmem": { "waive": { "R13": "why" } }`. */
