@@ -38,6 +38,7 @@ export class VethEnd implements LinkEnd {
     this.#deps = deps;
     this.dev = deps.registerNetdev(name, rxQueueCount);
     this.dev.gsoSoftware = true;
+    this.dev.hwCsum = true;
     this.dev.fragList = true;
     const back = { sendFrames: (frames: (XdpFrame | null)[], n: number) => this.#sendFrames(frames, n, 0), flush: () => this.#flushPeer() };
     this.#queues = this.dev.rxQueues.map((queue) => new VethQueue(deps, queue, copies, back));

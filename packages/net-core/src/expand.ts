@@ -82,6 +82,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     if (skb.macHeader >= 0) skb.macHeader += shift;
     if (skb.networkHeader >= 0) skb.networkHeader += shift;
     if (skb.transportHeader >= 0) skb.transportHeader += shift;
+    skb.csumStart += shift;
     skb.end = object.base + size;
     skb.cloned = false;
     skb.nohdr = false;

@@ -45,6 +45,8 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     copy.dev = skb.dev;
     copy.protocol = skb.protocol;
     copy.ipSummed = skb.ipSummed;
+    copy.csumStart = skb.csumStart + shift;
+    copy.csumOffset = skb.csumOffset;
     copy.rxQueue = skb.rxQueue;
     copy.redirected = skb.redirected;
     copy.allocCpu = skb.allocCpu;
@@ -115,6 +117,8 @@ export class SkbLives extends SkbBirths implements SkbLifetime {
     clone.protocol = skb.protocol;
     clone.dev = skb.dev;
     clone.ipSummed = skb.ipSummed;
+    clone.csumStart = skb.csumStart;
+    clone.csumOffset = skb.csumOffset;
     clone.rxQueue = skb.rxQueue;
     clone.redirected = skb.redirected;
     skb.cloned = true;

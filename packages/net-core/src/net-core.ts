@@ -72,7 +72,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const recycle = new RecycleMarks(netmemReturn);
   const taps = new PacketTaps(lives, zerocopy);
   const receive = new ReceivePath(lives, edit, zerocopy, taps, deps.probe);
-  const transmit = new TransmitPath(lives, edit, taps, kernel.clock);
+  const transmit = new TransmitPath(lives, edit, payload, taps, kernel.clock);
   const sockets = new SocketTable(lives, kernel.clock);
 
   const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });

@@ -1,14 +1,19 @@
 import type { Clock } from "@netmem/kernel/api";
+import type { PayloadMemory } from "@netmem/mm/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, NET_XMIT_DROP, type NetDevice } from "@netmem/xdp/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, skbIsGso, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
+import { CHECKSUM_PARTIAL, SKB_DROP_REASON_NOT_SPECIFIED, skbIsGso, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime, type StartXmit, type TransmitStats } from "./api/index.ts";
+import { skbChecksumHelp } from "./inet/checksum-help.ts";
 import type { InetGso } from "./inet/inet-gso.ts";
 import type { PacketTaps } from "./taps.ts";
+
+type Edits = Pick<SkbEdit, "skbLinearize" | "pskbMayPull" | "pskbExpandHead">;
 
 /** From the stack to a driver, without queueing disciplines. @kernel net/core/dev.c */
 export class TransmitPath implements NetTransmit {
   readonly stats: TransmitStats = { sent: 0, dropped: 0 };
   readonly #lifetime: SkbLifetime;
-  readonly #edit: Pick<SkbEdit, "skbLinearize">;
+  readonly #edit: Edits;
+  readonly #payload: PayloadMemory;
   readonly #taps: PacketTaps;
   readonly #clock: Clock;
   /** Set once, when both are made. */
@@ -16,9 +21,10 @@ export class TransmitPath implements NetTransmit {
   /** By ifindex. */
   readonly #ops: (StartXmit | null)[] = [];
 
-  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "skbLinearize">, taps: PacketTaps, clock: Clock) {
+  constructor(lifetime: SkbLifetime, edit: Edits, payload: PayloadMemory, taps: PacketTaps, clock: Clock) {
     this.#lifetime = lifetime;
     this.#edit = edit;
+    this.#payload = payload;
     this.#taps = taps;
     this.#clock = clock;
   }
@@ -29,7 +35,9 @@ export class TransmitPath implements NetTransmit {
   }
 
   devDirectXmit(skb: SkBuff, dev: NetDevice, queueId: number): number {
-    return this.#startXmit(skb, dev, queueId, true);
+    if (this.#validate(skb, dev)) return this.#startXmit(skb, dev, queueId, true);
+    this.drop(skb);
+    return NET_XMIT_DROP;
   }
 
   /** @kernel xmit_one, netdev_start_xmit */
@@ -51,19 +59,25 @@ export class TransmitPath implements NetTransmit {
     this.#gso = gso;
   }
 
-  /** @kernel validate_xmit_skb */
+  /** @kernel __dev_queue_xmit */
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
     if (!skbIsGso(skb) || dev.gsoSoftware) {
-      if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) this.drop(skb);
-      else this.#sendOrDrop(skb, dev);
+      if (this.#validate(skb, dev)) this.#sendOrDrop(skb, dev);
+      else this.drop(skb);
       return;
     }
-    for (let segment = this.#gso!.segment(skb); segment !== null;) {
+    for (let segment = this.#gso!.segment(skb, dev.hwCsum); segment !== null;) {
       const { next }: { next: SkBuff | null } = segment;
       segment.next = null;
       this.#sendOrDrop(segment, dev);
       segment = next;
     }
+  }
+
+  /** What the device cannot do is done: false, it cannot be. @kernel validate_xmit_skb */
+  #validate(skb: SkBuff, dev: NetDevice): boolean {
+    if (skb.shinfo!.fragList !== null && !dev.fragList && this.#edit.skbLinearize(skb) < 0) return false;
+    return skb.ipSummed !== CHECKSUM_PARTIAL || dev.hwCsum || skbChecksumHelp(skb, this.#edit, this.#payload) === 0;
   }
 
   /** A packet that generic XDP sends, which no tap sees. Consumes; false: there was no room for it, and it stays the caller's, to be dropped. @kernel generic_xdp_tx */

@@ -10,6 +10,8 @@ export interface ModelRun {
   readonly pools: readonly ModelPool[];
   /** Kinds of what it reported. */
   readonly reports: readonly string[];
+  /** Datagrams whose checksum did not hold. */
+  readonly udpCsumErrors: number;
 }
 
 export interface ModelPool {
@@ -42,6 +44,7 @@ export interface Comparison {
 
 export function compareRun(kernel: KernelRecord, model: ModelRun, truth: Truth, level: Level): Comparison {
   const checks = level === "exact" ? exactChecks(kernel, model, truth) : invariantChecks(kernel, model);
+  if (kernel.drops !== null) checks.push({ event: "the run", field: "datagrams whose checksum did not hold", kernel: kernel.drops.get("UDP_CSUM") ?? 0, model: model.udpCsumErrors });
   let agreed = 0;
   let firstDifference: Check | null = null;
   for (const check of checks) {

@@ -14,6 +14,8 @@ export interface KernelRecord {
   readonly flushes: readonly FlushPoint[];
   /** Lines of the trace, by tracepoint. */
   readonly events: ReadonlyMap<string, number>;
+  /** Packets that were dropped, by reason; null: what becomes of packets was not recorded. */
+  readonly drops: ReadonlyMap<string, number> | null;
   /** There is a file of the monitor's. */
   readonly hasMonitor: boolean;
 }
@@ -40,17 +42,19 @@ export async function readKernelRecord(base: string, truth: Truth): Promise<Kern
   const explainer = new Explainer();
   const flushes = new DeferredFlushes(truth);
   const events = new Map<string, number>();
+  const drops = new Map<string, number>();
   const failures: string[] = [];
   await mergeTraces(paths.map((path, i) => eventsOf(path, readers[i]!, failures)), (event, source) => {
     explainer.take(event, source);
     if (source === 0) {
       flushes.take(event);
       events.set(event.name, (events.get(event.name) ?? 0) + 1);
+      if (event.reason !== null) drops.set(event.reason, (drops.get(event.reason) ?? 0) + 1);
     } else keepSample(samples, event);
   }, (source) => explainer.ended(source));
   if (failures.length > 0) return failures.join("; ");
   const explanation = explainer.explain(readers.map((reader) => reader.summary()));
-  return { explanation, events, hasMonitor: monitor !== null, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
+  return { explanation, events, drops: events.has("consume_skb") || events.has("kfree_skb") ? drops : null, hasMonitor: monitor !== null, flushes: flushes.points(), pools: explanation.pools.filter((pool) => isOurs(pool, truth)).map((pool) => ({ pool, samples: samples.get(`${pool.pool} ${pool.id}`) ?? [] })) };
 }
 
 function isOurs({ device, firstTask, startedAt, holds, inflightSeries, allocatedBy }: ExplainedPool, { live, t0 }: Truth): boolean {

@@ -126,7 +126,7 @@ function runModel(recipe: Recipe, truth: Truth, kernel: KernelRecord, preset: Pr
     if (name === null) return [];
     return [{ name, ...watch.counts.get(id)!, series: watch.series.get(id) ?? [], samples: watch.samples.get(id) ?? [], heldBySomebody: held }];
   });
-  return { variant: variant.name, pools, reports: [...new Set(machine.kernel.reports.reports.map(({ kind }) => kind))].filter((kind) => kind !== STALLED) };
+  return { variant: variant.name, pools, reports: [...new Set(machine.kernel.reports.reports.map(({ kind }) => kind))].filter((kind) => kind !== STALLED), udpCsumErrors: machine.net.inet.stats.udpCsumErrors };
 }
 
 /** Pages that are out are all in somebody's hands who can be named. */

@@ -3,6 +3,7 @@ import { NSEC_PER_SEC, TASK_SLEEP, UsageError } from "@netmem/kernel/api";
 import { createMachine, type Machine, type PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type PacketHandler, type SkBuff, type UdpSocket } from "@netmem/net-core/api";
+import { leaveChecksum } from "@netmem/testkit";
 import type { XdpProg, XdpProgram } from "@netmem/xdp/api";
 import { PoolWatch } from "./samples.ts";
 
@@ -48,13 +49,13 @@ export class VethWorld {
     this.setProtocol(machine.net.inet);
   }
 
-  /** Where packets of kca0 and kcb0 go. */
-  setProtocol(handler: PacketHandler): void {
+  /** Where packets of kca0 and kcb0 go, or of some others. */
+  setProtocol(handler: PacketHandler, ends: readonly VethEnd[] = [this.kca0, this.kcb0]): void {
     const { net } = this.machine;
-    const elsewhere: readonly unknown[] = [this.kcb1.dev, this.kcc0.dev];
+    const here: readonly unknown[] = ends.map(({ dev }) => dev);
     net.receive.setProtocol({
       packetRcv: (skb) => {
-        if (elsewhere.includes(skb.dev)) net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+        if (!here.includes(skb.dev)) net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
         else handler.packetRcv(skb);
       },
     });
@@ -101,10 +102,15 @@ export class VethWorld {
     this.onCpu(cpu, () => void this.machine.net.transmit.devDirectXmit(make(), end.dev, 0));
   }
 
-  /** A packet as a local socket makes it: a slab's head, hardly any headroom; what is longer than a page in pages of its own. */
+  /** A packet as a local socket makes it for kca0: a slab's head, hardly any headroom; what is longer than a page in pages of its own; its checksum left to the device, unless it is a piece of a datagram. */
   skb(frame: Uint8Array): SkBuff {
+    const skb = frame.length > PAGE_SIZE ? this.#skbOfPages(frame) : this.#skbOfHead(frame);
+    if (this.kca0.dev.hwCsum) leaveChecksum(skb);
+    return skb;
+  }
+
+  #skbOfHead(frame: Uint8Array): SkBuff {
     const { lifetime, edit } = this.machine.net;
-    if (frame.length > PAGE_SIZE) return this.#skbOfPages(frame);
     const skb = lifetime.allocSkb(LL_RESERVED + frame.length, GFP_ATOMIC)!;
     edit.skbReserve(skb, LL_RESERVED);
     edit.skbPut(skb, frame.length);
@@ -136,12 +142,12 @@ export class VethWorld {
     this.#sockets.set(port, socket);
   }
 
-  /** How many there were, of as many as asked for. */
+  /** How many there were, of as many as asked for; where none came, one read finds that out. */
   read(port: number, count: number, cpu: number): number {
     const socket = this.#socket(port);
     let done = 0;
     this.asProcess(cpu, () => {
-      while (done < count && socket.recvmsg(this.#user, 0, this.#user.bytes.length) >= 0) done++;
+      while (done < Math.max(count, 1) && socket.recvmsg(this.#user, 0, this.#user.bytes.length) >= 0) done++;
     });
     return done;
   }

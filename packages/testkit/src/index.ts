@@ -2,6 +2,7 @@ export { pcapFile, type PacketToWrite } from "./captures.ts";
 export { conservationFaults } from "./conservation.ts";
 export { testFrame } from "./frames.ts";
 export { internetChecksum, ipFragments, tcpFrame, testPayload, udpFrame, type InetHeader, type TcpHeader } from "./inet-frames.ts";
+export { leaveChecksum } from "./leave-checksum.ts";
 export { AreaProvider, type AreaProviderOptions } from "./provider.ts";
 export { driverConformance } from "./conformance/driver/conformance.ts";
 export { memModelConformance, type MemModelSubject, type ModelledAllocator } from "./conformance/mem-model/conformance.ts";

@@ -19,6 +19,7 @@ export class ReadEvent implements TraceEvent {
   device: string | null;
   skb: number | null;
   location: string | null;
+  reason: string | null;
   amount: number | null;
   sample: PoolSample | null;
   statistics: PoolStatistics | null;
@@ -44,6 +45,7 @@ export class ReadEvent implements TraceEvent {
     this.device = null;
     this.skb = null;
     this.location = null;
+    this.reason = null;
     this.amount = null;
     this.sample = null;
     this.statistics = null;

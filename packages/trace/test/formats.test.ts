@@ -20,7 +20,8 @@ describe("tracefs", () => {
     ["with a column of thread groups", "         python3-27975   (  27975) [000] ..s1.  1734.905542: page_pool_state_hold: page_pool=00000000076e8a3c netmem=000000005f9f3e85 is_net_iov=1, pfn=0x0 hold=1", { isNetIov: true, task: "python3-27975" }],
     ["without flags, and a clock that counts", "         python3-27975   [000]  173490554200: page_pool_state_hold: page_pool=00000000076e8a3c netmem=000000005f9f3e85 is_net_iov=0, pfn=0x10c6db hold=1", { timeUs: 173_490_554.2 }],
     ["an skb received", "            ping-27645   [000] ..s1.  1732.692944: netif_receive_skb: dev=kcb0 skbaddr=0000000044ab94f6 len=84", { kind: "packet", device: "kcb0", skb: 0x44ab94f6, amount: 84 }],
-    ["an skb freed, by whom", "         python3-27975   [000] ..s1.  1734.905559: consume_skb: skbaddr=00000000f19c02a1 location=skb_pp_cow_data+0x373/0x530", { kind: "packet-freed", location: "skb_pp_cow_data", skb: 0xf19c02a1 }],
+    ["an skb freed, by whom", "         python3-27975   [000] ..s1.  1734.905559: consume_skb: skbaddr=00000000f19c02a1 location=skb_pp_cow_data+0x373/0x530", { kind: "packet-freed", location: "skb_pp_cow_data", reason: null, skb: 0xf19c02a1 }],
+    ["an skb dropped, and why", "         python3-398     [000] .....  2656.201961: kfree_skb: skbaddr=ffff888141e84c00 rx_sk=0000000000000000 protocol=2048 location=udp_recvmsg+0xf8/0x550 reason: UDP_CSUM", { kind: "packet-freed", location: "udp_recvmsg", reason: "UDP_CSUM" }],
     ["a poll", "         python3-27975   [000] ..s1.  1734.905583: napi_poll: napi poll on napi struct 00000000de006767 for device kcb0 work 1 budget 64", { kind: "poll", device: "kcb0", amount: 1 }],
     ["a model gone, whose type 6.1 prints empty", "         kt_live-121     [000] .....    16.462374: mem_disconnect: mem_id=5 mem_type= allocator=ffff897041992000", { kind: "disconnect", pool: "ffff897041992000" }],
   ])("%s", (_what, text, expected) => {

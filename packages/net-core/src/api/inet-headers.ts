@@ -5,6 +5,8 @@ export const TCP_HLEN = 20;
 /** Of the checksum in them. */
 export const UDP_CHECK_AT = 6;
 export const TCP_CHECK_AT = 16;
+/** What a sum that comes to 0 is sent as, which in UDP would say that there is none. */
+export const CSUM_MANGLED_0 = 0xffff;
 export const IPPROTO_ICMP = 1;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;

@@ -139,9 +139,10 @@ export class NapiGroCb {
   }
 }
 
-/** Of `ipSummed`: nothing; they are right. @kernel CHECKSUM_* (include/linux/skbuff.h) */
+/** Of `ipSummed`: nothing; they are right; whoever sends it on a wire writes the transport's, in whose place the sum of the pseudo header is. @kernel CHECKSUM_* (include/linux/skbuff.h) */
 export const CHECKSUM_NONE = 0;
 export const CHECKSUM_UNNECESSARY = 1;
+export const CHECKSUM_PARTIAL = 3;
 
 /** Who is to know when a packet is gone. */
 export interface SkbDestructor {
@@ -201,6 +202,9 @@ export class SkBuff {
   dev: NetDevice | null;
   /** What is known of its checksums: `CHECKSUM_*`. @kernel ip_summed */
   ipSummed: number;
+  /** Of `CHECKSUM_PARTIAL`: from where on is summed, an offset as those above, and where from there the sum goes. */
+  csumStart: number;
+  csumOffset: number;
   /** 1 + the queue it was received on, 0 for unknown. @kernel queue_mapping, skb_record_rx_queue */
   rxQueue: number;
   /** Another device or CPU was to have it: generic XDP does not look at it again. @kernel skb_is_redirected */
@@ -254,6 +258,8 @@ export class SkBuff {
     this.macHeader = -1;
     this.rxQueue = 0;
     this.redirected = false;
+    this.csumStart = 0;
+    this.csumOffset = 0;
     this.seq = 0;
     this.endSeq = 0;
     this.tcpFlags = 0;
@@ -270,6 +276,14 @@ export function skbName(skb: SkBuff): string {
 /** Who had it, for reports. */
 export function skbOwner(skb: SkBuff): string {
   return skb.dev === null ? "no device" : skb.dev.name;
+}
+
+/** Its checksum is left to whoever sends it: of what is behind `start`, in its linear bytes, to be written `offset` bytes further on, where the sum of the pseudo header is. @kernel skb_partial_csum_set, skb_set_transport_header (net/core/skbuff.c) */
+export function skbPartialCsumSet(skb: SkBuff, start: number, offset: number): void {
+  skb.ipSummed = CHECKSUM_PARTIAL;
+  skb.csumStart = start;
+  skb.csumOffset = offset;
+  skb.transportHeader = start;
 }
 
 /** The head is a page: only then can it be recycled. @kernel head_frag */

@@ -1,5 +1,5 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, csumPseudo, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff, type SkbMerge } from "../api/index.ts";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, csumPseudo, read16, skbGroLen, skbHeadlen, skbPartialCsumSet, skbRegion, write16, type SkBuff, type SkbMerge } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
 import { groLookup, groTransportHolds, ipFollows } from "./inet-checks.ts";
@@ -66,8 +66,8 @@ export class UdpGro {
   complete(skb: SkBuff, bytes: Uint8Array, ip: number, udpBytes: number): void {
     const udp = skb.transportHeader;
     write16(bytes, udp + 4, udpBytes);
-    // The sum of the pseudo header: whoever sends it on completes it.
     write16(bytes, udp + UDP_CHECK_AT, csumPseudo(bytes, ip, IPPROTO_UDP, udpBytes));
+    skbPartialCsumSet(skb, udp, UDP_CHECK_AT);
     skb.shinfo!.gsoType = SKB_GSO_UDP_L4;
   }
 }

@@ -1,15 +1,12 @@
 import type { PayloadMemory } from "@netmem/mm/api";
 import {
-  IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_CHECK_AT, TCP_HLEN, UDP_CHECK_AT, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbRegion, write16, write32,
+  CHECKSUM_NONE, CHECKSUM_PARTIAL, CSUM_MANGLED_0, IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_CHECK_AT, TCP_HLEN, UDP_CHECK_AT, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbPartialCsumSet, skbRegion, write16, write32,
   type SegmentFeatures, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { skbChecksum } from "./checksum.ts";
 
 /** What a device takes that takes a packet in several pieces. */
 const FEATURES: SegmentFeatures = { sg: true, gso: false };
-/** Says 0, which would say that there is none. @kernel CSUM_MANGLED_0 */
-const CSUM_MANGLED_0 = 0xffff;
-
 export interface InetGsoParts {
   readonly edit: SkbEdit;
   readonly merge: Pick<SkbMerge, "skbSegment">;
@@ -25,8 +22,11 @@ export class InetGso {
     this.parts = parts;
   }
 
-  /** The packet, its MAC header first, as segments chained through `next`, each with headers and checksums of its own; null: dropped, being of another protocol or for lack of memory. Consumes. @kernel skb_gso_segment */
-  segment(skb: SkBuff): SkBuff | null {
+  /**
+   * The packet, its MAC header first, as segments chained through `next`, each with headers of its own, and a checksum unless the packet's was left to whoever sends it, and `hwCsum`, that is the segments'
+   * receiver; null: dropped, being of another protocol or for lack of memory. Consumes. @kernel skb_gso_segment
+   */
+  segment(skb: SkBuff, hwCsum: boolean): SkBuff | null {
     const { edit, merge, lifetime } = this.parts;
     const info = skb.shinfo!;
     const { gsoSize, gsoType } = info;
@@ -43,8 +43,9 @@ export class InetGso {
     if (typeof first === "number") return this.drop(skb);
     // Each has the headers of the whole as yet.
     this.writeIp(first, fixedId);
-    if (isTcp) this.writeTcp(first, gsoSize);
-    else this.writeUdp(first);
+    const leavesCsum = hwCsum && skb.ipSummed === CHECKSUM_PARTIAL;
+    if (isTcp) this.writeTcp(first, gsoSize, leavesCsum);
+    else this.writeUdp(first, leavesCsum);
     lifetime.consumeSkb(skb);
     return first;
   }
@@ -65,36 +66,42 @@ export class InetGso {
   }
 
   /** @kernel tcp_gso_segment */
-  private writeTcp(first: SkBuff, gsoSize: number): void {
+  private writeTcp(first: SkBuff, gsoSize: number, leavesCsum: boolean): void {
     let seq = read32(skbRegion(first).bytes, first.transportHeader + 4);
     for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
       const { bytes } = skbRegion(segment);
       const tcp = segment.transportHeader;
       write32(bytes, tcp + 4, seq);
       bytes[tcp + 13] = bytes[tcp + 13]! & ~(segment === first ? 0 : TCPHDR_CWR) & ~(segment.next === null ? 0 : TCPHDR_FIN | TCPHDR_PSH);
-      write16(bytes, tcp + TCP_CHECK_AT, 0);
-      write16(bytes, tcp + TCP_CHECK_AT, this.checkOf(segment, IPPROTO_TCP));
+      this.writeCheck(segment, IPPROTO_TCP, TCP_CHECK_AT, leavesCsum);
       seq = (seq + gsoSize) | 0;
     }
   }
 
   /** @kernel __udp_gso_segment */
-  private writeUdp(first: SkBuff): void {
+  private writeUdp(first: SkBuff, leavesCsum: boolean): void {
     for (let segment: SkBuff | null = first; segment !== null; segment = segment.next) {
       const { bytes } = skbRegion(segment);
       const udp = segment.transportHeader;
       write16(bytes, udp + 4, segment.len - (udp - segment.data));
-      write16(bytes, udp + UDP_CHECK_AT, 0);
-      const check = this.checkOf(segment, IPPROTO_UDP);
-      write16(bytes, udp + UDP_CHECK_AT, check === 0 ? CSUM_MANGLED_0 : check);
+      this.writeCheck(segment, IPPROTO_UDP, UDP_CHECK_AT, leavesCsum);
     }
   }
 
-  /** With 0 in its place. */
-  private checkOf(segment: SkBuff, protocol: number): number {
+  private writeCheck(segment: SkBuff, protocol: number, checkAt: number, leavesCsum: boolean): void {
     const { data, len, transportHeader, networkHeader } = segment;
-    const bytes = len - (transportHeader - data);
-    return ~csumAdd(skbChecksum(segment, transportHeader - data, bytes, this.parts.payload), csumPseudo(skbRegion(segment).bytes, networkHeader, protocol, bytes)) & 0xffff;
+    const { bytes } = skbRegion(segment);
+    const offset = transportHeader - data;
+    const pseudo = csumPseudo(bytes, networkHeader, protocol, len - offset);
+    if (leavesCsum) {
+      write16(bytes, transportHeader + checkAt, pseudo);
+      skbPartialCsumSet(segment, transportHeader, checkAt);
+      return;
+    }
+    write16(bytes, transportHeader + checkAt, 0);
+    const check = ~csumAdd(skbChecksum(segment, offset, len - offset, this.parts.payload), pseudo) & 0xffff;
+    write16(bytes, transportHeader + checkAt, check === 0 && protocol === IPPROTO_UDP ? CSUM_MANGLED_0 : check);
+    segment.ipSummed = CHECKSUM_NONE;
   }
 
   private drop(skb: SkBuff): null {

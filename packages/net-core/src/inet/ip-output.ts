@@ -1,9 +1,10 @@
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
 import {
-  IP_MF, IP_OFFSET, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_UDP_L4, UDP_HLEN, read16, skbIsGso, skbRegion, write16,
+  CHECKSUM_PARTIAL, IP_MF, IP_OFFSET, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_UDP_L4, UDP_HLEN, read16, skbIsGso, skbRegion, write16,
   type InetRoute, type InetStats, type NetTransmit, type SkBuff, type SkbEdit, type SkbLifetime,
 } from "../api/index.ts";
+import { skbChecksumHelp } from "./checksum-help.ts";
 import type { InetGso } from "./inet-gso.ts";
 import { withoutUncopied } from "./ip-options.ts";
 
@@ -39,7 +40,7 @@ export class IpOutput {
 
   /** @kernel ip_finish_output_gso */
   private inSegments(skb: SkBuff, route: InetRoute): void {
-    for (let segment = this.parts.gso.segment(skb); segment !== null;) {
+    for (let segment = this.parts.gso.segment(skb, false); segment !== null;) {
       const { next }: { next: SkBuff | null } = segment;
       segment.next = null;
       this.fragment(segment, route);
@@ -49,6 +50,11 @@ export class IpOutput {
 
   /** Its bytes are copied, so that its pages go home before the pieces do. @kernel ip_do_fragment, its slow path: nothing that is forwarded here has a list of pieces as they came */
   private fragment(skb: SkBuff, route: InetRoute): void {
+    const { edit, payload } = this.parts;
+    if (skb.ipSummed === CHECKSUM_PARTIAL && skbChecksumHelp(skb, edit, payload) !== 0) {
+      this.fails(skb);
+      return;
+    }
     const { lifetime, stats } = this.parts;
     const { bytes } = skbRegion(skb);
     const headerBytes = (bytes[skb.data]! & 0xf) * 4;
@@ -59,8 +65,7 @@ export class IpOutput {
       const length = left <= route.dev.mtu - headerBytes ? left : most;
       const piece = length <= 0 ? null : this.piece(skb, headerBytes, at, length);
       if (piece === null) {
-        stats.ipFragFails++;
-        lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOMEM);
+        this.fails(skb);
         return;
       }
       this.writeHeader(piece, headerBytes, ((word & IP_OFFSET) + ((at - headerBytes) >> 3)) | (left > length ? IP_MF : word & IP_MF), at > headerBytes && (word & IP_OFFSET) === 0);
@@ -70,6 +75,11 @@ export class IpOutput {
     }
     stats.ipFragOks++;
     lifetime.consumeSkb(skb);
+  }
+
+  private fails(skb: SkBuff): void {
+    this.parts.stats.ipFragFails++;
+    this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOMEM);
   }
 
   /** The header, and bytes from `at` on; null without memory, or of what the CPU cannot read. @kernel ip_frag_next */

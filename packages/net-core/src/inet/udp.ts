@@ -124,7 +124,8 @@ export class UdpInput implements UdpGroSockets {
     const { edit, gso, stats } = this.parts;
     const { gsoSegs } = skb.shinfo!;
     edit.skbPush(skb, skb.data - skb.macHeader);
-    let segment = gso.segment(skb);
+    // They are not summed: what was merged is right.
+    let segment = gso.segment(skb, true);
     if (segment === null) {
       socket.countDrops(gsoSegs);
       stats.udpInErrors += gsoSegs;

@@ -17,9 +17,11 @@ export interface Variant {
   readonly wokenBefore: readonly (number | null)[];
   /** It has others once the script is over. */
   readonly wokenLater: boolean;
+  /** Checksums are the sender's and not left to its device: `ethtool -K kca0 tx off`. */
+  readonly senderSums: boolean;
 }
 
-export const ONE: Variant = { name: "", readerIsElsewhere: false, asTraced: false, wokenBefore: [], wokenLater: false };
+export const ONE: Variant = { name: "", readerIsElsewhere: false, asTraced: false, wokenBefore: [], wokenLater: false, senderSums: false };
 /** Of more reads than this, only whether all or none of them were followed by a packet. */
 const MOST_READS = 4;
 /** When so many wait, the CPU is told at once; how many more are read until it has looked is a race. @kernel net.core.skb_defer_max, half of it */
@@ -27,6 +29,11 @@ const TOLD_AT = 32;
 
 export function only(): readonly Variant[] {
   return [ONE];
+}
+
+/** What the capture's prefix says, which its script does not. */
+export function senders(): readonly Variant[] {
+  return [{ ...ONE, name: "checksums left to devices" }, { ...ONE, name: "checksums by the sender", senderSums: true }];
 }
 
 /** Which CPU a reader runs on is the scheduler's to say, and what else goes on is everybody's. */
@@ -43,7 +50,7 @@ export function elsewhere({ receivers }: Truth): readonly Variant[] {
   // Only where that many are read at all there is such a race.
   if (counts.some((count) => count > TOLD_AT)) for (let left = 1; left <= Math.min(TOLD_AT, last - 1); left++) sets.push([...counts.slice(0, -1).map(() => 0), left]);
   const traced: Variant = { ...ONE, name: "read on another CPU; the one that received freed as the trace shows", readerIsElsewhere: true, asTraced: true };
-  const guessed = [false, true].flatMap((wokenLater) => sets.map((wokenBefore) => ({ name: nameOf(wokenBefore, wokenLater), readerIsElsewhere: true, asTraced: false, wokenBefore, wokenLater })));
+  const guessed = [false, true].flatMap((wokenLater) => sets.map((wokenBefore) => ({ name: nameOf(wokenBefore, wokenLater), readerIsElsewhere: true, asTraced: false, wokenBefore, wokenLater, senderSums: false })));
   return [traced, ...guessed];
 }
 

@@ -5,7 +5,7 @@ import { XDP_FLAGS_SKB_MODE, type PacketHandler } from "@netmem/net-core/api";
 import type { FlushPoint } from "../deferred-flushes.ts";
 import type { Truth } from "../truth.ts";
 import { NAPI_CPU, OTHER_CPU, type VethWorld } from "../world.ts";
-import { elsewhere, only, readers, type KernelTimes, type Recipe, type Variant } from "./recipe.ts";
+import { elsewhere, only, readers, senders, type KernelTimes, type Recipe, type Variant } from "./recipe.ts";
 
 /** Between what a script does and does not write the time of, in seconds: it sleeps for about as long. */
 const PAUSE = 0.2;
@@ -89,6 +89,7 @@ export function udpRecipe(level: Recipe["level"], variants: Recipe["variants"], 
   return {
     level, variants, presets: ["6.8", "6.18"],
     run: (world, truth, variant, times) => {
+      world.kca0.dev.hwCsum = !variant.senderSums;
       setUp(world);
       for (const { port, rcvbufBytes } of truth.receivers) world.bind(port, rcvbufBytes);
       world.runTo(PAUSE);
@@ -150,6 +151,7 @@ export function tx(): Recipe {
   return udpRecipe("exact", only, (world) => {
     world.attach(world.kcb0, world.program(() => XDP_TX));
     world.attach(world.kca0, world.program(pass));
+    world.setProtocol(world.machine.net.inet, [world.kcb0]);
   });
 }
 
@@ -164,7 +166,7 @@ export function devMap(): Recipe {
 }
 
 export function cpuMap(): Recipe {
-  return udpRecipe("invariant", only, (world) => {
+  return udpRecipe("invariant", senders, (world) => {
     const map = world.machine.xdp.maps.createCpuMap(2) as CpuMap;
     if (map.mapUpdateElem(1, 192, null, 0) !== 0) throw new UsageError("scenarios", "cpumap entry", 1, "the map refuses it");
     world.attach(world.kcb0, world.program((ctx) => ctx.redirectMap(map, 1, XDP_PASS)));

@@ -69,6 +69,8 @@ export interface TraceEvent {
   readonly skb: number | null;
   /** Of an skb's end: who freed it, as `udp_destruct_common`. */
   readonly location: string | null;
+  /** Of an skb that was dropped: why, as `UDP_CSUM`; kernels before 5.17 do not say. @kernel enum skb_drop_reason */
+  readonly reason: string | null;
   /** Bytes of a packet; packets of a poll; seconds of a stall; lines that were lost. */
   readonly amount: number | null;
   readonly sample: PoolSample | null;

@@ -60,6 +60,8 @@ export function readPayload(event: ReadEvent, text: string, names: Interned): bo
       event.skb = parseHex(skb);
       const location = fieldOf(text, "location=");
       event.location = location === null ? null : names.of(location.replace(/\+0x.*$/, ""));
+      const reason = fieldOf(text, "reason: ");
+      event.reason = reason === null ? null : names.of(reason);
       return true;
     }
     case "poll": {

@@ -187,6 +187,8 @@ export class NetDevice {
   gro: boolean;
   /** It sends packets of several segments whole, of TCP and of UDP. @kernel NETIF_F_GSO_SOFTWARE */
   gsoSoftware: boolean;
+  /** It writes the checksums of what it sends; for one that does not the stack has written them before. @kernel NETIF_F_HW_CSUM (NETIF_F_CSUM_MASK) */
+  hwCsum: boolean;
   /** It sends packets with a list of others; for one that does not they are put into one piece first. @kernel NETIF_F_FRAGLIST */
   fragList: boolean;
   /** Threads poll its instances; see `devSetThreaded`. */
@@ -225,6 +227,7 @@ export class NetDevice {
     this.hardHeaderLen = ETH_HLEN;
     this.gro = false;
     this.gsoSoftware = false;
+    this.hwCsum = false;
     this.fragList = false;
     this.threaded = false;
     this.napiDeferHardIrqs = 0;
