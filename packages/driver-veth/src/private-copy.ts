@@ -2,12 +2,7 @@ import type { LinkDeps } from "@netmem/driver/api";
 import { GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, type Page, type PageAllocator } from "@netmem/mm/api";
 import { skbHeadIsLocked, skbHeadroom, skbShared, type SkBuff } from "@netmem/net-core/api";
 import { MEM_TYPE_PAGE_ORDER0, SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, type FragSource, type MemInfo } from "@netmem/xdp/api";
-
-/**
- * Where a packet is copied to that a program must be able to write: fragments of a pool, from 6.7; pages of nobody's, one for the head and one for each frag, from 5.18; one
- * page alone, before. @kernel veth_convert_skb_to_xdp_buff, veth_xdp_rcv_skb
- */
-export type VethCopies = "pool" | "pages" | "page";
+import type { VethCopies } from "./rules.ts";
 
 /** Bytes of a packet that fit into one page, with room in front and the shared info behind. */
 const ONE_PAGE_BYTES: number = PAGE_SIZE - XDP_PACKET_HEADROOM - SKB_SHARED_INFO_BYTES;

@@ -8,7 +8,8 @@ import {
   type FragSource, type NapiStruct, type NetDevice, type NetdevRxQueue, type XdpBuff, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
 import { VETH_RING_SIZE, VETH_XDP_BATCH, VETH_XDP_TX_BULK_SIZE } from "./constants.ts";
-import { PageSource, writable, type VethCopies } from "./private-copy.ts";
+import { PageSource, writable } from "./private-copy.ts";
+import type { VethRules } from "./rules.ts";
 
 /** @kernel struct veth_stats (drivers/net/veth.c) */
 export interface VethQueueStats {
@@ -18,6 +19,9 @@ export interface VethQueueStats {
   xdpDrops: number;
   xdpTx: number;
   xdpTxErr: number;
+  /** Frames that the peer was asked to send, and here came into the ring, or had no room. @kernel peer_tq_xdp_xmit, peer_tq_xdp_xmit_err */
+  peerTqXdpXmit: number;
+  peerTqXdpXmitErr: number;
   rxDrops: number;
   /** What waited in the ring as NAPI went; the kernel counts it nowhere. */
   ringDrops: number;
@@ -33,14 +37,14 @@ export interface VethTransmitter {
 
 /** What one end receives on one queue: while it has NAPI, through a ring. @kernel struct veth_rq */
 export class VethQueue {
-  readonly stats: VethQueueStats = { xdpPackets: 0, xdpBytes: 0, xdpRedirect: 0, xdpDrops: 0, xdpTx: 0, xdpTxErr: 0, rxDrops: 0, ringDrops: 0 };
+  readonly stats: VethQueueStats = { xdpPackets: 0, xdpBytes: 0, xdpRedirect: 0, xdpDrops: 0, xdpTx: 0, xdpTxErr: 0, peerTqXdpXmit: 0, peerTqXdpXmitErr: 0, rxDrops: 0, ringDrops: 0 };
   /** Null: packets go by way of the backlog. @kernel veth_rq.napi */
   napi: NapiStruct | null;
   prog: XdpProg | null;
   private readonly deps: LinkDeps;
   private readonly dev: NetDevice;
   private readonly queue: NetdevRxQueue;
-  private readonly copies: VethCopies;
+  private readonly rules: VethRules;
   private readonly back: VethTransmitter;
   private readonly buff: XdpBuff;
   private readonly bulk: (XdpFrame | null)[];
@@ -55,11 +59,11 @@ export class VethQueue {
   private redirected: boolean;
   private sentBack: boolean;
 
-  constructor(deps: LinkDeps, queue: NetdevRxQueue, copies: VethCopies, back: VethTransmitter) {
+  constructor(deps: LinkDeps, queue: NetdevRxQueue, rules: VethRules, back: VethTransmitter) {
     this.deps = deps;
     this.dev = queue.dev;
     this.queue = queue;
-    this.copies = copies;
+    this.rules = rules;
     this.back = back;
     this.buff = deps.xdpStructs.createXdpBuff(queue.xdpRxq);
     this.bulk = emptyFrames(VETH_XDP_TX_BULK_SIZE);
@@ -76,11 +80,11 @@ export class VethQueue {
     this.sentBack = false;
   }
 
-  /** Its instance and its pool: 0 or a negative errno, nothing then being left. Process context. @kernel __veth_napi_enable_range, veth_create_page_pool */
-  enableNapi(): number {
-    const { pagePools, xdpStructs, kernel, napi, pages } = this.deps;
+  /** 0 or a negative errno. Process context. @kernel veth_create_page_pool */
+  createPool(): number {
+    const { pagePools, xdpStructs, pages } = this.deps;
     const mem = xdpStructs.createMemInfo();
-    if (this.copies === "pool") {
+    if (this.rules.copies === "pool") {
       const pool = pagePools.createPercpu({
         flags: 0, order: 0, poolSize: VETH_RING_SIZE, nid: NUMA_NO_NODE, dev: null, napi: null, dmaDir: DMA_NONE, maxLen: 0, offset: 0, netdev: null,
       }, -1);
@@ -90,22 +94,37 @@ export class VethQueue {
       this.pool = pool;
       this.source = pagePools.createFragSource(pool, mem);
     } else this.source = new PageSource(pages, mem);
+    return 0;
+  }
+
+  /** Its pages may be out still. */
+  destroyPool(): void {
+    if (this.pool !== null) this.pool.destroy();
+    this.pool = null;
+    this.source = null;
+  }
+
+  enableNapi(): void {
+    const { kernel, napi } = this.deps;
     this.ring = kernel.rings.create(VETH_RING_SIZE);
     this.napi = napi.netifNapiAdd(this.dev, { poll: (instance, budget) => this.poll(instance, budget) }, NAPI_POLL_WEIGHT);
     this.queue.napi = this.napi;
     napi.napiEnable(this.napi);
-    return 0;
   }
 
-  /** What waits in the ring is dropped, and the pool destroyed; its pages may be out still. Process context. @kernel veth_napi_del_range */
+  /** From now on nothing comes into its ring, and nothing is polled. Process context. */
   disableNapi(): void {
-    const instance = this.napi;
-    if (instance === null) return;
-    const { napi, lifetime, xdpReturn } = this.deps;
+    const { napi } = this.deps;
+    const instance = this.napi!;
     this.napi = null;
     this.queue.napi = null;
     napi.napiDisable(instance);
     napi.netifNapiDel(instance);
+  }
+
+  /** What waits in the ring is dropped. @kernel ptr_ring_cleanup, veth_ptr_free */
+  emptyRing(): void {
+    const { lifetime, xdpReturn } = this.deps;
     this.notifyMasked = false;
     const ring = this.ring!;
     this.ring = null;
@@ -114,9 +133,6 @@ export class VethQueue {
       if (isFrame(item)) xdpReturn.xdpReturnFrame(item);
       else lifetime.kfreeSkb(item, SKB_DROP_REASON_NOT_SPECIFIED);
     }
-    if (this.pool !== null) this.pool.destroy();
-    this.pool = null;
-    this.source = null;
   }
 
   /** Keeps it, or answers false. */
@@ -136,22 +152,37 @@ export class VethQueue {
 
   /** @kernel veth_poll */
   private poll(instance: NapiStruct, budget: number): number {
-    const { xdpReturn, xdpRedirect, napi } = this.deps;
+    const { xdpReturn, xdpRedirect } = this.deps;
+    const { flushesFirst } = this.rules;
     this.redirected = false;
     this.sentBack = false;
     xdpReturn.xdpSetReturnFrameNoDirect();
     const done = this.receive(instance, budget);
-    if (this.redirected) xdpRedirect.xdpDoFlush();
-    if (this.sentBack) {
-      this.flushBack();
-      this.back.flush();
+    if (this.redirected && flushesFirst !== "none") xdpRedirect.xdpDoFlush();
+    if (flushesFirst === "all") {
+      this.sendBack();
+      xdpReturn.xdpClearReturnFrameNoDirect();
+      this.completes(instance, done, budget);
+      return done;
     }
+    this.completes(instance, done, budget);
+    this.sendBack();
+    if (this.redirected && flushesFirst === "none") xdpRedirect.xdpDoFlush();
     xdpReturn.xdpClearReturnFrameNoDirect();
-    if (done < budget && napi.napiCompleteDone(instance, done)) {
-      this.notifyMasked = false;
-      if (this.ring !== null && !this.ring.isEmpty()) this.notify();
-    }
     return done;
+  }
+
+  private completes(instance: NapiStruct, done: number, budget: number): void {
+    if (done === budget || !this.deps.napi.napiCompleteDone(instance, done)) return;
+    this.notifyMasked = false;
+    if (this.ring !== null && !this.ring.isEmpty()) this.notify();
+  }
+
+  /** @kernel veth_xdp_flush */
+  private sendBack(): void {
+    if (!this.sentBack) return;
+    this.flushBack();
+    this.back.flush();
   }
 
   /** @kernel veth_xdp_rcv */
@@ -233,7 +264,7 @@ export class VethQueue {
     lifetime.skbOrphan(received);
     if (prog === null) return received;
     edit.skbPush(received, received.data - received.macHeader);
-    const skb = writable(this.deps, received, this.copies, this.source!);
+    const skb = writable(this.deps, received, this.rules.copies, this.source!);
     if (skb === null) {
       stats.rxDrops++;
       lifetime.consumeSkb(received);
@@ -308,8 +339,10 @@ export class VethQueue {
   /** @kernel veth_xdp_flush_bq */
   private flushBack(): void {
     const { bulk, bulked, stats } = this;
-    const sent = Math.max(0, this.back.sendFrames(bulk, bulked));
+    const answer = this.back.sendFrames(bulk, bulked);
+    const sent = Math.max(0, answer);
     for (let i = sent; i < bulked; i++) this.deps.xdpReturn.xdpReturnFrame(bulk[i]!);
+    this.deps.xdpPrograms.xdpBulkTx(this.dev, sent, bulked - sent, Math.min(0, answer));
     bulk.fill(null);
     this.bulked = 0;
     stats.xdpTx += sent;

@@ -6,8 +6,8 @@ import {
   ETH_HLEN, MAX_SKB_FRAGS, MEM_TYPE_PAGE_SHARED, NETDEV_TX_OK, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, NET_XMIT_DROP,
   SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, XDP_XMIT_FLUSH, xdpGetFrameLen, xdpOkFwdDev, type NetDevice, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
-import type { VethCopies } from "./private-copy.ts";
 import { VethQueue, isFrame, type VethQueueStats } from "./queue.ts";
+import { VETH_RULES, VETH_RULES_4_14, VETH_RULES_5_18, VETH_RULES_6_7, type VethRules } from "./rules.ts";
 
 /** Of one end. @kernel veth_get_stats64, veth_get_ethtool_stats */
 export interface VethStats {
@@ -17,7 +17,7 @@ export interface VethStats {
   readonly waiting: number;
   /** Sent by way of the peer's backlog. */
   readonly txPackets: number;
-  /** Not sent: the peer was gone, down, full, or had no NAPI for frames. */
+  /** Not sent: the peer was gone, down, full, or had no NAPI for frames, those that its own poll would have sent back among them. */
   readonly txDropped: number;
 }
 
@@ -25,6 +25,7 @@ export interface VethStats {
 export class VethEnd implements LinkEnd {
   readonly dev: NetDevice;
   readonly #deps: LinkDeps;
+  readonly #rules: VethRules;
   readonly #queues: VethQueue[];
   /** Null when the link is gone. */
   #peer: VethEnd | null = null;
@@ -34,14 +35,15 @@ export class VethEnd implements LinkEnd {
   #txPackets = 0;
   #txDropped = 0;
 
-  constructor(deps: LinkDeps, name: string, rxQueueCount: number, copies: VethCopies) {
+  constructor(deps: LinkDeps, name: string, rxQueueCount: number, rules: VethRules) {
     this.#deps = deps;
+    this.#rules = rules;
     this.dev = deps.registerNetdev(name, rxQueueCount);
     this.dev.gsoSoftware = true;
     this.dev.hwCsum = true;
     this.dev.fragList = true;
     const back = { sendFrames: (frames: (XdpFrame | null)[], n: number) => this.#sendFrames(frames, n, 0), flush: () => this.#flushPeer() };
-    this.#queues = this.dev.rxQueues.map((queue) => new VethQueue(deps, queue, copies, back));
+    this.#queues = this.dev.rxQueues.map((queue) => new VethQueue(deps, queue, rules, back));
     this.dev.xdpOps = {
       xdpSetupProg: (prog) => this.#xdpSet(prog),
       xdpXmit: (frames, n, flags) => this.#xdpXmit(frames, n, flags),
@@ -52,7 +54,9 @@ export class VethEnd implements LinkEnd {
   }
 
   get stats(): VethStats {
-    return { queues: this.#queues.map(({ stats }) => stats), waiting: this.#queues.reduce((sum, queue) => sum + queue.waiting().length, 0), txPackets: this.#txPackets, txDropped: this.#txDropped };
+    const queues = this.#queues.map(({ stats }) => stats);
+    const unsent = queues.reduce((sum, { xdpTxErr }) => sum + xdpTxErr, 0) + (this.#peer === null ? 0 : this.#peer.#queues.reduce((sum, { stats }) => sum + stats.peerTqXdpXmitErr, 0));
+    return { queues, waiting: this.#queues.reduce((sum, queue) => sum + queue.waiting().length, 0), txPackets: this.#txPackets, txDropped: this.#txDropped + unsent };
   }
 
   inRings(): InRings {
@@ -62,7 +66,7 @@ export class VethEnd implements LinkEnd {
 
   join(peer: VethEnd): void {
     this.#peer = peer;
-    this.#setFeatures();
+    this.#setXdpFeatures();
   }
 
   /** @kernel veth_open */
@@ -72,7 +76,7 @@ export class VethEnd implements LinkEnd {
     const errno = this.#prog !== null ? this.#enableXdp(this.#prog) : this.#groRequested ? this.#enableNapi() : 0;
     if (errno < 0) return errno;
     this.dev.up = true;
-    this.#setFeatures();
+    this.#setXdpFeatures();
     return 0;
   }
 
@@ -84,26 +88,26 @@ export class VethEnd implements LinkEnd {
     else this.#disableNapi();
   }
 
-  /** @kernel veth_set_features */
+  /** While it is down, or has a program, no NAPI comes or goes, and the peer is told nothing. @kernel veth_set_features */
   setGro(on: boolean): number {
     if (on === this.#groRequested) return 0;
-    this.#groRequested = on;
     if (this.dev.up && this.#prog === null) {
       const errno = on ? this.#enableNapi() : 0;
-      if (errno < 0) {
-        this.#groRequested = false;
-        return errno;
-      }
+      if (errno < 0) return errno;
+      if (this.#peer !== null) this.#peer.#setRedirectTarget(on);
       if (!on) this.#disableNapi();
     }
-    this.#updateFeatures();
+    this.#groRequested = on;
+    this.#updateGro();
     return 0;
   }
 
-  /** @kernel veth_dellink */
-  leave(): void {
-    this.stop();
+  /** Nothing is sent from one to the other any more. */
+  part(): void {
     this.#peer = null;
+  }
+
+  unregister(): void {
     this.#deps.transmit.setStartXmit(this.dev, null);
     this.#deps.unregisterNetdev(this.dev);
   }
@@ -114,35 +118,42 @@ export class VethEnd implements LinkEnd {
     const rcv = this.#peer;
     if (rcv === null || !edit.pskbMayPull(skb, ETH_HLEN)) {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
-      return this.#drops();
+      return this.#drops(null);
     }
     const queue = rcv.#queues[queueId] ?? null;
     // A packet of several segments has been merged as far as it can be.
-    const useNapi = queue !== null && queue.napi !== null && !this.dev.gsoSoftware;
-    if (receive.devForwardSkb(rcv.dev, skb) !== NET_RX_SUCCESS) return this.#drops();
-    if (!useNapi) {
-      if (receive.netifRx(skb) !== NET_RX_SUCCESS) return this.#drops();
+    const ring = queue !== null && queue.napi !== null && !this.dev.gsoSoftware ? queue : null;
+    if (receive.devForwardSkb(rcv.dev, skb) !== NET_RX_SUCCESS) return this.#drops(ring);
+    if (ring === null) {
+      if (receive.netifRx(skb) !== NET_RX_SUCCESS) return this.#drops(null);
       this.#txPackets++;
       return NETDEV_TX_OK;
     }
     // No queueing discipline would send it again.
-    if (!queue.produce(skb)) {
+    if (!ring.produce(skb)) {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
-      return this.#drops();
+      return this.#drops(ring);
     }
-    queue.notify();
+    ring.notify();
     return NETDEV_TX_OK;
   }
 
-  #drops(): number {
+  /** `ring`: that would have had it. */
+  #drops(ring: VethQueue | null): number {
     this.#txDropped++;
-    return NET_XMIT_DROP;
+    if (ring !== null && this.#rules.dropsNotify) ring.notify();
+    return this.#rules.tellsDrops ? NET_XMIT_DROP : NETDEV_TX_OK;
   }
 
   /** @kernel veth_ndo_xdp_xmit */
   #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
+    const queue = this.#receivingQueue();
     const sent = (flags & ~XDP_XMIT_FLUSH) !== 0 ? -EINVAL : this.#sendFrames(frames, n, flags);
-    this.#txDropped += sent < 0 ? n : n - sent;
+    if (sent < 0) this.#txDropped += n;
+    else {
+      queue!.stats.peerTqXdpXmit += sent;
+      queue!.stats.peerTqXdpXmitErr += n - sent;
+    }
     return sent;
   }
 
@@ -183,8 +194,11 @@ export class VethEnd implements LinkEnd {
       if (errno < 0) return errno;
     } else if (this.dev.up && this.#prog !== null) this.#disableXdp();
     this.#prog = prog;
-    this.#updateFeatures();
-    if (peer !== null) peer.#updateFeatures();
+    this.#updateGro();
+    if (peer !== null) {
+      peer.dev.gsoSoftware = prog === null;
+      if (prog !== null || !this.#groRequested) peer.#setRedirectTarget(prog !== null);
+    }
     return 0;
   }
 
@@ -223,39 +237,44 @@ export class VethEnd implements LinkEnd {
     }
   }
 
-  /** All queues or none. @kernel veth_napi_enable */
+  /** All queues or none. @kernel __veth_napi_enable_range */
   #enableNapi(): number {
+    if (this.#queues[0]!.napi !== null) return 0;
     for (const queue of this.#queues) {
-      const errno = queue.napi === null ? queue.enableNapi() : 0;
+      const errno = queue.createPool();
       if (errno < 0) {
-        this.#disableNapi();
+        for (const other of this.#queues) other.destroyPool();
         return errno;
       }
     }
+    for (const queue of this.#queues) queue.enableNapi();
     return 0;
   }
 
+  /** Nobody polls any more before the first ring is emptied, and all rings are empty before the first pool goes. @kernel veth_napi_del_range */
   #disableNapi(): void {
+    if (this.#queues[0]!.napi === null) return;
     for (const queue of this.#queues) queue.disableNapi();
+    for (const queue of this.#queues) queue.emptyRing();
+    for (const queue of this.#queues) queue.destroyPool();
   }
 
-  /** XDP brings GRO with it, and makes the peer send segments one by one. @kernel veth_fix_features */
-  #updateFeatures(): void {
-    this.dev.gro = this.#groRequested || this.#prog !== null;
-    this.dev.gsoSoftware = this.#peer === null || this.#peer.#prog === null;
-    this.#setFeatures();
-    if (this.#peer !== null) this.#peer.#setFeatures();
+  #updateGro(): void {
+    this.dev.gro = this.#groRequested || (this.#rules.xdpBringsGro && this.#prog !== null);
   }
 
   /** Frames can be sent through it while its peer has NAPI. @kernel veth_set_xdp_features */
-  #setFeatures(): void {
+  #setXdpFeatures(): void {
     const peer = this.#peer;
-    let features = 0;
-    if (peer !== null && peer.#queues.length <= this.#queues.length) {
-      features = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_RX_SG;
-      if (peer.#prog !== null || peer.#groRequested) features |= NETDEV_XDP_ACT_NDO_XMIT | NETDEV_XDP_ACT_NDO_XMIT_SG;
-    }
-    this.#deps.xdpFeatures.xdpSetFeaturesFlag(this.dev, features);
+    const matches = peer !== null && peer.#queues.length <= this.#queues.length;
+    this.#deps.xdpFeatures.xdpSetFeaturesFlag(this.dev, matches ? NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_RX_SG : 0);
+    if (matches && (peer.#prog !== null || peer.#groRequested)) this.#setRedirectTarget(true);
+  }
+
+  /** @kernel xdp_features_set_redirect_target, xdp_features_clear_redirect_target (net/core/xdp.c) */
+  #setRedirectTarget(on: boolean): void {
+    const flags = NETDEV_XDP_ACT_NDO_XMIT | NETDEV_XDP_ACT_NDO_XMIT_SG;
+    this.#deps.xdpFeatures.xdpSetFeaturesFlag(this.dev, on ? this.dev.xdpFeatures | flags : this.dev.xdpFeatures & ~flags);
   }
 }
 
@@ -266,19 +285,29 @@ export interface VethLink extends Link {
 
 export type VethDriver = LinkDriver<VethLink>;
 
-function newlink(deps: LinkDeps, { names, rxQueueCount }: LinkOptions, copies: VethCopies): VethLink {
+function newlink(deps: LinkDeps, { names, rxQueueCount }: LinkOptions, rules: VethRules): VethLink {
   if (!Number.isInteger(rxQueueCount) || rxQueueCount < 1 || rxQueueCount > 64) throw new UsageError("driver-veth", "rxQueueCount", rxQueueCount, "give 1 to 64 queues");
-  const ends = [new VethEnd(deps, names[0], rxQueueCount, copies), new VethEnd(deps, names[1], rxQueueCount, copies)] as const;
+  const ends = [new VethEnd(deps, names[0], rxQueueCount, rules), new VethEnd(deps, names[1], rxQueueCount, rules)] as const;
   ends[0].join(ends[1]);
   ends[1].join(ends[0]);
-  return { ends, dellink: () => ends.forEach((end) => end.leave()) };
+  return { ends, dellink: () => dellink(ends) };
 }
 
-/** Two devices back to back, as in 6.7 and later: for XDP, packets are copied into fragments of a page_pool. @kernel drivers/net/veth.c */
-export const veth: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, "pool") };
+/** They are no pair any more before the first goes down. @kernel veth_dellink, unregister_netdevice_many */
+function dellink(ends: readonly VethEnd[]): void {
+  for (const end of ends) end.part();
+  for (const end of ends) end.stop();
+  for (const end of ends) end.unregister();
+}
 
-/** The same from 5.18 to 6.3: into pages of nobody's. */
-export const veth518: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, "pages") };
+/** Two devices back to back, as in 6.18: for XDP, packets are copied into fragments of a page_pool. @kernel drivers/net/veth.c */
+export const veth: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, VETH_RULES) };
+
+/** The same in 6.7 and 6.8: a program brings GRO with it. */
+export const veth67: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, VETH_RULES_6_7) };
+
+/** The same from 5.18 to 6.1: into pages of nobody's. */
+export const veth518: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, VETH_RULES_5_18) };
 
 /** The same before: into one page, or not at all. */
-export const veth414: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, "page") };
+export const veth414: VethDriver = { name: "veth", newlink: (deps, options) => newlink(deps, options, VETH_RULES_4_14) };

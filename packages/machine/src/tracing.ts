@@ -38,12 +38,13 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
   const xdpRedirect = ring.define("xdp_redirect", ["prog_id", "ifindex", "to_ifindex", "err", "map_id", "map_index"]).id;
   const xdpRedirectErr = ring.define("xdp_redirect_err", ["prog_id", "ifindex", "to_ifindex", "err", "map_id", "map_index"]).id;
   const devmapXmit = ring.define("xdp_devmap_xmit", ["from_ifindex", "to_ifindex", "sent", "drops", "err"]).id;
+  const bulkTx = ring.define("xdp_bulk_tx", ["ifindex", "sent", "drops", "err"]).id;
   const cpumapEnqueue = ring.define("xdp_cpumap_enqueue", ["map_id", "processed", "drops", "to_cpu"]).id;
   const cpumapKthread = ring.define("xdp_cpumap_kthread", ["map_id", "processed", "drops", "sched", "xdp_pass", "xdp_drop", "xdp_redirect"]).id;
   const map = ring.define("dma_map_page", ["pfn", "dma_addr", "dir"]).id;
   const unmap = ring.define("dma_unmap_page", ["pfn", "dma_addr", "dir"]).id;
   const freed = ring.define("skb_freed", ["skb", "reason", "len", "truesize", "pp_recycle", "how"]).id;
-  const groReceive = ring.define("napi_gro_receive_entry", ["ifindex", "skb", "len", "data_len", "truesize", "nr_frags"]).id;
+  const groReceive = ring.define("napi_gro_receive_entry", ["ifindex", "skb", "len", "data_len", "truesize", "nr_frags", "ip_summed"]).id;
   const skbReceived = ring.define("netif_receive_skb", ["ifindex", "skb", "len"]).id;
   const napiPoll = ring.define("napi_poll", ["napi", "ifindex", "work", "budget"]).id;
   const received = ring.define("nic_receive", ["queue", "bytes", "descriptors"]).id;
@@ -63,6 +64,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
       xdpRedirect: (prog: XdpProg, ifindex: number, err: number, toIfindex: number, mapId: number, mapIndex: number): void =>
         ring.recordWide(err < 0 ? xdpRedirectErr : xdpRedirect, prog.id, ifindex, toIfindex, err, mapId, mapIndex, 0, 0),
       xdpDevmapXmit: (from: NetDevice | null, to: NetDevice, sent: number, drops: number, err: number): void => ring.record(devmapXmit, from?.ifindex ?? 0, to.ifindex, sent, drops, err),
+      xdpBulkTx: (dev: NetDevice, sent: number, drops: number, err: number): void => ring.record(bulkTx, dev.ifindex, sent, drops, err, 0),
       xdpCpumapEnqueue: (mapId: number, processed: number, drops: number, toCpu: number): void => ring.record(cpumapEnqueue, mapId, processed, drops, toCpu, 0),
       xdpCpumapKthread: (mapId: number, processed: number, drops: number, sched: number, pass: number, drop: number, redirect: number): void =>
         ring.recordWide(cpumapKthread, mapId, processed, drops, sched, pass, drop, redirect, 0),
@@ -73,7 +75,7 @@ export function createTracingProbes(ring: TraceRing): MachineProbes {
     },
     skb: {
       freed: (skb: SkBuff, reason: number, how: number): void => ring.recordWide(freed, skb.id, reason, skb.len, skb.truesize, skb.ppRecycle ? 1 : 0, how, 0, 0),
-      groReceiveEntry: (skb: SkBuff): void => ring.recordWide(groReceive, skb.dev?.ifindex ?? 0, skb.id, skb.len, skb.dataLen, skb.truesize, skb.shinfo!.nrFrags, 0, 0),
+      groReceiveEntry: (skb: SkBuff): void => ring.recordWide(groReceive, skb.dev?.ifindex ?? 0, skb.id, skb.len, skb.dataLen, skb.truesize, skb.shinfo!.nrFrags, skb.ipSummed, 0),
       received: (skb: SkBuff): void => ring.record(skbReceived, skb.dev?.ifindex ?? 0, skb.id, skb.len, 0, 0),
       polled: (napi: NapiStruct, work: number, budget: number): void => ring.record(napiPoll, napi.napiId, napi.dev.ifindex, work, budget, 0),
     },

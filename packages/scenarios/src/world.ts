@@ -1,4 +1,4 @@
-import { veth, veth414, veth518, type VethDriver, type VethEnd } from "@netmem/driver-veth";
+import { veth, veth414, veth518, veth67, type VethDriver, type VethEnd } from "@netmem/driver-veth";
 import { NSEC_PER_SEC, TASK_SLEEP, UsageError } from "@netmem/kernel/api";
 import { createMachine, type Machine, type PresetName } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
@@ -201,6 +201,10 @@ export class VethWorld {
 
 /** The driver of a preset's kernel. */
 export function vethOf(preset: PresetName): VethDriver {
-  if (preset === "6.8" || preset === "6.18") return veth;
-  return preset === "6.1" ? veth518 : veth414;
+  switch (preset) {
+    case "6.18": return veth;
+    case "6.8": return veth67;
+    case "6.1": return veth518;
+    default: return veth414;
+  }
 }

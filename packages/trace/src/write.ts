@@ -72,10 +72,11 @@ function payloadOf({ kind: { name }, args, cpu }: TraceRecord, names: TraceNames
     case "xdp_exception": return `${name}: prog_id=${a} action=${ACTIONS[b] ?? b} ifindex=${c}`;
     case "xdp_redirect": case "xdp_redirect_err": return `${name}: prog_id=${a} action=REDIRECT ifindex=${b} to_ifindex=${c} err=${d} map_id=${e} map_index=${f}`;
     case "xdp_devmap_xmit": return `${name}: ndo_xdp_xmit from_ifindex=${a} to_ifindex=${b} action=REDIRECT sent=${c} drops=${d} err=${e}`;
+    case "xdp_bulk_tx": return `${name}: ifindex=${a} action=TX sent=${b} drops=${c} err=${d}`;
     case "xdp_cpumap_enqueue": return `${name}: enqueue cpu=${cpu} map_id=${a} action=REDIRECT processed=${b} drops=${c} to_cpu=${d}`;
     case "xdp_cpumap_kthread": return `${name}: kthread cpu=${cpu} map_id=${a} action=REDIRECT processed=${b} drops=${c} sched=${d} xdp_pass=${e} xdp_drop=${f} xdp_redirect=${g}`;
     case "netif_receive_skb": return `${name}: dev=${names.device(a)} skbaddr=${skb(b)} len=${c}`;
-    case "napi_gro_receive_entry": return `${name}: dev=${names.device(a)} napi_id=0x0 queue_mapping=0 skbaddr=${skb(b)} vlan_tagged=0 vlan_proto=0x0000 vlan_tci=0x0000 protocol=0x0800 ip_summed=0 hash=0x00000000 l4_hash=0 len=${c} data_len=${d} truesize=${e} mac_header_valid=1 mac_header=-14 nr_frags=${f} gso_size=0 gso_type=0x0`;
+    case "napi_gro_receive_entry": return `${name}: dev=${names.device(a)} napi_id=0x0 queue_mapping=0 skbaddr=${skb(b)} vlan_tagged=0 vlan_proto=0x0000 vlan_tci=0x0000 protocol=0x0800 ip_summed=${g} hash=0x00000000 l4_hash=0 len=${c} data_len=${d} truesize=${e} mac_header_valid=1 mac_header=-14 nr_frags=${f} gso_size=0 gso_type=0x0`;
     case "napi_poll": return `${name}: napi poll on napi struct ${address(NAPIS + BigInt(a) * SKB_BYTES)} for device ${b === 0 ? "(no_device)" : names.device(b)} work ${c} budget ${d}`;
     case "skb_freed": return f === SKB_FREED_UNTRACED ? null : freed(a, b, f, names);
     default: return null;

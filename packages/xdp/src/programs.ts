@@ -52,6 +52,10 @@ export class Programs implements XdpPrograms {
     if (this.probe !== null) this.probe.xdpException(prog, act, dev.ifindex);
   }
 
+  xdpBulkTx(dev: NetDevice, sent: number, drops: number, err: number): void {
+    if (this.probe !== null) this.probe.xdpBulkTx(dev, sent, drops, err);
+  }
+
   /** What an exception thrown by BPF code comes to, with 0 as its cookie. @kernel bpf_throw (kernel/bpf/helpers.c) */
   private fault(prog: XdpProg, kind: string, reason: string): number {
     prog.faults++;

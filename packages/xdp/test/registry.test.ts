@@ -10,7 +10,7 @@ import {
 } from "../src/api/index.ts";
 
 const OPTIONS: XdpOptions = { ...XDP_OPTIONS_6_18, returnPath: "mem-info", dates: { ...XDP_DATES_6_18, framesFollowPointer: false }, bulksMixPools: false };
-const NO_PROBE: XdpProbe = { memConnect: () => {}, memDisconnect: () => {}, xdpException: () => {}, xdpRedirect: () => {}, xdpDevmapXmit: () => {}, xdpCpumapEnqueue: () => {}, xdpCpumapKthread: () => {} };
+const NO_PROBE: XdpProbe = { memConnect: () => {}, memDisconnect: () => {}, xdpException: () => {}, xdpRedirect: () => {}, xdpDevmapXmit: () => {}, xdpBulkTx: () => {}, xdpCpumapEnqueue: () => {}, xdpCpumapKthread: () => {} };
 
 function setUp(options: Partial<XdpOptions> = {}) {
   const kernel = createKernel({ nrCpus: 1, seed: 1, reports: "collect" });

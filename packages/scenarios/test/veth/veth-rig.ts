@@ -1,18 +1,13 @@
-import { veth, veth414, veth518, type VethDriver, type VethEnd } from "@netmem/driver-veth";
-import { createMachine, type Machine, type MachineOptions, type PresetName } from "@netmem/machine";
+import type { VethEnd } from "@netmem/driver-veth";
+import { createMachine, type Machine, type MachineOptions } from "@netmem/machine";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { skbRegion, type SkBuff } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import { XDP_PASS, type XdpProg, type XdpProgram } from "@netmem/xdp/api";
+import { vethOf } from "../../src/world.ts";
 
 /** What a socket's send leaves in front of a packet, far less than XDP wants. */
 const LL_RESERVED = 16;
-
-/** The driver of a preset's kernel. */
-export function vethOf(preset: PresetName): VethDriver {
-  if (preset === "6.8" || preset === "6.18") return veth;
-  return preset === "6.1" ? veth518 : veth414;
-}
 
 /** Two ends, both open; what the second receives goes to `received`, or wherever a test sends it. */
 export class VethRig {

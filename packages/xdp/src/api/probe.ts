@@ -15,6 +15,8 @@ export interface XdpProbe {
   readonly xdpRedirect: (prog: XdpProg, ifindex: number, err: number, toIfindex: number, mapId: number, mapIndex: number) => void;
   /** A device's queue was sent; `drops` are those that its program dropped, or the device did not take. */
   readonly xdpDevmapXmit: (fromDev: NetDevice | null, toDev: NetDevice, sent: number, drops: number, err: number) => void;
+  /** What a poll sends back was handed to its device; `drops` did not go. @kernel trace_xdp_bulk_tx */
+  readonly xdpBulkTx: (dev: NetDevice, sent: number, drops: number, err: number) => void;
   /** A CPU's queue was flushed; `processed` counts `drops` in. */
   readonly xdpCpumapEnqueue: (mapId: number, processed: number, drops: number, toCpu: number) => void;
   /** A batch of a CPU's thread; `drops` for lack of memory. */

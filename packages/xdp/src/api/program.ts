@@ -117,4 +117,6 @@ export interface XdpPrograms {
   readonly bpfWarnInvalidXdpAction: (dev: NetDevice | null, prog: XdpProg, act: number) => void;
   /** A packet is dropped for such a verdict, or XDP_ABORTED. @kernel trace_xdp_exception (include/trace/events/xdp.h) */
   readonly xdpException: (dev: NetDevice, prog: XdpProg, act: number) => void;
+  /** Traces what a driver did with frames that its poll sends back. @kernel trace_xdp_bulk_tx (include/trace/events/xdp.h) */
+  readonly xdpBulkTx: (dev: NetDevice, sent: number, drops: number, err: number) => void;
 }
