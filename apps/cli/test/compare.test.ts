@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { PRESET_NAMES } from "@netmem/machine";
 import type { CompareDocument } from "../src/compare/command.ts";
 import { pcapFile, testPayload, udpFrame } from "@netmem/testkit";
@@ -96,6 +96,45 @@ test("a plugin by path stands beside ours, and counts what ours counts", async (
   const { runs } = await compare(CAPTURE, "--design", "6.18", "--drivers", "header-split,packages/driver-header-split", "--models", "pages");
   const [ours, theirs] = runs.map((run) => ({ ...run, driver: "", nsPerPacket: 0 }));
   expect(theirs).toEqual(ours);
+});
+
+describe("a plugin that does not do", () => {
+  const WORK = mkdtempSync(join(tmpdir(), "netmem-compare-"));
+  afterAll(() => rmSync(WORK, { recursive: true }));
+  const cheat = (name: string, binding: string): string => {
+    const path = join(WORK, `${name}.ts`);
+    writeFileSync(path, `import { netgpu } from ${JSON.stringify(join(ROOT, "packages/memory-model-netgpu/src/index.ts"))};
+export const model = { ...netgpu, name: ${JSON.stringify(name)}, bind: (deps, options) => {
+  const bound = netgpu.bind(deps, options);
+  return typeof bound === "number" ? bound : ${binding};
+} };
+`);
+    return path;
+  };
+
+  test("is blamed itself, though it comes first; one that loses buffers, too", async () => {
+    const shifts = cheat("shifts", "{ ...bound, openStream: (socket) => { const stream = bound.openStream(socket); return { read: (onBytes) => stream.read((region, offset, bytes) => onBytes(region, offset + 1, bytes)), close: () => stream.close() }; } }");
+    const loses = cheat("loses", "{ ...bound, free: () => bound.free() - 7 }");
+    const { code, err } = await cli(["compare", "examples/captures/tcp-download.pcap", "--design", "6.18", "--drivers", "header-split", "--models", `${shifts},${loses},pages`, "--counts-only"], ROOT);
+    expect(code).toBe(1);
+    expect(err.trim().split("\n")).toEqual([
+      expect.stringMatching(/shifts\.ts, 6\.18: other bytes came out \(1 300 277\) than with mvneta into pages \(1 300 277\): header-split with shifts changes, repeats or loses some$/),
+      expect.stringMatching(/loses\.ts, 6\.18: of the model's [\d ]+ buffers 7 never came back, though all is over$/),
+    ]);
+  });
+
+  test("that refuses what it is asked for is left out, and why; the others are compared", async () => {
+    const few = join(WORK, "few.ts");
+    writeFileSync(few, `import { UsageError } from "@netmem/kernel/api";
+import { headerSplit } from ${JSON.stringify(join(ROOT, "packages/driver-header-split/src/index.ts"))};
+export const driver = { ...headerSplit, name: "few", probe: (deps, options) => {
+  if (options.rxRingSize > 256) throw new UsageError("few", "rxRingSize", options.rxRingSize, "give 32 to 256 descriptors");
+  return headerSplit.probe(deps, options);
+} };
+`);
+    const { runs, leftOut } = await compare(CAPTURE, "--design", "6.18", "--drivers", `${few},mvneta`, "--models", "pages");
+    expect([runs.map(({ driver }) => driver), leftOut.map(({ driver, why }) => [driver, why])]).toEqual([["mvneta"], [[few, expect.stringContaining("rxRingSize = 512: give 32 to 256 descriptors")]]]);
+  });
 });
 
 test.each([

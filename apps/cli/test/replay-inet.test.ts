@@ -39,7 +39,7 @@ describe("--sockets", () => {
   test.each([[[]], [["--gro"]], [["--reader", "late"]], [["--zerocopy"]], [["--gro", "--dma", "bounce"]], [["--gro", "--udp-gro"]]])("the shipped captures with %j: the same bytes under every design, as in any other way of these, and no page lost", async (args) => {
     for (const run of await runs([...SHIPPED, "--sockets", "1", "--rcvbuf", "10000000", ...args], ROOT)) {
       expect([run.design, run.delivered.bytes, run.inflightAtEnd, run.reports, run.inet!.datagrams, run.inet!.connections]).toEqual([run.design, STREAM_BYTES, 0, [], 80, 6]);
-      expect(run.inet!.dropped).toEqual({ notIpv4: 4, badHeader: 0, checksum: 0, unknownProtocol: 170, noSocket: 0, socketFull: 0, other: 0 });
+      expect(run.inet!.dropped).toEqual({ notIpv4: 4, badHeader: 0, checksum: 0, unknownProtocol: 170, noSocket: 0, socketFull: 0, notSent: 0, other: 0 });
       hashes.add(run.delivered.sha256);
     }
     expect(hashes.size).toBe(1);
@@ -65,7 +65,7 @@ describe("--sockets", () => {
     for (const run of await runs([file, "--sockets", "2"])) {
       expect([run.delivered, run.dropped, run.inet]).toEqual([
         { packets: 2, bytes: 110, sha256: expect.any(String) }, 4,
-        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, unknownProtocol: 0, noSocket: 0, socketFull: 0, other: 1 }, unaccounted: 0 },
+        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, unknownProtocol: 0, noSocket: 0, socketFull: 0, notSent: 0, other: 1 }, unaccounted: 0 },
       ]);
     }
   });

@@ -171,6 +171,48 @@ test.each(["@acme/netmem-nic", "acme-nic"])("a driver that is installed is named
   expect([driver, runs[0]!.delivered.packets]).toEqual([name, 1339]);
 });
 
+describe("a plugin that changes what it receives is a fault of its own, though nothing reports one: exit 1", () => {
+  const NETGPU = JSON.stringify(join(ROOT, "packages/memory-model-netgpu/src/index.ts"));
+  const model = (binding: string): string => `import { netgpu } from ${NETGPU};
+export const cheat = { ...netgpu, name: "cheat", bind: (deps, options) => {
+  const bound = netgpu.bind(deps, options);
+  return typeof bound === "number" ? bound : ${binding};
+} };
+`;
+  const reads = (read: string): string => model(`{ ...bound, openStream: (socket) => {
+    const stream = bound.openStream(socket);
+    return { read: (onBytes) => stream.read((region, offset, bytes) => ${read}), close: () => stream.close() };
+  } }`);
+  const driver = (poll: string): string => `import { headerSplit } from ${JSON.stringify(join(ROOT, "packages/driver-header-split/src/index.ts"))};
+export const cheat = { ...headerSplit, name: "cheat", probe: (deps, options) => {
+  const receive = { ...deps.receive, napiGroReceive: (napi, skb) => { ${poll} deps.receive.napiGroReceive(napi, skb); } };
+  return headerSplit.probe({ ...deps, receive }, options);
+} };
+`;
+  const MODEL = ["--driver", "header-split", "--model"];
+
+  test.each<[string, string, readonly string[], RegExp]>([
+    ["a stream whose bytes are others", reads("onBytes(region, offset + 1, bytes)"), MODEL, /^6\.18: other bytes came out \(1 300 277\) than with mvneta into pages \(1 300 277\): header-split with cheat changes, repeats or loses some$/],
+    ["a stream that gives too few", reads("onBytes(region, offset, bytes - 1)"), MODEL, /^6\.18: other bytes came out \(1 \d+ \d+\) than with mvneta/],
+    ["a model that loses buffers", model("{ ...bound, free: () => bound.free() - 3 }"), MODEL, /^6\.18: of the model's 1 024 buffers 3 never came back, though all is over$/],
+    ["a model that has more than it was given", model("{ ...bound, free: () => bound.free() + 3 }"), MODEL, /^6\.18: of the model's 1 024 buffers 1 027 are free when all is over: some were given back twice$/],
+    ["a driver that hands up frames of another protocol", driver("skb.protocol = 0x86dd;"), ["--driver"], /^6\.18: 1 339 frames refused as not IPv4, and 0 with mvneta into pages: cheat changes what it receives$/],
+    ["a driver that says of wrong bytes that they are right", driver("if (skb.dataLen > 0) skb.shinfo.frags[0].netmem.region.bytes[skb.shinfo.frags[0].netmem.base + skb.shinfo.frags[0].offset] ^= 1;"), ["--driver"], /^6\.18: other bytes came out/],
+  ])("%s", async (what, text, options, message) => {
+    const path = write(`${what.replaceAll(/\W/g, "-")}.ts`, text);
+    const { code, err } = await cli(["replay", CAPTURES[0]!, ...options, path, "--sockets", "1", "--rcvbuf", "20000000", "--design", "6.18", "--counts-only"], ROOT);
+    expect([code, err.trim().split("\n").length]).toEqual([1, 1]);
+    expect(err.trim().replace(/^netmem: /, "")).toMatch(message);
+  });
+});
+
+test("forwarded by a device with fewer descriptors than frames come back to back: what was not sent is counted as that, and why", async () => {
+  const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--forward", "--gro", "--driver", "split-page", "--design", "6.18", "--counts-only"], ROOT);
+  expect([code, err]).toEqual([0, ""]);
+  expect(out).toMatch(/dropped: not sent +55\n/);
+  expect(out).toContain("Frames were not sent because eth1 had no descriptor left: back to back they come faster than they leave; --timing capture keeps the file's pace.");
+});
+
 describe("a plugin that fails as it runs is one line, by name, and exit 2", () => {
   const DRIVER = `const words = { sizeBytes: 16, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2 };
     const driver = { name: "mine", mostRxQueues: 1, rxDescFormat: { ...words, statusWord: 0, errorBit: 4, prefixBytes: 0, fcsBytes: 0 }, txDescFormat: { ...words, commandWord: 0 }, maxFrameBytes: 9000 };
@@ -217,6 +259,7 @@ describe("what cannot be loaded is one line, and exit 2", () => {
     [["--model", "netgpu", "--sockets", "1", "--design", "stock,6.18"], "--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs"],
     [["--driver", "mvneta", "--model", "xsk", "--design", "6.18"], "6.18: xsk was not bound (-EOPNOTSUPP): this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500"],
     [["--driver", "xsk", "--model", "xsk", "--dma", "bounce", "--design", "6.18"], /xsk was not bound \(-(?:ENOMEM|EOPNOTSUPP)\): /],
+    [["--driver", "header-split", "--model", "netgpu", "--sockets", "2", "--dma", "bounce", "--design", "6.18"], /^6\.18: netgpu was not bound \(-ENOMEM\): report dma-unreachable: .* such memory cannot be bounced, choose another --dma$/],
     [["--driver", "xsk", "--model", "xsk", "--sockets", "2"], "--model xsk delivers whole frames, which no stack sees: leave out --sockets"],
     [["--driver", "xsk", "--model", "xsk", "--tap"], "--model xsk and --tap: no packet reaches the stack; give one of them"],
     [["--driver", "header-split", "--model", "netgpu", "--sockets", "1", "--reader", "never", "--buffers", "64", "--design", "6.18"], /^6\.18: stalled after \d+ of 1339 frames: all 64 buffers of netgpu are with packets and users, and --reader never gives none back; raise --buffers, or read promptly$/],

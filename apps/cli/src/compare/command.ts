@@ -1,13 +1,15 @@
 import { Option, type Command } from "commander";
-import { PRESET_NAMES, type PresetName } from "@netmem/machine";
 import type { NetDriver } from "@netmem/driver/api";
+import { UsageError } from "@netmem/kernel/api";
+import { PRESET_NAMES, type PresetName, type WireFrame } from "@netmem/machine";
 import type { MemoryModel } from "@netmem/memory-model/api";
-import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
+import { loadCaptures, notesOn } from "../captures.ts";
 import { designsOf } from "../designs.ts";
 import { once, wholeNumber } from "../options.ts";
 import { DRIVER_NAMES, loadDriver, loadModel, splitsHeaders, STREAM_MODEL_NAMES } from "../plugins.ts";
 import { DEFAULT_BUFFERS, checkReplayOptions, countsOnlyOption, type ReplayOptions } from "../replay/options.ts";
-import { DeviceDown, runDesign, type DesignRun } from "../replay/run.ts";
+import { differences, faultsOf, plainRun } from "../replay/faults.ts";
+import { DeviceDown, Stalled, runDesign, type DesignRun } from "../replay/run.ts";
 import { median, roundsFor } from "../replay/timing.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
@@ -83,10 +85,14 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
   const models = await Promise.all(namesOf("--models", raw.models).map(async (named) => ({ named, model: named === PAGES ? null : await loadModel(named, cwd, "--models") })));
   const widest = drivers.map(({ driver }) => driver).reduce((most, driver) => (driver.maxFrameBytes > most.maxFrameBytes ? driver : most));
   const inputs = loadCaptures(paths, cwd, widest);
-  const longest = inputs.flatMap(({ frames }) => frames).reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
+  const frames = inputs.flatMap((input) => input.frames);
+  const longest = frames.reduce((most, { lengthBytes }) => Math.max(most, lengthBytes), 0);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
   const runs: ComparedRun[] = [];
   const leftOut: LeftOut[] = [];
+  const faults: string[] = [];
+  /** By design: what mvneta does, into pages. */
+  const plains = new Map<PresetName, DesignRun | null>();
   for (const { named: driverName, driver } of drivers) {
     for (const { named: modelName, model } of models) {
       if (longest > driver.maxFrameBytes) {
@@ -104,9 +110,12 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
       for (const design of designs) {
         if (model !== null && design === "stock") leftOut.push({ driver: driverName, model: modelName, design, why: "each packet takes its memory from its pool for good, and a model's cannot go" });
         else {
-          const run = runOf(driverName, driver, modelName, model, design, inputs, raw);
-          if (run instanceof DeviceDown) leftOut.push({ driver: driverName, model: modelName, design, why: run.why });
-          else runs.push(run);
+          const done = runOf(driverName, driver, modelName, model, design, frames, plains, raw);
+          if (typeof done === "string") leftOut.push({ driver: driverName, model: modelName, design, why: done });
+          else {
+            if (done.run !== null) runs.push(done.run);
+            faults.push(...done.faults.map((what) => `${driverName}, ${modelName}, ${what}`));
+          }
         }
       }
     }
@@ -117,7 +126,6 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
   }
   const document: CompareDocument = { command: "compare", inputs: inputs.map(({ path, capture, bytes }) => ({ path, packets: capture.packets.length, bytes })), runs, leftOut };
   terminal.out(raw.json === true ? `${JSON.stringify(document)}\n` : textOf(document));
-  const faults = faultsOf(runs);
   for (const fault of faults) terminal.err(`netmem: ${fault}\n`);
   return faults.length === 0 ? EXIT_OK : EXIT_FAULT;
 }
@@ -130,27 +138,39 @@ function namesOf(option: string, list: string): string[] {
   return names;
 }
 
-function runOf(driverName: string, driver: NetDriver, modelName: string, model: MemoryModel | null, design: PresetName, inputs: readonly LoadedCapture[], raw: RawOptions): ComparedRun | DeviceDown {
+interface Done {
+  /** Null: it did not get through. */
+  readonly run: ComparedRun | null;
+  /** Whatever the memory, the bytes are those of the captures, nothing is out, and nothing was reported. */
+  readonly faults: readonly string[];
+}
+
+/** Words: why it cannot be. */
+function runOf(driverName: string, driver: NetDriver, modelName: string, model: MemoryModel | null, design: PresetName, frames: readonly WireFrame[], plains: Map<PresetName, DesignRun | null>, raw: RawOptions): Done | string {
   const options: ReplayOptions = checkReplayOptions({
     design, timing: "back-to-back", seed: raw.seed, ring: 512, readerLag: 0, readerCpu: 1, dma: "iommu-strict", sockets: 1, rcvbuf: 0x7fffffff, driver: driverName,
     ...(model === null ? {} : { model: modelName, buffers: raw.buffers }), ...(raw.gro === true ? { gro: true } : {}),
   });
-  const frames = inputs.flatMap((input) => input.frames);
   const runOnce = (): DesignRun => runDesign(design, frames, options, {}, null, { driver, model });
   // The engine has another plugin to compile for, and what it is compiled in is not timed.
   let run: DesignRun;
   try {
     run = runOnce();
   } catch (error) {
-    if (error instanceof DeviceDown) return error;
+    if (error instanceof DeviceDown) return error.why;
+    if (error instanceof Stalled) return { run: null, faults: [error.message] };
+    if (error instanceof CliError || error instanceof UsageError) return error.message.replace(`${design}: `, "");
     throw error;
   }
   const times = raw.countsOnly === true ? [0] : Array.from({ length: roundsFor(frames.length) }, () => runOnce().nsPerPacket);
-  return {
+  const compared: ComparedRun = {
     driver: driverName, model: modelName, design, delivered: { bytes: run.delivered.bytes, sha256: run.delivered.sha256 }, dropped: run.dropped, pageAllocs: run.pageAllocs, modelBuffers: run.modelBuffers ?? 0,
     dmaMaps: run.dmaMaps, dmaSyncs: run.dmaSyncs, memInfoLookups: run.memInfoLookups, recycledPercent: run.recycled.percent, inflightAtEnd: run.inflightAtEnd,
     reports: run.reports.reduce((sum, { count }) => sum + count, 0), nsPerPacket: median(times),
   };
+  if (!plains.has(design)) plains.set(design, plainRun(design, frames, options));
+  const faults = [...faultsOf(run, frames, options), ...differences(run, plains.get(design)!, { driver, model }).map((what) => `${design}: ${what}`)];
+  return { run: compared, faults };
 }
 
 const COLUMNS: readonly { readonly title: string; readonly cell: (run: ComparedRun) => string }[] = [
@@ -181,17 +201,4 @@ function textOf({ inputs, runs, leftOut }: CompareDocument): string {
     return `left out: ${those.map(({ driver, model, design }) => `${driver} with ${model}${design === undefined ? "" : ` under ${design}`}`).join(", ")}: ${why}`;
   });
   return `${[...names, "", lines[0], "─".repeat(Math.max(...lines.map(({ length }) => length))), ...lines.slice(1), ...(reasons.length === 0 ? [] : ["", ...reasons])].join("\n")}\n`;
-}
-
-/** Whatever the memory, the bytes are those of the captures, no page is out, and nothing was reported. */
-function faultsOf(runs: readonly ComparedRun[]): string[] {
-  const faults: string[] = [];
-  const [first] = runs;
-  for (const run of runs) {
-    const where = `${run.driver}, ${run.model}, ${run.design}`;
-    if (run.dropped === first!.dropped && run.delivered.sha256 !== first!.delivered.sha256) faults.push(`${where}: other bytes were read than with ${first!.driver}, ${first!.model}, ${first!.design}`);
-    if (run.inflightAtEnd !== 0) faults.push(`${where}: ${run.inflightAtEnd} pages still in flight at the end`);
-    if (run.reports > 0) faults.push(`${where}: ${run.reports} reports`);
-  }
-  return faults;
 }

@@ -1,23 +1,22 @@
-import { createHash } from "node:crypto";
 import type { Command } from "commander";
 import pc from "picocolors";
 import { UsageError } from "@netmem/kernel/api";
 import type { WireFrame } from "@netmem/machine";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
-import { counted, grouped } from "../words.ts";
+import { counted } from "../words.ts";
 import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
 import { machineMemory } from "./backing.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
 import { loadProgram, type ProgramInstance, type ProgramModule } from "./program.ts";
 import { bytesFor, runDesign, type DesignRun, type Plugins, type RunWatcher } from "./run.ts";
+import { differencesOf, faultsOf } from "./faults.ts";
 import { heldText } from "./held.ts";
 import { says } from "./says.ts";
 import { SentFrames } from "./sent-frames.ts";
 import { TracedRun } from "./traced.ts";
 import { renderTable } from "./table.ts";
 import { median, roundsFor } from "./timing.ts";
-import { PROGRAM_REPORTS } from "./xdp.ts";
 
 /** The document that `--json` prints. Optional members appear only when there is something to say. */
 export interface ReplayDocument {
@@ -93,12 +92,12 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
     traced?.discard();
   }
   const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
-  terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, terminal));
-  if (!options.json) terminal.out(fullText(runs, options) + unmappedText(runs, options) + heldText(runs));
+  terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, plugins, terminal));
+  if (!options.json) terminal.out(fullText(runs, options) + unsentText(runs, options) + unmappedText(runs, options) + heldText(runs));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
-  const faults = runs.flatMap((run) => faultsOf(run, frames, options));
+  const faults = [...runs.flatMap((run) => faultsOf(run, frames, options)), ...differencesOf(runs, frames, options, plugins)];
   for (const fault of faults) terminal.err(`netmem: ${fault}\n`);
   return faults.length === 0 ? EXIT_OK : EXIT_FAULT;
 }
@@ -172,10 +171,10 @@ function documentOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[]
   };
 }
 
-function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], options: ReplayOptions, terminal: Terminal): string {
+function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], options: ReplayOptions, plugins: Plugins, terminal: Terminal): string {
   const color = pc.createColors(terminal.color);
   const lines = inputs.map(({ path, capture, bytes }) => `${color.bold(path)}: ${counted(capture.packets.length, "packet")}, ${counted(bytes, "byte")}, ${capture.format}`);
-  const settings = settingsOf(options);
+  const settings = settingsOf(options, plugins);
   if (settings !== "") lines.push(settings);
   return `${lines.join("\n")}\n\n${renderTable(runs)}\n${says(runs, inputs.reduce((sum, { frames }) => sum + frames.length, 0))}\n`;
 }
@@ -194,11 +193,22 @@ function unmappedText(runs: readonly DesignRun[], { zerocopy, reader }: ReplayOp
   return "\nNo page was mapped: only where payload fills a page from its beginning it can be, which takes a driver that splits headers (--driver header-split), and streams of some pages.\n";
 }
 
+/** Why frames that came were not sent on. */
+function unsentText(runs: readonly DesignRun[], { timing }: ReplayOptions): string {
+  if (timing !== "back-to-back" || runs.every(({ inet }) => (inet?.dropped.notSent ?? 0) === 0)) return "";
+  return "\nFrames were not sent because eth1 had no descriptor left: back to back they come faster than they leave; --timing capture keeps the file's pace.\n";
+}
+
+/** A plugin's, and where it was found. */
+function nameOf(name: string, named: string): string {
+  return name === named ? name : `${name} (${named})`;
+}
+
 /** What differs from a plain replay, in words. */
-function settingsOf(options: ReplayOptions): string {
+function settingsOf(options: ReplayOptions, { driver, model }: Plugins): string {
   const words: string[] = [];
-  if (options.driver !== DEFAULT_DRIVER) words.push(`driver ${options.driver}`);
-  if (options.model !== undefined) words.push(`${options.sockets === undefined ? "frames" : "TCP's payload"} in ${counted(options.buffers, "buffer")} of ${options.model}`);
+  if (options.driver !== DEFAULT_DRIVER) words.push(`driver ${nameOf(driver.name, options.driver)}`);
+  if (options.model !== undefined) words.push(`${options.sockets === undefined ? "frames" : "TCP's payload"} in ${counted(options.buffers, "buffer")} of ${nameOf(model!.name, options.model)}`);
   if (options.timing === "capture") words.push(`by the capture's clock, ${options.packetCostNs} ns a packet`);
   if (options.earlyDrop) words.push("dropped in the driver");
   if (options.tap) words.push(options.expand ? "every packet cloned to a tap, the clone's head made private" : "every packet cloned to a tap");
@@ -217,30 +227,4 @@ function settingsOf(options: ReplayOptions): string {
   if (options.forward) words.push("IPv4 sent on by eth1");
   if (options.gro) words.push(options.udpGro ? "GRO, of UDP too" : "GRO");
   return words.join("; ");
-}
-
-/** What no run may show: reports, pages not home, or bytes other than those sent. */
-function faultsOf(run: DesignRun, frames: readonly WireFrame[], options: ReplayOptions): string[] {
-  const faults = [...programFaults(run), ...run.reports.filter(({ kind }) => run.xdp === undefined || !PROGRAM_REPORTS.includes(kind)).map(({ kind, count }) => `${run.design}: report ${kind}, ${counted(count, "time")}`)];
-  if (run.inflightAtEnd !== 0) faults.push(`${run.design}: ${counted(run.inflightAtEnd, "page")} still in flight at the end`);
-  if (run.inet !== undefined && run.inet.unaccounted !== 0) faults.push(`${run.design}: ${counted(run.inet.unaccounted, "frame")} unaccounted for: this is a bug of the model`);
-  // What a program drops, or writes, is its own affair.
-  if (run.xdp !== undefined || run.inet !== undefined) return faults;
-  if (run.dropped > 0 && !options.earlyDrop && options.timing === "back-to-back") faults.push(`${run.design}: ${counted(run.dropped, "packet")} lost, though the wire waits for the ring`);
-  if (run.dropped === 0 && run.delivered.sha256 !== sha256Of(frames)) faults.push(`${run.design}: the bytes delivered are not those of the captures`);
-  return faults;
-}
-
-/** The first packet that each program failed on, and how many the attached one did. */
-function programFaults({ design, xdp }: DesignRun): string[] {
-  if (xdp === undefined) return [];
-  const all = xdp.verdicts.none + xdp.verdicts.invalid;
-  const firsts = xdp.faults.filter((fault, i, faults) => faults.findIndex(({ program }) => program === fault.program) === i);
-  return firsts.map(({ program, packet, reason }) => `${design}: ${program}: packet ${grouped(packet)}: ${reason}${program === xdp.program && all > 1 ? `; ${counted(all, "packet")} in all` : ""}`);
-}
-
-function sha256Of(frames: readonly WireFrame[]): string {
-  const hash = createHash("sha256");
-  for (const { bytes, offset, lengthBytes } of frames) hash.update(bytes.subarray(offset, offset + lengthBytes));
-  return hash.digest("hex");
 }

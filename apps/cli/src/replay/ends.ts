@@ -31,7 +31,7 @@ export interface InetRun {
   readonly mappedBytes: number;
   /** Frames that left. */
   readonly forwarded: number;
-  readonly dropped: { readonly notIpv4: number; readonly badHeader: number; readonly checksum: number; readonly unknownProtocol: number; readonly noSocket: number; readonly socketFull: number; readonly other: number };
+  readonly dropped: { readonly notIpv4: number; readonly badHeader: number; readonly checksum: number; readonly unknownProtocol: number; readonly noSocket: number; readonly socketFull: number; readonly notSent: number; readonly other: number };
   /** Frames that the device has received, and that are not among what was merged, read, waits, was sent on or dropped: 0, or a bug of the model. */
   readonly unaccounted: number;
 }
@@ -169,8 +169,9 @@ function droppedOf(stats: InetStats, notIpv4: number, unsent: number): InetRun["
     checksum,
     unknownProtocol: stats.ipInUnknownProtos,
     noSocket: stats.udpNoPorts + stats.tcpNoPorts,
+    notSent: unsent,
     socketFull: stats.udpRcvbufErrors + stats.tcpRcvbufErrors,
-    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipFragFails + stats.ipReasmFails + unsent,
+    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipFragFails + stats.ipReasmFails,
   };
 }
 

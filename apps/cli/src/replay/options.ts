@@ -103,7 +103,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--driver <name>", `the NIC and its driver: ${DRIVER_NAMES.join(", ")}, or the path or package of one (default: ${DEFAULT_DRIVER})`).argParser(once("driver")))
     .addOption(new Option("--model <name>", `the memory model that is received into: ${MODEL_NAMES.join(", ")}, or the path or package of one: with --sockets TCP's payload, by a driver that splits headers; xsk whole frames, by --driver xsk`).argParser(once("model")))
     .addOption(new Option("--buffers <number>", `with --model: its buffers, a page each (default: ${DEFAULT_BUFFERS})`).argParser(wholeNumber("buffers", 1, 262_144)))
-    .addOption(new Option("--timing <mode>", "back-to-back: as fast as the NIC takes frames, which loses none (a socket may: see --rcvbuf), and no simulated time passes; capture: by the file's clock, and a full ring loses frames").choices(["back-to-back", "capture"]).default("back-to-back"))
+    .addOption(new Option("--timing <mode>", "back-to-back: as fast as the NIC takes frames, which loses none (a socket may, see --rcvbuf, and a device that sends on), and no simulated time passes; capture: by the file's clock, and a full ring loses frames").choices(["back-to-back", "capture"]).default("back-to-back"))
     .addOption(new Option("--tap", "clone every packet to a tap that frees later"))
     .addOption(new Option("--expand", "with --tap: make the clone's head private (pskb_expand_head) before it is freed"))
     .addOption(new Option("--free-order <order>", "with --tap: which of packet and clone is freed first (default: original)").choices([...FREE_ORDERS]))

@@ -30,6 +30,8 @@ export interface DesignRun {
   readonly pageAllocs: number;
   /** Buffers that it took from the memory model; only with one. */
   readonly modelBuffers?: number;
+  /** Of its buffers, those that are not free when all is over; absent: none. */
+  readonly modelBuffersMissing?: number;
   readonly dmaMaps: number;
   readonly dmaUnmaps: number;
   readonly dmaSyncs: number;
@@ -137,6 +139,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   end.close();
   binding?.close();
   machine.shutdown();
+  const missing = binding === null ? 0 : options.buffers - binding.free();
   watcher.step?.();
   watcher.ended?.(machine);
   machineMemory().put(backing);
@@ -153,6 +156,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     ...(expandFailures === 0 ? {} : { expandFailures }),
     pageAllocs: heldOf(pools.filter(({ memoryProvider }) => memoryProvider === null)),
     ...(binding === null || givesFrames ? {} : { modelBuffers: heldOf(pools.filter(({ memoryProvider }) => memoryProvider !== null)) }),
+    ...(missing === 0 ? {} : { modelBuffersMissing: missing }),
     dmaMaps: maps + (sending?.maps ?? 0),
     dmaUnmaps: unmaps + (sending?.unmaps ?? 0),
     dmaSyncs: syncs + (sending?.syncs ?? 0),
@@ -191,10 +195,13 @@ export interface Plugins {
 
 const OURS: Plugins = { driver: mvneta, model: null };
 
-function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], binding: MemoryBinding | null, { model, buffers, reader }: ReplayOptions, freePages: number): CliError {
+/** Traffic that did not come to its end. */
+export class Stalled extends CliError {}
+
+function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], binding: MemoryBinding | null, { model, buffers, reader }: ReplayOptions, freePages: number): Stalled {
   const where = `${design}: stalled after ${wire.sent()} of ${frames.length} frames`;
-  if (binding !== null && binding.free() === 0) return new CliError(`${where}: all ${buffers} buffers of ${model} are with packets and users${reader === "prompt" ? "; raise --buffers" : `, and --reader ${reader} gives none back; raise --buffers, or read promptly`}`);
-  return new CliError(`${where}, ${freePages} pages free: this is a bug of the model`);
+  if (binding !== null && binding.free() === 0) return new Stalled(`${where}: all ${buffers} buffers of ${model} are with packets and users${reader === "prompt" ? "; raise --buffers" : `, and --reader ${reader} gives none back; raise --buffers, or read promptly`}`);
+  return new Stalled(`${where}, ${freePages} pages free: this is a bug of the model`);
 }
 
 /** What can be done where a model was not bound. */
@@ -204,11 +211,16 @@ function remedyFor(errno: number, givesFrames: boolean, buffers: number): string
   return "";
 }
 
+/** Reports that a binding failed, which say nothing of why. */
+const OF_A_CAUSE: readonly string[] = ["mp-init-failed", "pp-create-failed"];
+
 /** Behind the device's second queue, to which all of TCP goes; a model of frames behind the only one. */
 function bindModel(machine: Machine, design: PresetName, device: Device, model: MemoryModel, { buffers }: ReplayOptions): MemoryBinding {
   const givesFrames = model.delivers === "frames";
   const binding = machine.bindMemoryModel(model, device, givesFrames ? 0 : 1, buffers);
   if (typeof binding === "number") {
+    const cause = machine.kernel.reports.reports.find(({ kind }) => !OF_A_CAUSE.includes(kind));
+    if (cause !== undefined) throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)}): report ${cause.kind}: ${cause.object}: ${cause.message}${cause.kind === "dma-unreachable" ? "; such memory cannot be bounced, choose another --dma" : ""}`);
     throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedyFor(binding, givesFrames, buffers)}`);
   }
   if (givesFrames) return binding;

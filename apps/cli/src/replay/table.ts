@@ -40,6 +40,7 @@ const INET_ROWS: readonly Row[] = [
   { label: "dropped: not UDP or TCP", value: ({ inet }) => grouped(inet!.dropped.unknownProtocol) },
   { label: "dropped: no socket", value: ({ inet }) => grouped(inet!.dropped.noSocket) },
   { label: "dropped: socket full", value: ({ inet }) => grouped(inet!.dropped.socketFull) },
+  { label: "dropped: not sent", value: ({ inet }) => grouped(inet!.dropped.notSent) },
   { label: "dropped: other", value: ({ inet }) => grouped(inet!.dropped.other) },
 ];
 /** Where the device had no descriptor for a frame. */
