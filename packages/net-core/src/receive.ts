@@ -55,7 +55,7 @@ export class ReceivePath implements NetReceive {
   devForwardSkb(dev: NetDevice, skb: SkBuff): number {
     // Of several segments each is short enough.
     const fits = dev.up && (skbIsGso(skb) || xdpOkFwdDev(dev, skb.len) === 0);
-    if (!fits || skbHeadlen(skb) < ETH_HLEN || this.zerocopy.skbOrphanFrags(skb, GFP_ATOMIC) !== 0) {
+    if (this.zerocopy.skbOrphanFrags(skb, GFP_ATOMIC) !== 0 || !fits || skbHeadlen(skb) < ETH_HLEN) {
       dev.coreRxDropped++;
       this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return NET_RX_DROP;

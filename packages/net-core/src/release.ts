@@ -34,7 +34,6 @@ export class SkbRelease {
   private readonly reasons: DropReasonTable;
   readonly reports: ReportSink;
   private readonly probe: SkbProbe | null;
-  private how: number;
 
   constructor(parts: ReleaseParts) {
     this.cache = parts.cache;
@@ -47,42 +46,43 @@ export class SkbRelease {
     this.reasons = parts.reasons;
     this.reports = parts.reports;
     this.probe = parts.probe;
-    this.how = SKB_FREED;
   }
 
   /** Drops one user; the last one frees data and struct. @kernel sk_skb_reason_drop, __kfree_skb */
   drop(skb: SkBuff, reason: number): void {
-    if (this.unref(skb) === false) return;
-    this.end(skb, reason, SKB_DROP_REASON_NOT_SPECIFIED, false);
-    this.cache.putSkb(skb);
+    this.dropAs(skb, reason, SKB_FREED);
   }
 
   /** The same where the struct may stay with this CPU: in its softirq. @kernel napi_consume_skb, __napi_kfree_skb */
   dropInSoftirq(skb: SkBuff, reason: number): void {
-    if (this.unref(skb) === false) return;
-    this.end(skb, reason, skb.fclone === SKB_FCLONE_UNAVAILABLE && this.keepsReason === true ? reason : SKB_DROP_REASON_NOT_SPECIFIED, true);
-    this.cache.putNapiSkb(skb);
+    this.dropInSoftirqAs(skb, reason, SKB_FREED);
   }
 
   /** `dropInSoftirq` of what was read on another CPU. @kernel skb_defer_free_flush (net/core/dev.c) */
   dropDeferred(skb: SkBuff): void {
-    this.how = SKB_FREED_DEFERRED;
-    this.dropInSoftirq(skb, SKB_CONSUMED);
-    this.how = SKB_FREED;
+    this.dropInSoftirqAs(skb, SKB_CONSUMED, SKB_FREED_DEFERRED);
   }
 
   /** `drop` of what other packets have the bytes of, or of what was read where older kernels do not defer. @kernel __kfree_skb, as kfree_skb_partial and skb_attempt_defer_free call it */
   dropUntraced(skb: SkBuff): void {
-    this.how = SKB_FREED_UNTRACED;
-    this.drop(skb, SKB_CONSUMED);
-    this.how = SKB_FREED;
+    this.dropAs(skb, SKB_CONSUMED, SKB_FREED_UNTRACED);
   }
 
   /** `dropInSoftirq` without an event: of what was read where it was built, or merged. @kernel kfree_skb_napi_cache, __napi_kfree_skb (net/core/skbuff.c) */
   dropUntracedInSoftirq(skb: SkBuff): void {
-    this.how = SKB_FREED_UNTRACED;
-    this.dropInSoftirq(skb, SKB_CONSUMED);
-    this.how = SKB_FREED;
+    this.dropInSoftirqAs(skb, SKB_CONSUMED, SKB_FREED_UNTRACED);
+  }
+
+  private dropAs(skb: SkBuff, reason: number, how: number): void {
+    if (this.unref(skb) === false) return;
+    this.end(skb, reason, SKB_DROP_REASON_NOT_SPECIFIED, false, how);
+    this.cache.putSkb(skb);
+  }
+
+  private dropInSoftirqAs(skb: SkBuff, reason: number, how: number): void {
+    if (this.unref(skb) === false) return;
+    this.end(skb, reason, skb.fclone === SKB_FCLONE_UNAVAILABLE && this.keepsReason === true ? reason : SKB_DROP_REASON_NOT_SPECIFIED, true, how);
+    this.cache.putNapiSkb(skb);
   }
 
   /** The packets chained through `next`, whose last users' structs go back in bulks. @kernel kfree_skb_list_reason */
@@ -98,7 +98,7 @@ export class SkbRelease {
       }
       if (this.unref(skb)) {
         const alone = skb.fclone === SKB_FCLONE_UNAVAILABLE && this.listsFreeInBulk;
-        this.end(skb, reason, alone && this.keepsReason ? reason : SKB_DROP_REASON_NOT_SPECIFIED, false);
+        this.end(skb, reason, alone && this.keepsReason ? reason : SKB_DROP_REASON_NOT_SPECIFIED, false, SKB_FREED);
         this.cache.putSkb(skb);
         if (alone && ++bulk % KFREE_SKB_BULK_SIZE === 0) this.cache.bulkFrees++;
       }
@@ -118,10 +118,10 @@ export class SkbRelease {
     return false;
   }
 
-  /** All but the struct; members of its frag list end for `listReason`. @kernel skb_release_all */
-  private end(skb: SkBuff, reason: number, listReason: number, napiSafe: boolean): void {
+  /** All but the struct; members of its frag list end for `listReason`, and as packets of their own, however this one does: `SKB_FREED…`. @kernel skb_release_all */
+  private end(skb: SkBuff, reason: number, listReason: number, napiSafe: boolean, how: number): void {
     if (reason !== SKB_CONSUMED) this.checkReason(skb, reason);
-    if (this.probe !== null) this.probe.freed(skb, reason, this.how);
+    if (this.probe !== null) this.probe.freed(skb, reason, how);
     if (skb.destructor !== null) this.releaseHeadState(skb);
     // Without data: a head that has gone elsewhere already.
     if (skb.shinfo !== null) this.releaseData(skb, listReason, napiSafe);

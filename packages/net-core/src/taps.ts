@@ -55,18 +55,20 @@ export class PacketTaps {
     if (this.zerocopy.skbOrphanFragsRx(skb, GFP_ATOMIC) === 0) handler.packetRcv(this.lifetime.skbGet(skb));
   }
 
-  /** One clone for all: the packet is the driver's in a moment. Its MAC header is where its data begins. @kernel dev_queue_xmit_nit */
+  /** One clone for all, which is the last one's: the packet is the driver's in a moment. Its MAC header is where its data begins. @kernel dev_queue_xmit_nit */
   sent(skb: SkBuff): void {
     const taps = this.taps;
     let clone: SkBuff | null = null;
+    let last: PacketHandler | null = null;
     for (let i = 0; i < taps.length; i++) {
       const { handler, dev } = taps[i]!;
       if (dev !== null && dev !== skb.dev) continue;
       clone ??= this.cloneOf(skb);
       if (clone === null) return;
-      handler.packetRcv(this.lifetime.skbGet(clone));
+      if (last !== null) last.packetRcv(this.lifetime.skbGet(clone));
+      last = handler;
     }
-    if (clone !== null) this.lifetime.consumeSkb(clone);
+    if (clone !== null && last !== null) last.packetRcv(clone);
   }
 
   private cloneOf(skb: SkBuff): SkBuff | null {

@@ -207,3 +207,25 @@ test("a packet that GRO has chained is its holder's: finishing it frees nothing"
   expect([skb.free, lifetime.stats.live]).toEqual([false, 1]);
   lifetime.consumeSkb(skb);
 });
+
+test("packets in another's frag list, and those that its end frees, end with an event of their own, however that one does", () => {
+  const rig = new NetRig();
+  const { lifetime } = rig.net;
+  const nested = (): SkBuff => {
+    const [whole, member, other] = [rig.skb(61), rig.skb(62), rig.skb(63)];
+    whole.shinfo!.fragList = member;
+    whole.len += 62;
+    whole.dataLen += 62;
+    whole.destructor = { destruct: () => lifetime.kfreeSkb(other, SKB_DROP_REASON_NO_SOCKET) };
+    return whole;
+  };
+  lifetime.kfreeSkbPartial(nested(), false);
+  rig.softirq(0, () => {
+    const merged = nested();
+    merged.gro.free = NAPI_GRO_FREE;
+    lifetime.napiSkbFinishMerged(merged);
+  });
+  expect([rig.freedHow, rig.freed.map((line) => line.split(" ")[0]), lifetime.stats.live]).toEqual([
+    [SKB_FREED_UNTRACED, SKB_FREED, SKB_FREED, SKB_FREED_UNTRACED, SKB_FREED, SKB_FREED], ["123", "63", "62", "123", "63", "62"], 0,
+  ]);
+});

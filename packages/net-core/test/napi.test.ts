@@ -216,6 +216,19 @@ describe("deferral of interrupts", () => {
     expect(polls.map(({ completed }) => completed)).toEqual([false, false, false, true]);
   });
 
+  test("polled on another CPU meanwhile, the timer moves there: it polls once, where it was polled last (hrtimer_start)", () => {
+    const rig = new NetRig();
+    Object.assign(rig.dev, { napiDeferHardIrqs: 2, groFlushTimeoutNs: 20_000 });
+    const { napi, polls } = scripted(rig, [3, 3, 0]);
+    for (const cpu of [0, 1]) rig.softirq(cpu, () => void rig.net.napi.napiSchedule(napi));
+    expect(polls.map(({ cpu, work }) => [cpu, work])).toEqual([[0, 3], [1, 3]]);
+    rig.kernel.scheduler.runFor(30_000);
+    expect(polls.map(({ cpu, work }) => [cpu, work])).toEqual([[0, 3], [1, 3], [1, 0]]);
+    rig.net.napi.napiDisable(napi);
+    rig.kernel.scheduler.runFor(1_000_000);
+    expect(polls.length).toBe(3);
+  });
+
   test("without a timeout nothing would poll again: the interrupt comes at once", () => {
     const rig = new NetRig();
     rig.dev.napiDeferHardIrqs = 2;
@@ -342,16 +355,25 @@ describe("a threaded instance", () => {
     expect([polls, napi.state, rig.kinds()]).toEqual([2, NAPIF_STATE_THREADED, []]);
   });
 
-  test("one that is added, or enabled, later is threaded as its device is; no longer so, the softirq takes over what the thread was told", () => {
+  test("one that is added, or enabled, later is threaded as its device is; no longer so, the thread still polls what it was told to, and the softirq whatever comes then (napi_stop_kthread)", () => {
     const rig = new NetRig();
     rig.net.napi.devSetThreaded(rig.dev, true);
     const { napi, polls } = scripted(rig, [1]);
     expect(napi.state).toBe(NAPIF_STATE_THREADED);
     rig.net.napi.napiSchedule(napi);
     rig.net.napi.devSetThreaded(rig.dev, false);
-    expect(napi.listOwner).toBe(0);
+    // Nobody's context, as long as a thread polls it: nothing goes straight back into its pool.
+    expect(napi.listOwner).toBe(-1);
     rig.kernel.scheduler.runFor(0);
-    expect([polls.map(({ owner }) => owner), napi.state]).toEqual([[0], 0]);
+    expect([polls.map(({ owner }) => owner), napi.state]).toEqual([[-1], 0]);
+    rig.net.napi.napiSchedule(napi);
+    rig.kernel.scheduler.runFor(0);
+    expect([polls.map(({ owner }) => owner), napi.state]).toEqual([[-1, 0], 0]);
+    // And back.
+    rig.net.napi.devSetThreaded(rig.dev, true);
+    rig.net.napi.napiSchedule(napi);
+    rig.kernel.scheduler.runFor(0);
+    expect([polls.map(({ owner }) => owner), napi.state]).toEqual([[-1, 0, -1], NAPIF_STATE_THREADED]);
   });
 
   test("that disables itself is a report, as it is when a process polls it", () => {

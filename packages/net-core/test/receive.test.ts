@@ -231,3 +231,20 @@ test("a CPU's backlog has a limit for what came, not for what a poll has taken o
   expect([answers.filter((answer) => answer === NET_RX_DROP).length, rig.dev.coreRxDropped, came.length]).toEqual([1, 1, 1201]);
   expect([came.slice(1001), rig.net.lifetime.stats.live]).toEqual([Array.from({ length: 200 }, (_, i) => 100 + i), 0]);
 });
+
+test("what is sent is cloned once for all taps, and the clone is the last one's: nobody need copy its struct again (dev_queue_xmit_nit)", () => {
+  for (const taps of [1, 3]) {
+    const rig = new NetRig();
+    const { net } = rig;
+    rig.dev.up = true;
+    net.transmit.setStartXmit(rig.dev, { startXmit: (skb) => (net.lifetime.consumeSkb(skb), 0) });
+    const sockets = Array.from({ length: taps }, (_, i) => net.sockets.openTap({ name: String(i) }));
+    for (const socket of sockets) net.receive.addTap(socket);
+    const before = net.lifetime.stats.clones;
+    rig.softirq(0, () => void net.transmit.devDirectXmit(rig.skb(60), rig.dev, 0));
+    // One for all, and one for each but the last, which keep it beside others.
+    expect([net.lifetime.stats.clones - before, sockets.map((socket) => socket.packets().map(({ users }) => users))]).toEqual([taps, sockets.map(() => [1])]);
+    for (const socket of sockets) socket.close();
+    expect(net.lifetime.stats.live).toBe(0);
+  }
+});

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { GFP_ATOMIC, PAGE_SIZE, type Page } from "@netmem/mm/api";
-import { SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, SKBFL_ZEROCOPY_FRAG, skbZcopy, type SkBuff, type UbufInfo } from "../src/api/index.ts";
+import { NET_RX_DROP, NET_RX_SUCCESS, SKBFL_DONT_ORPHAN, SKBFL_MANAGED_FRAG_REFS, SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, SKBFL_ZEROCOPY_FRAG, skbZcopy, type SkBuff, type UbufInfo } from "../src/api/index.ts";
 import { NETDEV_TX_OK } from "@netmem/xdp/api";
 import { NetRig } from "./rig.ts";
 
@@ -206,4 +206,13 @@ describe("nobody knows when a tap is read: it gets a copy of a user's memory, an
     expect([told, skb.shinfo!.frags[0]!.netmem === page]).toEqual([[], true]);
     rig.net.lifetime.consumeSkb(skb);
   });
+});
+
+test.each([["down", false, NET_RX_DROP], ["up", true, NET_RX_SUCCESS]] as const)("forwarded to a device that is %s, it is copied first, and its user told so (____dev_forward_skb)", (_what, up, answer) => {
+  const rig = new NetRig();
+  const { skb, told } = userPacket(rig, 0);
+  rig.dev.up = up;
+  expect([rig.net.receive.devForwardSkb(rig.dev, skb), told]).toEqual([answer, [false]]);
+  if (up) rig.net.lifetime.consumeSkb(skb);
+  expect(rig.net.lifetime.stats.live).toBe(0);
 });

@@ -1,4 +1,4 @@
-import { CONTEXT_PROCESS, NET_RX_SOFTIRQ, NSEC_PER_SEC, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel, type Runnable, type Timer } from "@netmem/kernel/api";
+import { CONTEXT_PROCESS, NET_RX_SOFTIRQ, NSEC_PER_SEC, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel } from "@netmem/kernel/api";
 import {
   MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_IN_BUSY_POLL, NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_PREFER_BUSY_POLL, NAPIF_STATE_SCHED, NAPIF_STATE_SCHED_THREADED, NAPIF_STATE_THREADED,
   type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
@@ -10,6 +10,7 @@ import { addHolder } from "../holders.ts";
 import type { SkbRelease } from "../release.ts";
 import type { NetCoreRules } from "../rules.ts";
 import { NapiInstance, instanceOf, reportNapi, reportOverBudget } from "./napi-instance.ts";
+import { NapiWatchdogs } from "./napi-watchdogs.ts";
 import type { PollList } from "./poll-list.ts";
 import { Softnet } from "./softnet.ts";
 
@@ -42,6 +43,7 @@ export class NapiLists implements NapiScheduler {
   private readonly probe: SkbProbe | null;
   /** By device: its instances, for what concerns them all. */
   private readonly instances = new Map<NetDevice, NapiInstance[]>();
+  private readonly watchdogs: NapiWatchdogs;
 
   constructor(parts: NapiParts) {
     const { kernel, release } = parts;
@@ -50,6 +52,7 @@ export class NapiLists implements NapiScheduler {
     this.deferred = parts.deferred;
     this.freeDeferred = (skb) => release.dropDeferred(skb);
     this.gro = parts.gro;
+    this.watchdogs = new NapiWatchdogs(kernel, (napi) => this.enqueue(napi));
     this.sameSoftirq = parts.rules.polledInSameSoftirq;
     this.packetCostNs = parts.packetCostNs;
     this.probe = parts.probe;
@@ -93,7 +96,7 @@ export class NapiLists implements NapiScheduler {
   napiEnable(napi: NapiStruct): void {
     if ((napi.state & NAPIF_STATE_NPSVC) === 0) reportNapi(this.kernel.reports, "napi-enable-enabled", "bug", napi, "enabled, but it is not disabled");
     napi.state &= ~(NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC | NAPIF_STATE_DISABLE);
-    if (instanceOf(napi).thread !== null) napi.state |= NAPIF_STATE_THREADED;
+    if (napi.dev.threaded) napi.state |= NAPIF_STATE_THREADED;
   }
 
   napiDisable(napi: NapiStruct): void {
@@ -107,7 +110,7 @@ export class NapiLists implements NapiScheduler {
     if (!instance.polling && this.kernel.context.level === CONTEXT_PROCESS) this.awaitPoll(instance);
     else if ((napi.state & NAPIF_STATE_SCHED) !== 0) this.gro.flush(instance.gro, false);
     this.unlink(napi);
-    for (const timer of instance.watchdogs) if (timer !== null) this.kernel.timers.timerDelete(timer);
+    this.watchdogs.cancel(instance);
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_THREADED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL | NAPIF_STATE_IN_BUSY_POLL | NAPIF_STATE_DISABLE);
     napi.state |= NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC;
   }
@@ -178,7 +181,7 @@ export class NapiLists implements NapiScheduler {
       this.enqueue(napi);
       return false;
     }
-    if (timeoutNs > 0) this.kernel.timers.modTimer(this.watchdog(instance), timeoutNs);
+    if (timeoutNs > 0) this.watchdogs.arm(instance, timeoutNs);
     return interrupt;
   }
 
@@ -211,13 +214,14 @@ export class NapiLists implements NapiScheduler {
     dev.threaded = threaded;
     for (const instance of this.instances.get(dev) ?? []) {
       if (threaded) this.startThread(instance);
-      else this.stopThread(instance);
+      // What its thread was told to poll that polls still.
+      else instance.napi.state &= ~NAPIF_STATE_THREADED;
     }
   }
 
   /** Its interrupts are to come again: a last poll sees to that. @kernel busy_poll_stop, __busy_poll_stop */
   private busyPollStop(napi: NapiStruct, preferBusyPoll: boolean, budget: number): number {
-    const { softirqs, timers } = this.kernel;
+    const { softirqs } = this.kernel;
     const instance = instanceOf(napi);
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_IN_BUSY_POLL);
     softirqs.localBhDisable();
@@ -226,7 +230,7 @@ export class NapiLists implements NapiScheduler {
       instance.deferHardIrqsCount = napi.dev.napiDeferHardIrqs;
       const timeoutNs = napi.dev.groFlushTimeoutNs;
       if (instance.deferHardIrqsCount > 0 && timeoutNs > 0) {
-        timers.modTimer(this.watchdog(instance), timeoutNs);
+        this.watchdogs.arm(instance, timeoutNs);
         skipSchedule = true;
       }
     }
@@ -355,24 +359,14 @@ export class NapiLists implements NapiScheduler {
     return true;
   }
 
-  private watchdog(instance: NapiInstance): Timer {
-    const { cpu } = this.kernel.context;
-    while (instance.watchdogs.length <= cpu) instance.watchdogs.push(null);
-    return (instance.watchdogs[cpu] ??= this.kernel.timers.timerSetup(() => {
-      const { napi } = instance;
-      if ((napi.state & (NAPIF_STATE_DISABLE | NAPIF_STATE_SCHED)) !== 0) return;
-      napi.state = (napi.state & ~NAPIF_STATE_PREFER_BUSY_POLL) | NAPIF_STATE_SCHED;
-      this.enqueue(napi);
-    }, cpu));
-  }
-
   /** @kernel napi_kthread_create, napi_threaded_poll */
   private startThread(instance: NapiInstance): void {
-    if (instance.thread !== null) return;
     const { napi } = instance;
     const { scheduler, softirqs, context } = this.kernel;
+    if ((napi.state & NAPIF_STATE_NPSVC) === 0) napi.state |= NAPIF_STATE_THREADED;
+    if (instance.thread !== null) return;
     instance.threadCpu = context.cpu;
-    const thread: Runnable = scheduler.spawn({ name: `napi/${napi.dev.name}-${napi.napiId}`, cpu: context.cpu, run: () => {
+    instance.thread = scheduler.spawn({ name: `napi/${napi.dev.name}-${napi.napiId}`, cpu: context.cpu, run: () => {
       if ((napi.state & NAPIF_STATE_SCHED_THREADED) === 0) return TASK_SLEEP;
       softirqs.localBhDisable();
       const again = this.wantsRepoll(napi, this.pollOnce(napi, napi.weight));
@@ -381,19 +375,11 @@ export class NapiLists implements NapiScheduler {
       napi.listOwner = -1;
       return again || (instance.completed && (napi.state & NAPIF_STATE_SCHED_THREADED) !== 0) ? TASK_AGAIN : TASK_SLEEP;
     } });
-    instance.thread = thread;
-    if ((napi.state & NAPIF_STATE_NPSVC) === 0) napi.state |= NAPIF_STATE_THREADED;
   }
 
+  /** Of an instance that is disabled, so that it has nothing to poll. */
   private stopThread(instance: NapiInstance): void {
-    const { thread, napi } = instance;
-    if (thread === null) return;
+    if (instance.thread !== null) this.kernel.scheduler.remove(instance.thread);
     instance.thread = null;
-    this.kernel.scheduler.remove(thread);
-    napi.state &= ~NAPIF_STATE_THREADED;
-    if ((napi.state & NAPIF_STATE_SCHED_THREADED) === 0) return;
-    // What it was told to poll the softirq does.
-    napi.state &= ~NAPIF_STATE_SCHED_THREADED;
-    this.enqueue(napi);
   }
 }

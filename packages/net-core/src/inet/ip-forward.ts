@@ -25,16 +25,18 @@ export class IpForward {
   }
 
   add(route: InetRoute): number {
-    const { destination, prefixLength, neighbour } = route;
-    if (!Number.isInteger(prefixLength) || prefixLength < 0 || prefixLength > 32 || neighbour.length !== ETH_ALEN || ((destination & ~maskOf(prefixLength)) >>> 0) !== 0) return -EINVAL;
+    const { prefixLength, neighbour } = route;
+    // It may be signed, as `read32` has it.
+    const destination = route.destination >>> 0;
+    if (!Number.isInteger(route.destination) || !Number.isInteger(prefixLength) || prefixLength < 0 || prefixLength > 32 || neighbour.length !== ETH_ALEN || ((destination & ~maskOf(prefixLength)) >>> 0) !== 0) return -EINVAL;
     if (this.routes.some((other) => other.destination === destination && other.prefixLength === prefixLength)) return -EEXIST;
     const at = this.routes.findIndex((other) => other.prefixLength < prefixLength);
-    this.routes.splice(at < 0 ? this.routes.length : at, 0, route);
+    this.routes.splice(at < 0 ? this.routes.length : at, 0, { ...route, destination });
     return 0;
   }
 
   remove(destination: number, prefixLength: number): number {
-    const at = this.routes.findIndex((route) => route.destination === destination && route.prefixLength === prefixLength);
+    const at = this.routes.findIndex((route) => route.destination === destination >>> 0 && route.prefixLength === prefixLength);
     if (at < 0) return -ENOENT;
     this.routes.splice(at, 1);
     return 0;

@@ -184,6 +184,15 @@ test("a device that is gone takes its routes with it", () => {
   expect(machine.net.inet.routeDel(0, 0)).toBe(-ENOENT);
 });
 
+test("addresses may be signed, as a header's are read: it is the same route", () => {
+  const machine = createMachine();
+  const dev = machine.net.registerNetdev("a", 1);
+  const { inet } = machine.net;
+  const add = (destination: number): number => inet.routeAdd({ destination, prefixLength: 24, dev, neighbour: NEIGHBOUR });
+  expect([add(0xc0a8_0100 | 0), add(0xc0a8_0100), add(0xc0a8_0200), add(0xc0a8_0200 | 0), add(0.5)]).toEqual([0, -EEXIST, 0, -EEXIST, -EINVAL]);
+  expect([inet.routeDel(0xc0a8_0100, 24), inet.routeDel(0xc0a8_0200 | 0, 24), inet.routeDel(0xc0a8_0200, 24)]).toEqual([0, 0, -ENOENT]);
+});
+
 test("the longest prefix counts; what no route has is ours; a route is there once", () => {
   const machine = createMachine();
   const { inet, receive, lifetime } = machine.net;

@@ -103,6 +103,7 @@ test("a veth without NAPI leaves packets in the backlog, one with NAPI in its ri
   expect(seen).toEqual(["backlog cpu 0: 1 packets, 0 pages, 0 of a pool"]);
   rig.free();
   rig.attachPass(rig.b);
+  expect(rig.b.setGro(true)).toBe(0);
   rig.softirq(0, () => {
     expect(machine.net.transmit.devDirectXmit(rig.skb(frame), rig.a.dev, 0)).toBe(NETDEV_TX_OK);
     seen = who(pageHolders(machine));
