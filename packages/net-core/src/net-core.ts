@@ -85,7 +85,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const inetGro = new InetGro(payload, new TcpGro(payload, merge, rules), new UdpGro(payload, merge, inet.udp, rules));
   const gro = new Gro({ kernel, inet: inetGro, lifetime: lives, up: receive, probe: deps.probe });
   receive.useGro(gro);
-  const napi = new NapiLists({ kernel, structs, deferred, release, gro, rules, packetCostNs: deps.packetCostNs, probe: deps.probe });
+  const napi = new NapiLists({ kernel, structs, redirect: xdp.redirect, deferred, release, gro, rules, packetCostNs: deps.packetCostNs, probe: deps.probe });
   const backlog = new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives });
   receive.useBacklog(backlog);
   const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, gro, transmit, failStructs: mm.faults.failFunction("receiveFrames") });

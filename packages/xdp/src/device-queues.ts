@@ -81,6 +81,11 @@ export class DeviceQueues {
     bq.q[bq.count++] = frame;
   }
 
+  /** Devices that something waits for on this CPU. */
+  waiting(): number {
+    return this.flushLists[this.context.cpu]!.length;
+  }
+
   /** @kernel __dev_flush */
   flush(): void {
     const list = this.flushLists[this.context.cpu]!;

@@ -103,6 +103,12 @@ export class PacketRedirect implements XdpRedirect {
     this.xsk.flush();
   }
 
+  xdpDoCheckFlushed(): boolean {
+    if (this.deviceQueues.waiting() === 0 && this.cpuFlushLists[this.context.cpu]!.length === 0 && this.xsk.waiting() === 0) return false;
+    this.xdpDoFlush();
+    return true;
+  }
+
   devXdpEnqueue(dev: NetDevice, frame: XdpFrame, devRx: NetDevice): number {
     return this.devmap.enqueue(dev, frame, devRx, null);
   }

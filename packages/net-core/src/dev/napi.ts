@@ -1,7 +1,7 @@
 import { CONTEXT_PROCESS, NET_RX_SOFTIRQ, NSEC_PER_SEC, TASK_AGAIN, TASK_SLEEP, UsageError, type Kernel } from "@netmem/kernel/api";
 import {
   MIN_NAPI_ID, NAPIF_STATE_DISABLE, NAPIF_STATE_IN_BUSY_POLL, NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_PREFER_BUSY_POLL, NAPIF_STATE_SCHED, NAPIF_STATE_SCHED_THREADED, NAPIF_STATE_THREADED,
-  type NapiPoller, type NapiStruct, type NetDevice, type XdpStructs,
+  type NapiPoller, type NapiStruct, type NetDevice, type XdpRedirect, type XdpStructs,
 } from "@netmem/xdp/api";
 import { NETDEV_BUDGET, NETDEV_BUDGET_JIFFIES, type NapiScheduler, type NapiStats, type PacketHolder, type SkBuff, type SkbProbe } from "../api/index.ts";
 import type { DeferredFree } from "../defer.ts";
@@ -17,6 +17,7 @@ import { Softnet } from "./softnet.ts";
 export interface NapiParts {
   readonly kernel: Kernel;
   readonly structs: XdpStructs;
+  readonly redirect: Pick<XdpRedirect, "xdpDoCheckFlushed">;
   readonly deferred: DeferredFree;
   readonly release: SkbRelease;
   readonly gro: Gro;
@@ -31,6 +32,7 @@ export class NapiLists implements NapiScheduler {
   readonly stats: NapiStats = { polls: 0, timeSqueeze: 0 };
   private readonly kernel: Kernel;
   private readonly structs: XdpStructs;
+  private readonly redirect: Pick<XdpRedirect, "xdpDoCheckFlushed">;
   private readonly deferred: DeferredFree;
   private readonly freeDeferred: (skb: SkBuff) => void;
   private readonly gro: Gro;
@@ -49,6 +51,7 @@ export class NapiLists implements NapiScheduler {
     const { kernel, release } = parts;
     this.kernel = kernel;
     this.structs = parts.structs;
+    this.redirect = parts.redirect;
     this.deferred = parts.deferred;
     this.freeDeferred = (skb) => release.dropDeferred(skb);
     this.gro = parts.gro;
@@ -258,6 +261,7 @@ export class NapiLists implements NapiScheduler {
     if (this.probe !== null) this.probe.polled(napi, work, budget);
     if (this.packetCostNs > 0) this.kernel.scheduler.charge(work * this.packetCostNs);
     if (work > budget) reportOverBudget(this.kernel.reports, napi, work, budget);
+    if (this.redirect.xdpDoCheckFlushed()) reportNapi(this.kernel.reports, "xdp-not-flushed", "warn", napi, "its poll redirected packets, and left them waiting: call xdpDoFlush before it ends");
     return work;
   }
 

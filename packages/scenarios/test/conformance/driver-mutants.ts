@@ -32,6 +32,10 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "rx-queue.ts", find: "timerSetup(() => deps.napi.napiSchedule(napi), cpu)", replace: "timerSetup(() => this.refillAfterPoll(), cpu)" }],
   },
   {
+    ...mvneta, rule: "traffic", subtle: true, mistake: "leaves redirected packets to the next poll that flushes",
+    edits: [{ file: "poll.ts", find: "  if ((ran & RAN_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();\n", replace: "" }],
+  },
+  {
     ...mvneta, rule: "R2", subtle: true, mistake: "forgets the first fragment of a frame that is given up",
     edits: [{ file: "rx-queue.ts", find: "    for (let i = 0; i < xdp.nrFrags; i++) {\n      const frag = xdp.frags[i]!;\n      pool.putFullNetmem(frag.netmem!, allowDirect);", replace: "    for (let i = 1; i < xdp.nrFrags; i++) {\n      const frag = xdp.frags[i]!;\n      pool.putFullNetmem(frag.netmem!, allowDirect);" }],
   },

@@ -19,6 +19,8 @@ export interface XdpRedirect {
   readonly redirectBack: (ifindex: number) => void;
   /** Sends what waits on this CPU: for devices, for CPUs, for sockets. Before its NAPI completes. @kernel xdp_do_flush */
   readonly xdpDoFlush: () => void;
+  /** Whether a poll has left something that waits on this CPU: then it is sent now. Softirq, behind a poll. @kernel xdp_do_check_flushed */
+  readonly xdpDoCheckFlushed: () => boolean;
   /** Sends a frame to a device without a map. 0: consumes, and it waits as above; or an errno, and it stays the caller's. @kernel dev_xdp_enqueue (kernel/bpf/devmap.c) */
   readonly devXdpEnqueue: (dev: NetDevice, frame: XdpFrame, devRx: NetDevice) => number;
   /**

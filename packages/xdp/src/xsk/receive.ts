@@ -45,6 +45,11 @@ export class XskReceive {
     return copied;
   }
 
+  /** Sockets of this CPU's list. */
+  waiting(): number {
+    return this.flushLists[this.context.cpu]!.length;
+  }
+
   /** @kernel __xsk_map_flush */
   flush(): void {
     const list = this.flushLists[this.context.cpu]!;
