@@ -76,7 +76,7 @@ export class Machine {
   attach(driver: NetDriver, options: DeviceOptions = {}): Device {
     checkDriver(driver);
     const name = options.name ?? `eth${this.#devices.length}`;
-    if (this.#devices.some((device) => device.nic.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
+    if (this.interfaces().some(({ dev }) => dev.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
     const { dma, bus } = this.mm.attachDevice({
       name,
       coherent: !(options.nonCoherent ?? true),
@@ -99,10 +99,12 @@ export class Machine {
     return device;
   }
 
-  /** A pair of devices without hardware, both down. */
+  /** A pair of devices without hardware, both down. Throws for a name that a device has already. */
   newlink<L extends Link>(driver: LinkDriver<L>, options: Partial<LinkOptions> = {}): L {
     const first = 2 * this.#links.length;
-    const link = driver.newlink(this.#linkDeps(), { names: options.names ?? [`${driver.name}${first}`, `${driver.name}${first + 1}`], rxQueueCount: options.rxQueueCount ?? 1 });
+    const names = options.names ?? [`${driver.name}${first}`, `${driver.name}${first + 1}`];
+    for (const [i, name] of names.entries()) if (names.indexOf(name) !== i || this.interfaces().some(({ dev }) => dev.name === name)) throw new UsageError("machine", "device name", name, "another device has it");
+    const link = driver.newlink(this.#linkDeps(), { names, rxQueueCount: options.rxQueueCount ?? 1 });
     this.#links.push(link);
     return link;
   }

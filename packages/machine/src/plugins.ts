@@ -2,6 +2,9 @@ import { UsageError } from "@netmem/kernel/api";
 import type { NetDriver, NetInterface } from "@netmem/driver/api";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 
+/** Bytes of the shortest frame, without its check sequence. @kernel ETH_ZLEN (include/uapi/linux/if_ether.h) */
+const ETH_ZLEN = 60;
+
 /** Where nothing has checked types: names the first member that is missing. */
 export function checkMemoryModel(model: MemoryModel): void {
   requireMembers("memory model", model, { name: "string", bind: "function" });
@@ -10,6 +13,12 @@ export function checkMemoryModel(model: MemoryModel): void {
 /** The same of a driver. */
 export function checkDriver(driver: NetDriver): void {
   requireMembers("driver", driver, { name: "string", mostRxQueues: "number", rxDescFormat: "object", txDescFormat: "object", maxFrameBytes: "number", probe: "function" });
+  const { name, mostRxQueues, maxFrameBytes, rxDescFormat, txDescFormat } = driver;
+  if (!Number.isInteger(mostRxQueues) || mostRxQueues < 1) throw new UsageError("machine", `mostRxQueues of driver ${name}`, mostRxQueues, "give 1 or more");
+  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < ETH_ZLEN) throw new UsageError("machine", `maxFrameBytes of driver ${name}`, maxFrameBytes, `give ${ETH_ZLEN} or more`);
+  const common = { sizeBytes: "number", sizeWord: "number", sizeShift: "number", addressWord: "number", firstBit: "number", lastBit: "number" } as const;
+  requireMembers(`rxDescFormat of driver ${name}`, rxDescFormat, { ...common, statusWord: "number", errorBit: "number", prefixBytes: "number", fcsBytes: "number" });
+  requireMembers(`txDescFormat of driver ${name}`, txDescFormat, { ...common, commandWord: "number" });
 }
 
 /** What its `probe` answered. */

@@ -3,7 +3,7 @@ import type { SkBuff } from "./skbuff.ts";
 
 /**
  * Moving the bounds of a packet, and its bytes. The packet stays the caller's throughout. To look at the data of one that its last user let go of is report
- * `skb-use-after-free`, here a BUG; so it is in all that changes packets, or makes others of them.
+ * `skb-use-after-free`, here a BUG; so it is in all that looks at what a packet has, or makes others of it; `skbReserve`, `skbPut`, `skbPush` and `skbPull` move offsets and ask nothing.
  */
 export interface SkbBounds {
   /** Room in front of an empty skb, which stays the caller's. @kernel skb_reserve */

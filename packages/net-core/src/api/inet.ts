@@ -93,7 +93,7 @@ export interface UdpSocket extends InetSocket {
   /** Of what was read last: bytes that each of its datagrams has, but the last, which may have fewer; 0: it is one. @kernel udp_cmsg_recv, UDP_GRO */
   readonly gsoSize: () => number;
   /**
-   * The next datagram's payload, or that of as many as were merged, to `target` from `offset` on, at most `bytes`; what is longer is lost. How many it has, -EAGAIN without any, -EBADF once it is closed. Its packet is freed, from 6.18 by the CPU that built it, before by who reads.
+   * The next datagram's payload, or that of as many as were merged, to `target` from `offset` on, at most `bytes`; what is longer is lost. How many bytes came; -EAGAIN without a datagram, -EFAULT of one that lies where the CPU cannot read, -EBADF once it is closed. Its packet is freed, from 6.18 by the CPU that built it, before by who reads.
    * Process context. @kernel udp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
@@ -114,7 +114,7 @@ export interface TcpSocket extends InetSocket {
   readonly available: () => number;
   readonly outOfOrder: () => number;
   /**
-   * The next bytes to `target` from `offset` on, at most `bytes`: how many; 0 at the end; -EAGAIN while there are none, -ECONNRESET when there will be none, -EBADF once it is closed. Packets read to their end are freed, by the
+   * The next bytes to `target` from `offset` on, at most `bytes`: how many; 0 at the end; -EAGAIN while there are none, -ECONNRESET when there will be none, -EFAULT where the CPU cannot read, -EBADF once it is closed. Packets read to their end are freed, by the
    * CPU that built them. Process context. @kernel tcp_recvmsg
    */
   readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
@@ -142,8 +142,9 @@ export interface TcpListenOptions extends InetSocketOptions {
 
 /** Where packets go whose destination begins with a prefix. */
 export interface InetRoute {
-  /** Its address, 32 bits, 0 behind the prefix; and how many bits that has. */
+  /** Its address, 32 bits, signed or not, 0 behind the prefix. */
   readonly destination: number;
+  /** How many bits that has, 0 … 32. */
   readonly prefixLength: number;
   readonly dev: NetDevice;
   /** Six bytes: the MAC address of whoever is next. */

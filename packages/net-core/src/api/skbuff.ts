@@ -353,7 +353,7 @@ export function skbEndOffset(skb: SkBuff): number {
   return skb.end - skb.head;
 }
 
-/** Someone may write into a clone of this in front of its data: `bytes` of headroom are its own. @kernel skb_clone_writable */
+/** Whether the first `bytes` of its data may be written without a head of its own, though it is a clone: those are headers, and the other promised to touch payload only. @kernel skb_clone_writable */
 export function skbCloneWritable(skb: SkBuff, bytes: number): boolean {
   return !skbHeaderCloned(skb) && skbHeadroom(skb) + bytes <= skb.hdrLen;
 }

@@ -5,7 +5,7 @@ export const TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT = 1;
 
 /** Asked, and answered in place; the caller's. @kernel struct tcp_zerocopy_receive */
 export interface TcpZerocopyReceive {
-  /** Where pages are to appear: an area of `tcpMmap`, an address in it. In. */
+  /** Where pages are to appear: an area of `TcpSocket.mmap`, an address in it. In. */
   readonly area: VmArea;
   readonly address: number;
   /** Bytes that may be mapped; bytes that were. In and out. */

@@ -1,8 +1,9 @@
 import fc from "fast-check";
+import { mvneta } from "@netmem/driver-mvneta";
 import { veth } from "@netmem/driver-veth";
 import { describe, expect, test } from "vitest";
 import { EINVAL, ENXIO, ERANGE } from "@netmem/kernel/api";
-import { PRESET_NAMES } from "@netmem/machine";
+import { PRESET_NAMES, createMachine } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
 import { skbHeadFrag, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import {
@@ -560,4 +561,14 @@ test("whatever is sent, attached, detached, read and closed: conserved at every 
     expect([packets, sent.size]).toEqual([received + lost, lost]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
   }), { numRuns: 60 });
+});
+
+test("a name is one device's, a NIC's or a link's", () => {
+  const machine = createMachine();
+  machine.attach(mvneta, { name: "wan" });
+  const taken = (name: string): string => `@netmem/machine: device name = ${name}: another device has it`;
+  expect(() => machine.newlink(veth, { names: ["lan", "wan"] })).toThrow(taken("wan"));
+  expect(() => machine.newlink(veth, { names: ["lan", "lan"] })).toThrow(taken("lan"));
+  machine.newlink(veth, { names: ["lan", "peer"] });
+  expect(() => machine.attach(mvneta, { name: "peer" })).toThrow(taken("peer"));
 });
