@@ -50,6 +50,27 @@ export function notesOn({ path, capture }: LoadedCapture): string[] {
   return notes;
 }
 
+/** Captures of several CPUs step back by microseconds; more is a clock that was set, a file in pieces out of order, or damage. */
+const STEP_BACK_NS = 1_000_000;
+
+/** What to say of a clock that goes back, where it says when frames arrive; null: it does not, by much. */
+export function clockNote({ path, capture }: LoadedCapture): string | null {
+  let latest: CapturedPacket | null = null;
+  let most = 0;
+  let late = 0;
+  let where = 0;
+  for (const packet of capture.packets) {
+    if (packet.timeSeconds < 0) continue;
+    const back = latest === null ? 0 : -sinceNs(latest, packet);
+    if (back <= 0) latest = packet;
+    if (back <= STEP_BACK_NS) continue;
+    if (late++ === 0) where = packet.recordOffset;
+    most = Math.max(most, back);
+  }
+  if (late === 0) return null;
+  return `${path}: ${counted(late, "packet")} from byte ${where} on ${late === 1 ? "is" : "are"} stamped up to ${(most / 1e9).toFixed(3)} s earlier than one before, and ${late === 1 ? "arrives" : "arrive"} together with that; order the file by time (reordercap)`;
+}
+
 function readBytes(path: string, cwd: string): Uint8Array {
   const file = resolve(cwd, path);
   try {

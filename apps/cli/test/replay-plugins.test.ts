@@ -250,6 +250,7 @@ describe("a plugin that fails as it runs is one line, by name, and exit 2", () =
 describe("what cannot be loaded is one line, and exit 2", () => {
   test.each<[readonly string[], string | RegExp]>([
     [["--driver", "e1000"], "--driver e1000: there is no such driver: choose mvneta, mvpp2, header-split, split-page, striding, xsk, or give a path, ./e1000, or a package that is installed here"],
+    [["--driver", "striding", "--ring", "32", "--design", "6.18"], "--ring 32: striding does not do that: give 64 to 8192 packets"],
     [["--driver", "./none.js"], "--driver ./none.js: no such file or folder"],
     [["--driver", "mvneta", "--driver", "mvneta"], /--driver is given twice/],
     [["--model", "netgpu"], "--model netgpu delivers the bytes of TCP connections: give --sockets too"],

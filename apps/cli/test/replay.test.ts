@@ -183,6 +183,14 @@ describe("options", () => {
     }
   });
 
+  test("--timing capture says of a clock that goes back that it does, and where; what several CPUs mix up is no news", async () => {
+    const stamped = (name: string, times: readonly number[]): string => write(name, pcapFile(times.map((timeNs, i) => ({ bytes: testFrame(60, i), timeNs }))));
+    const notes = async (path: string, ...args: string[]): Promise<string> => (await cli(["replay", path, "--design", "6.18", "--counts-only", ...args], folder)).err;
+    const back = stamped("back.pcap", [5e9, 5e9 + 1000, 2e9, 3e9, 6e9]);
+    expect(await notes(back, "--timing", "capture")).toBe(`netmem: ${back}: 2 packets from byte ${24 + 2 * 76} on are stamped up to 3.000 s earlier than one before, and arrive together with that; order the file by time (reordercap)\n`);
+    expect([await notes(back), await notes(stamped("mixed.pcap", [5e9, 5e9 + 9000, 5e9 + 3000]), "--timing", "capture")]).toEqual(["", ""]);
+  });
+
   test.each(DMA_KIND_NAMES)("--dma %s: the same packets, pages and bytes as ever; only what syncs there are differs", async (kind) => {
     const file = small("dma.pcap", 40, 3000);
     const without = (runs: ReplayDocument["runs"]): unknown => runs.map(({ nsPerPacket: _ns, dmaSyncs: _syncs, ...run }) => run);

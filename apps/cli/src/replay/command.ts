@@ -4,7 +4,7 @@ import { UsageError } from "@netmem/kernel/api";
 import type { WireFrame } from "@netmem/machine";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext, type Terminal } from "../terminal.ts";
 import { counted } from "../words.ts";
-import { loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
+import { clockNote, loadCaptures, notesOn, type LoadedCapture } from "../captures.ts";
 import { DEFAULT_DRIVER, loadDriver, loadModel, splitsHeaders } from "../plugins.ts";
 import { machineMemory } from "./backing.ts";
 import { checkReplayOptions, declareReplayOptions, DEFAULT_DMA, DEFAULT_RING, type ReplayOptions } from "./options.ts";
@@ -75,6 +75,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   checkModel(plugins, options, program !== null);
   const inputs = loadCaptures(paths, cwd, plugins.driver);
   for (const input of inputs) for (const note of notesOn(input)) terminal.err(`netmem: ${note}\n`);
+  for (const note of options.timing === "capture" ? inputs.map(clockNote) : []) if (note !== null) terminal.err(`netmem: ${note}\n`);
   const frames = inputs.flatMap((input) => input.frames);
   // What it prints is of the packets it is counted on.
   const timed = program?.instantiate(null) ?? null;

@@ -1,8 +1,8 @@
 import { mvneta } from "@netmem/driver-mvneta";
 import { tapWire } from "@netmem/driver";
 import { RXFH_INDIR_SIZE, type NetDriver, type NicWire } from "@netmem/driver/api";
-import { ENOMEM, EOPNOTSUPP, NSEC_PER_SEC, errnoName } from "@netmem/kernel/api";
-import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
+import { ENOMEM, EOPNOTSUPP, NSEC_PER_SEC, UsageError, errnoName } from "@netmem/kernel/api";
+import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device, type DeviceOptions, type Machine, type PresetName, type WireFrame } from "@netmem/machine";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 import { backingBytes } from "@netmem/mm";
 import { PAGE_SIZE, type DmaStats, type PayloadRegion } from "@netmem/mm/api";
@@ -104,7 +104,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const user = mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
   // A model's memory is behind the second queue, where all of TCP goes; or behind the only one, where all frames go.
   const givesFrames = model?.delivers === "frames";
-  const device = machine.attach(driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null || givesFrames ? 1 : 2, cpu: 0, ...reach });
+  const device = attachFirst(machine, driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null || givesFrames ? 1 : 2, cpu: 0, ...reach });
   device.netif.dev.gro = options.gro;
   device.netif.dev.mtu = mtuFor(frames);
   const frameEnd = options.sockets === undefined && !options.forward && !givesFrames ? frameReader(machine, user, options) : null;
@@ -170,6 +170,16 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     ...(inet === undefined ? {} : { inet }),
     ...(inet === undefined && held.by.length === 0 ? {} : { held }),
   };
+}
+
+/** The device that receives. A driver knows how many descriptors it has. */
+function attachFirst(machine: Machine, driver: NetDriver, options: DeviceOptions): Device {
+  try {
+    return machine.attach(driver, options);
+  } catch (error) {
+    if (!(error instanceof UsageError) || error.option !== "rxRingSize") throw error;
+    throw new CliError(`--ring ${options.rxRingSize}: ${driver.name} does not do that: ${error.message.slice(error.message.lastIndexOf(": ") + 2)}`);
+  }
 }
 
 /** Netmems that pools ever took. */
