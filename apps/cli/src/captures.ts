@@ -15,6 +15,8 @@ const COOKED: readonly number[] = [113, 276];
 const MAX_FRAME_BYTES = 65_536;
 /** No wire carries such frames: they are what a kernel made of several. */
 const OFFLOAD_HINT = "record with segmentation offload off (ethtool -K DEV tso off gso off gro off)";
+/** What is longer no card sends: jumbo frames end here. */
+const LONGEST_ON_A_WIRE = 9216;
 /** More than this does not fit the model's memory beside its pages. */
 const MAX_FILE_BYTES = 1024 * 1024 * 1024;
 
@@ -116,7 +118,7 @@ function check(path: string, packet: CapturedPacket, { name, maxFrameBytes }: Pi
     throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, more than 64 KiB: ${OFFLOAD_HINT}`);
   }
   if (capturedBytes > maxFrameBytes) {
-    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, and ${name} takes at most ${maxFrameBytes}: ${OFFLOAD_HINT}, or choose another --driver`);
+    throw new CaptureError(path, recordOffset, `frame of ${capturedBytes} bytes, and ${name} takes at most ${maxFrameBytes}: ${capturedBytes > LONGEST_ON_A_WIRE ? `${OFFLOAD_HINT}, or ` : ""}choose another --driver`);
   }
 }
 

@@ -21,7 +21,7 @@ export class DeferredFree {
   private readonly max: number;
   /** Lists of a CPU: one for each node of those who free, or one for all. */
   private readonly nodes: number;
-  /** Found in a list, these are enough. */
+  /** Packets in a list to which no more are added: the next is freed where it was read. */
   private readonly mostBefore: number;
   /** By CPU, then node. */
   private readonly lists: DeferList[] = [];

@@ -15,7 +15,7 @@ interface Tap {
 export class PacketTaps {
   private readonly lifetime: TapLifetime;
   private readonly zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">;
-  /** Another one when it changes: one that goes as it gets a packet does not hide the next. */
+  /** Replaced, never changed: a tap that is removed as it gets a packet does not make its neighbour miss it. */
   private taps: readonly Tap[] = [];
 
   constructor(lifetime: TapLifetime, zerocopy: Pick<SkbZerocopy, "skbOrphanFragsRx">) {

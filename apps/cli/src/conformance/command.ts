@@ -38,7 +38,7 @@ export function declareConformance(command: Command, context: CommandContext): v
     .option("--case-limit <seconds>", "a case that takes longer hangs", wholeNumber("case-limit", 1, 3600), CASE_LIMIT_SECONDS)
     .option("--json", "print one JSON document instead of the checklist")
     .action(async (named: string, options: RawOptions) => {
-      const reports = await judge({ named, cwd: context.cwd, randomCases: options.cases, seed: options.seed, rules: options.rules?.split(",") ?? null }, options.caseLimit, context);
+      const reports = await judge({ named, cwd: context.cwd, randomCases: options.cases, seed: options.seed, rules: options.rules?.split(",").map((id) => id.trim()) ?? null }, options.caseLimit, context);
       const document: ConformanceDocument = { command: "conformance", plugin: named, reports };
       context.terminal.out(options.json === true ? `${JSON.stringify(document, null, 2)}\n` : checklist(reports));
       context.setExitCode(reports.some(({ outcomes }) => outcomes.some(({ status }) => status === "broken")) ? EXIT_FAULT : EXIT_OK);

@@ -154,8 +154,8 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
     dropped: inet !== undefined ? droppedInAll(inet.dropped) + overruns : frames.length - delivered + (xdp === undefined ? 0 : xdp.copies - xdp.sent.eth0 - xdp.sent.eth1),
     ...(overruns === 0 ? {} : { overruns }),
     ...(expandFailures === 0 ? {} : { expandFailures }),
-    pageAllocs: heldOf(pools.filter(({ memoryProvider }) => memoryProvider === null)),
-    ...(binding === null || givesFrames ? {} : { modelBuffers: heldOf(pools.filter(({ memoryProvider }) => memoryProvider !== null)) }),
+    pageAllocs: takenBy(pools.filter(({ memoryProvider }) => memoryProvider === null)),
+    ...(binding === null || givesFrames ? {} : { modelBuffers: takenBy(pools.filter(({ memoryProvider }) => memoryProvider !== null)) }),
     ...(missing === 0 ? {} : { modelBuffersMissing: missing }),
     dmaMaps: maps + (sending?.maps ?? 0),
     dmaUnmaps: unmaps + (sending?.unmaps ?? 0),
@@ -183,7 +183,7 @@ function attachFirst(machine: Machine, driver: NetDriver, options: DeviceOptions
 }
 
 /** Netmems that pools ever took. */
-function heldOf(pools: readonly PagePool[]): number {
+function takenBy(pools: readonly PagePool[]): number {
   return pools.reduce((sum, { holdCnt }) => sum + (holdCnt >>> 0), 0);
 }
 

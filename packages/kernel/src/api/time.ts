@@ -8,7 +8,7 @@ export interface Clock {
    * if it was. @kernel net_timestamp_set (net/core/dev.c), whose clock is the real one
    */
   readonly stamp: number;
-  /** By traffic that takes no time, for each of its frames, say: stamps count them from now on, beginning with 1, and the time is not asked any more. */
+  /** Counts something, a frame of traffic that takes no time, say. From the first call on, and for good, `stamp` is that count instead of the time. */
   readonly countMoment: () => void;
 }
 
