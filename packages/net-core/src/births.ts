@@ -166,12 +166,12 @@ export class SkbBirths implements SkbAlloc {
     return skb.pfmemalloc ? SKB_ALLOC_RX : 0;
   }
 
-  /** An skb whose head is a part of `page`, from `offset` on; keeps it. @kernel build_skb_around */
-  buildAroundPage(page: Page, offset: number, fragSizeBytes: number): SkBuff {
-    return this.aroundPage(this.cache.takeSkb(), page, offset, fragSizeBytes);
+  /** An skb whose head is a part of `page`, from `offset` on; keeps it. Null without a struct, and the page stays the caller's. @kernel build_skb, unchecked */
+  buildAroundPage(page: Page, offset: number, fragSizeBytes: number): SkBuff | null {
+    return this.structsFail() ? null : this.aroundPage(this.cache.takeSkb(), page, offset, fragSizeBytes);
   }
 
-  /** The same of this CPU's structs: in softirq. Null without one, and the page stays the caller's. */
+  /** The same of this CPU's structs: in softirq. */
   napiBuildAroundPage(page: Page, offset: number, fragSizeBytes: number): SkBuff | null {
     return this.structsFail() ? null : this.aroundPage(this.cache.takeNapiSkb(), page, offset, fragSizeBytes);
   }

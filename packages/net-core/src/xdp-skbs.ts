@@ -50,6 +50,7 @@ export class XdpConversions implements XdpSkbs {
     }
     const room = XDP_FRAME_BYTES + frame.headroom;
     const skb = lives.buildAroundPage(head, frame.data - room, frame.frameSz);
+    if (skb === null) return null;
     edit.skbReserve(skb, room);
     edit.skbPut(skb, frame.len);
     skb.shinfo!.metaLen = frame.metasize;
@@ -127,7 +128,8 @@ export class XdpConversions implements XdpSkbs {
     const page = source.alloc(skbDataAlign(headBytes) + SKB_SHARED_INFO_BYTES + headroom);
     if (page === null) return -ENOMEM;
     const pooled = source.mem.type === MEM_TYPE_PAGE_POOL;
-    const copy = lives.napiBuildAroundPage(page, source.offset, source.grantedBytes);
+    // Before there was a pool to copy into, a driver did it, and took any struct. @kernel veth_convert_skb_to_xdp_buff up to 6.6
+    const copy = pooled ? lives.napiBuildAroundPage(page, source.offset, source.grantedBytes) : lives.buildAroundPage(page, source.offset, source.grantedBytes);
     if (copy === null) {
       source.free(page);
       return -ENOMEM;

@@ -2,6 +2,8 @@ import { describe, expect, test, vi } from "vitest";
 import { TASK_SLEEP } from "@netmem/kernel/api";
 import { PRESET_NAMES, type PresetName } from "@netmem/machine";
 import { NETDEV_TX_OK, NETDEV_XDP_ACT_NDO_XMIT, NET_XMIT_DROP, XDP_PASS, XDP_TX, type DevMap } from "@netmem/xdp/api";
+import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
+import type { SkBuff } from "@netmem/net-core/api";
 import { tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { vethOf } from "../../src/world.ts";
 import { VethRig } from "./veth-rig.ts";
@@ -140,5 +142,20 @@ test("of several queues all have stopped before the first ring is emptied, and a
   }
   rig.b.setGro(false);
   expect(waitingAsEnds).toEqual([[0, 2, 1], [0, 2, 1]]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test.each(PRESET_NAMES)("%s: a packet that is copied for its program has a struct of this CPU's cache where there is a pool to copy into, from 6.7, and any before", (preset) => {
+  const rig = new VethRig({ preset });
+  const { lifetime } = rig.machine.net;
+  rig.attachPass(rig.b);
+  // Put into this CPU's cache, which is last in, first out.
+  let cached: SkBuff | null = null;
+  rig.softirq(0, () => {
+    cached = lifetime.napiBuildSkb(rig.machine.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, PAGE_SIZE);
+    lifetime.napiConsumeSkb(cached!, 1);
+    rig.machine.net.transmit.devDirectXmit(rig.skb(udpFrame(testPayload(100, 1))), rig.a.dev, 0);
+  });
+  expect(rig.received[0] === cached).toBe(preset === "6.8" || preset === "6.18");
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });

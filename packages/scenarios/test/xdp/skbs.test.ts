@@ -72,6 +72,21 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     expect([bench.machine.net.xdpSkbs.xdpBuildSkbFromFrame(frame, bench.dev), bench.kinds()]).toEqual([null, ["xdp-frame-gone"]]);
   });
 
+  test("without a struct for it a frame stays its owner's", () => {
+    const bench = new XdpBench(preset);
+    const { buffs, xdpReturn } = bench.machine.xdp;
+    const page = bench.take(bench.pool, 1)[0]!;
+    buffs.xdpInitBuff(bench.buff, 4096);
+    buffs.xdpPrepareBuff(bench.buff, page, 0, 256, 100, true);
+    const frame = buffs.xdpConvertBuffToFrame(bench.buff)!;
+    const fails = bench.machine.mm.faults.failFunction("skbuffAlloc");
+    fails.arm({});
+    expect(bench.machine.net.xdpSkbs.xdpBuildSkbFromFrame(frame, bench.dev)).toBeNull();
+    fails.disarm();
+    bench.softirq(0, () => xdpReturn.xdpReturnFrame(frame));
+    expect([bench.pool.inflight() - bench.pool.cacheCount - bench.pool.ringCount(), bench.kinds()]).toEqual([0, []]);
+  });
+
   test("a packet in its own poll becomes an skb with all its fragments, charged what their buffers take; freed, all pages are home", () => {
     const bench = new XdpBench(preset);
     bench.receive(bench.buff, bench.pool, 3);
