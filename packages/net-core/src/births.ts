@@ -157,6 +157,11 @@ export class SkbBirths implements SkbAlloc {
     this.memallocSocks++;
   }
 
+  /** The system swaps through a socket, so that packets may lie in the page allocator's reserves. @kernel sk_memalloc_socks */
+  get skMemallocSocks(): boolean {
+    return this.memallocSocks > 0;
+  }
+
   skClearMemalloc(): void {
     this.memallocSocks--;
   }

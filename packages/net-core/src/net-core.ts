@@ -113,8 +113,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     },
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
     unregisterNetdev: (dev) => {
-      devices.unregister(dev);
-      backlog.flush(dev);
+      devices.unregister(dev, () => backlog.flush(dev));
       inet.forget(dev);
     },
     loopback: devices.loopback,

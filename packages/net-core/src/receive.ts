@@ -1,18 +1,22 @@
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { ETH_HLEN, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
+import { ETH_HLEN, ETH_P_IP, xdpOkFwdDev, type NapiStruct, type NetDevice } from "@netmem/xdp/api";
 import {
-  NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_UNHANDLED_PROTO,
-  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbLifetime, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso, skbZcopy,
+  NET_RX_DROP, NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_UNHANDLED_PROTO,
+  type GenericXdp, type NetReceive, type PacketHandler, type ReceiveStats, type SkBuff, type SkbEdit, type SkbProbe, type SkbZerocopy, skbHeadlen, skbIsGso, skbZcopy,
 } from "./api/index.ts";
 import { instanceOf } from "./dev/napi-instance.ts";
 import type { Backlog } from "./dev/backlog.ts";
 import type { Gro } from "./gro/gro.ts";
+import type { SkbLives } from "./lifetime.ts";
 import type { PacketTaps } from "./taps.ts";
+
+/** What may lie in the reserves: IPv4, ARP, IPv6, and what has a tag of a VLAN. */
+const PFMEMALLOC_PROTOCOLS: readonly number[] = [ETH_P_IP, 0x0806, 0x86dd, 0x8100, 0x88a8];
 
 /** @kernel __netif_receive_skb_core (net/core/dev.c) */
 export class ReceivePath implements NetReceive {
   readonly stats: ReceiveStats = { received: 0, groMerged: 0, unhandled: 0 };
-  private readonly lifetime: SkbLifetime;
+  private readonly lifetime: SkbLives;
   private readonly taps: PacketTaps;
   private readonly probe: SkbProbe | null;
   private protocol: PacketHandler | null = null;
@@ -28,7 +32,7 @@ export class ReceivePath implements NetReceive {
   private readonly edit: Pick<SkbEdit, "ethTypeTrans">;
   private readonly zerocopy: Pick<SkbZerocopy, "skbOrphanFrags" | "skbOrphanFragsRx">;
 
-  constructor(lifetime: SkbLifetime, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFrags" | "skbOrphanFragsRx">, taps: PacketTaps, probe: SkbProbe | null) {
+  constructor(lifetime: SkbLives, edit: Pick<SkbEdit, "ethTypeTrans">, zerocopy: Pick<SkbZerocopy, "skbOrphanFrags" | "skbOrphanFragsRx">, taps: PacketTaps, probe: SkbProbe | null) {
     this.lifetime = lifetime;
     this.taps = taps;
     this.probe = probe;
@@ -115,7 +119,8 @@ export class ReceivePath implements NetReceive {
       const passed = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
       if (passed === null) return null;
       skb = passed;
-      tap = this.taps.received(skb);
+      // What lies in the reserves is for whoever swaps, and nobody else is to hold it.
+      tap = skb.pfmemalloc === true && this.lifetime.skMemallocSocks ? null : this.taps.received(skb);
     }
     const { protocol, etherType } = this;
     if (protocol === null || (etherType !== 0 && etherType !== skb.protocol)) return this.unhandled(skb, tap);
@@ -134,8 +139,13 @@ export class ReceivePath implements NetReceive {
     }
     skb.next = null;
     if (skb.dev !== null) skb.dev.coreRxDropped++;
-    this.lifetime.kfreeSkb(skb, SKB_DROP_REASON_UNHANDLED_PROTO);
+    this.lifetime.kfreeSkb(skb, this.mayBeReserved(skb) ? SKB_DROP_REASON_UNHANDLED_PROTO : SKB_DROP_REASON_PFMEMALLOC);
     return null;
+  }
+
+  /** @kernel skb_pfmemalloc_protocol */
+  private mayBeReserved({ pfmemalloc, protocol }: SkBuff): boolean {
+    return pfmemalloc === false || !this.lifetime.skMemallocSocks || PFMEMALLOC_PROTOCOLS.includes(protocol);
   }
 
   addTap(handler: PacketHandler, dev: NetDevice | null = null): void {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { NETDEV_TX_OK } from "@netmem/xdp/api";
-import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_DEV_READY, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
+import { NET_RX_DROP, SKB_CONSUMED, SKB_DROP_REASON_DEV_READY, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, SKB_DROP_REASON_UNHANDLED_PROTO, skbRegion, type PacketHandler } from "../src/api/index.ts";
 import { NetRig } from "./rig.ts";
 
 test("without a protocol a packet is dropped, with the reason", () => {
@@ -247,4 +247,46 @@ test("what is sent is cloned once for all taps, and the clone is the last one's:
     for (const socket of sockets) socket.close();
     expect(net.lifetime.stats.live).toBe(0);
   }
+});
+
+test("while the system swaps through a socket no tap sees what lies in the reserves, and what nobody swaps over ends for that (sk_memalloc_socks)", () => {
+  const rig = new NetRig();
+  const { net } = rig;
+  const tap = net.sockets.openTap({ name: "t" });
+  net.receive.addTap(tap);
+  const receive = (protocol: number): void => net.receive.netifReceiveSkb(Object.assign(rig.skb(60), { pfmemalloc: true, protocol }));
+  const reasons = (): string[] => rig.freed.splice(0);
+  receive(0x0800);
+  receive(0x9000);
+  // Without such a socket they are packets like others: the tap alone has them.
+  expect([tap.length(), reasons()]).toEqual([2, []]);
+  net.lifetime.skSetMemalloc();
+  receive(0x0800);
+  receive(0x9000);
+  expect([tap.length(), reasons()]).toEqual([2, [`60 ${SKB_DROP_REASON_UNHANDLED_PROTO}`, `60 ${SKB_DROP_REASON_PFMEMALLOC}`]]);
+  net.lifetime.skClearMemalloc();
+  tap.close();
+  expect(net.lifetime.stats.live).toBe(0);
+});
+
+test("as a device goes, what came last of the backlog goes first, and all of it before anybody is told (flush_backlog)", () => {
+  const rig = new NetRig();
+  const { net } = rig;
+  rig.dev.up = true;
+  const order: string[] = [];
+  rig.xdp.notifiers.registerNetdeviceNotifier({ netdeviceEvent: () => void order.push(...rig.freed.splice(0), "told") });
+  let first = true;
+  net.receive.setProtocol({ packetRcv: (skb) => {
+    net.lifetime.consumeSkb(skb);
+    if (!first) return;
+    first = false;
+    rig.freed.length = 0;
+    net.receive.netifRx(Object.assign(rig.skb(63), { dev: rig.dev }));
+    net.unregisterNetdev(rig.dev);
+  } });
+  rig.softirq(0, () => {
+    for (const bytes of [60, 61, 62]) net.receive.netifRx(Object.assign(rig.skb(bytes), { dev: rig.dev }));
+  });
+  expect(order).toEqual([63, 61, 62].map((bytes) => `${bytes} ${SKB_DROP_REASON_DEV_READY}`).concat("told"));
+  expect(net.lifetime.stats.live).toBe(0);
 });

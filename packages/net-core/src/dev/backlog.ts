@@ -65,9 +65,9 @@ export class Backlog {
     return NET_RX_SUCCESS;
   }
 
-  /** Its packets are dropped: it is gone. @kernel flush_all_backlogs */
+  /** Its packets are dropped, those that came last first: it is gone. @kernel flush_all_backlogs, flush_backlog */
   flush(dev: NetDevice): void {
-    for (const queue of this.cpus.flatMap(({ processing, input }) => [processing, input])) {
+    for (const queue of this.cpus.flatMap(({ input, processing }) => [input, processing])) {
       for (let left = queue.length; left > 0; left--) {
         const skb = queue.shift()!;
         if (skb.dev === dev) this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_DEV_READY);

@@ -25,13 +25,15 @@ export class NetDevices {
     return dev;
   }
 
-  unregister(dev: NetDevice): void {
+  /** `flush`: once it is marked, and before anybody else is told. */
+  unregister(dev: NetDevice, flush: () => void): void {
     if (dev.unregistered) {
       this.#reports.report("netdev-unregistered", "warn", `netdev ${dev.name}`, dev.name, "unregistered again");
       return;
     }
     dev.unregistered = true;
     dev.up = false;
+    flush();
     // Before anyone is told: whoever looks then finds no binding to a device that is gone.
     for (const queue of dev.rxQueues) this.#uninstall(queue);
     this.#notifiers.callNetdeviceNotifiers(NETDEV_UNREGISTER, dev);
