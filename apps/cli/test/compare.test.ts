@@ -123,6 +123,13 @@ export const model = { ...netgpu, name: ${JSON.stringify(name)}, bind: (deps, op
     ]);
   });
 
+  test("that comes to no end is a fault, though nothing else is compared", async () => {
+    const keeps = cheat("keeps", "{ ...bound, openStream: (socket) => ({ read: () => -11, close: () => undefined }) }");
+    const { code, out, err } = await cli(["compare", "examples/captures/tcp-download.pcap", "--design", "stock,6.18", "--drivers", "header-split", "--models", keeps, "--buffers", "64", "--counts-only"], ROOT);
+    expect([code, err]).toEqual([1, expect.stringMatching(/keeps\.ts, 6\.18: stalled after \d+ of 1339 frames: all 64 buffers/)]);
+    expect(out).toContain("left out: header-split with");
+  });
+
   test("that refuses what it is asked for is left out, and why; the others are compared", async () => {
     const few = join(WORK, "few.ts");
     writeFileSync(few, `import { UsageError } from "@netmem/kernel/api";

@@ -206,6 +206,28 @@ export const cheat = { ...headerSplit, name: "cheat", probe: (deps, options) => 
   });
 });
 
+test.each([["--sockets", "2", "--gro", "--udp-gro"], ["--forward", "--gro"], ["--sockets", "1", "--timing", "capture", "--packet-cost", "30000"]])("our own change nothing, whatever is merged or lost: %j %j %j", async (...args) => {
+  for (const driver of ["split-page", "striding"]) {
+    for (const capture of [CAPTURES[0]!, CAPTURES[2]!]) {
+      const { code, err } = await cli(["replay", capture, ...args.filter((arg) => arg !== undefined), "--driver", driver, "--design", "5.14,6.18", "--counts-only"], ROOT);
+      expect([code, err]).toEqual([0, ""]);
+    }
+  }
+});
+
+test("a driver that sends on other bytes than came is found, with GRO too", async () => {
+  const path = write("forwards-others.ts", `import { mvpp2 } from ${JSON.stringify(join(ROOT, "packages/driver-mvpp2/src/index.ts"))};
+export const cheat = { ...mvpp2, name: "cheat", probe: (deps, options) => {
+  const napiGroReceive = (napi, skb) => { if (skb.len > 100) { skb.shinfo.headRegion.bytes[skb.data + 60] ^= 1; skb.ipSummed = 1; } deps.receive.napiGroReceive(napi, skb); };
+  return mvpp2.probe({ ...deps, receive: { ...deps.receive, napiGroReceive } }, options);
+} };
+`);
+  for (const gro of [[], ["--gro"]]) {
+    const { code, err } = await cli(["replay", CAPTURES[0]!, "--forward", ...gro, "--driver", path, "--design", "6.18", "--counts-only"], ROOT);
+    expect([code, err]).toEqual([1, expect.stringMatching(/^netmem: 6\.18: other bytes came out \([\d ]+\) than with mvneta into pages \([\d ]+\): cheat changes, repeats or loses some\n$/)]);
+  }
+});
+
 test("forwarded by a device with fewer descriptors than frames come back to back: what was not sent is counted as that, and why", async () => {
   const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--forward", "--gro", "--driver", "split-page", "--design", "6.18", "--counts-only"], ROOT);
   expect([code, err]).toEqual([0, ""]);

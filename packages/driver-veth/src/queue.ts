@@ -153,13 +153,13 @@ export class VethQueue {
   /** @kernel veth_poll */
   private poll(instance: NapiStruct, budget: number): number {
     const { xdpReturn, xdpRedirect } = this.deps;
-    const { flushesFirst } = this.rules;
+    const { redirectsFirst, sendsBackFirst } = this.rules;
     this.redirected = false;
     this.sentBack = false;
     xdpReturn.xdpSetReturnFrameNoDirect();
     const done = this.receive(instance, budget);
-    if (this.redirected && flushesFirst !== "none") xdpRedirect.xdpDoFlush();
-    if (flushesFirst === "all") {
+    if (this.redirected && redirectsFirst) xdpRedirect.xdpDoFlush();
+    if (sendsBackFirst) {
       this.sendBack();
       xdpReturn.xdpClearReturnFrameNoDirect();
       this.completes(instance, done, budget);
@@ -167,7 +167,7 @@ export class VethQueue {
     }
     this.completes(instance, done, budget);
     this.sendBack();
-    if (this.redirected && flushesFirst === "none") xdpRedirect.xdpDoFlush();
+    if (this.redirected && !redirectsFirst) xdpRedirect.xdpDoFlush();
     xdpReturn.xdpClearReturnFrameNoDirect();
     return done;
   }

@@ -13,15 +13,17 @@ export interface VethRules {
   readonly tellsDrops: boolean;
   /** A packet for which there was no room wakes the peer, too: up to 6.15 (dc82a33297fc). */
   readonly dropsNotify: boolean;
-  /** What of a poll's frames leaves before the poll is complete: all, from 6.18 (a14602fcae17); what is redirected, from 6.2 (fa349e396e48). */
-  readonly flushesFirst: "all" | "redirected" | "none";
+  /** What a poll redirects leaves before the poll is complete: from 6.2 (fa349e396e48). */
+  readonly redirectsFirst: boolean;
+  /** What it sends back, too: from 6.18 (a14602fcae17). */
+  readonly sendsBackFirst: boolean;
 }
 
 /** As of 6.18. */
-export const VETH_RULES: VethRules = { copies: "pool", xdpBringsGro: false, tellsDrops: true, dropsNotify: false, flushesFirst: "all" };
+export const VETH_RULES: VethRules = { copies: "pool", xdpBringsGro: false, tellsDrops: true, dropsNotify: false, redirectsFirst: true, sendsBackFirst: true };
 /** From 6.7 to 6.8. */
-export const VETH_RULES_6_7: VethRules = { copies: "pool", xdpBringsGro: true, tellsDrops: true, dropsNotify: true, flushesFirst: "redirected" };
+export const VETH_RULES_6_7: VethRules = { copies: "pool", xdpBringsGro: true, tellsDrops: true, dropsNotify: true, redirectsFirst: true, sendsBackFirst: false };
 /** From 5.18 to 6.1. */
-export const VETH_RULES_5_18: VethRules = { copies: "pages", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, flushesFirst: "none" };
+export const VETH_RULES_5_18: VethRules = { copies: "pages", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, redirectsFirst: false, sendsBackFirst: false };
 /** Before. */
-export const VETH_RULES_4_14: VethRules = { copies: "page", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, flushesFirst: "none" };
+export const VETH_RULES_4_14: VethRules = { copies: "page", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, redirectsFirst: false, sendsBackFirst: false };

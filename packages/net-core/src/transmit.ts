@@ -35,7 +35,7 @@ export class TransmitPath implements NetTransmit {
   }
 
   devDirectXmit(skb: SkBuff, dev: NetDevice, queueId: number): number {
-    if (this.#validate(skb, dev)) return this.#startXmit(skb, dev, queueId, true);
+    if (takesWhole(skb, dev) && this.#validate(skb, dev)) return this.#startXmit(skb, dev, queueId, true);
     this.drop(skb);
     return NET_XMIT_DROP;
   }
@@ -61,7 +61,7 @@ export class TransmitPath implements NetTransmit {
 
   /** @kernel __dev_queue_xmit */
   devQueueXmit(skb: SkBuff, dev: NetDevice): void {
-    if (!skbIsGso(skb) || dev.gsoSoftware) {
+    if (takesWhole(skb, dev)) {
       if (this.#validate(skb, dev)) this.#sendOrDrop(skb, dev);
       else this.drop(skb);
       return;
@@ -94,6 +94,11 @@ export class TransmitPath implements NetTransmit {
     this.stats.dropped++;
     this.#lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
   }
+}
+
+/** False: it must be cut first. A device that sums nothing sends no packet of several segments either, unless they are summed already. @kernel netif_needs_gso, harmonize_features */
+function takesWhole(skb: SkBuff, { gsoSoftware, hwCsum }: NetDevice): boolean {
+  return !skbIsGso(skb) || (gsoSoftware && (hwCsum || skb.ipSummed !== CHECKSUM_PARTIAL));
 }
 
 function queueOf({ rxQueue }: SkBuff): number {

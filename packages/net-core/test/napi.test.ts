@@ -369,6 +369,13 @@ describe("a threaded instance", () => {
     rig.net.napi.napiSchedule(napi);
     rig.kernel.scheduler.runFor(0);
     expect([polls.map(({ owner }) => owner), napi.state]).toEqual([[-1, 0], 0]);
+    // Scheduled once more while the thread was still to poll: that is the softirq's.
+    rig.net.napi.devSetThreaded(rig.dev, true);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.devSetThreaded(rig.dev, false);
+    rig.kernel.scheduler.runFor(0);
+    expect([polls.splice(2).map(({ owner }) => owner), napi.state, napi.listOwner]).toEqual([[-1, 0], 0, -1]);
     // And back.
     rig.net.napi.devSetThreaded(rig.dev, true);
     rig.net.napi.napiSchedule(napi);

@@ -1,6 +1,5 @@
 import { Option, type Command } from "commander";
 import type { NetDriver } from "@netmem/driver/api";
-import { UsageError } from "@netmem/kernel/api";
 import { PRESET_NAMES, type PresetName, type WireFrame } from "@netmem/machine";
 import type { MemoryModel } from "@netmem/memory-model/api";
 import { loadCaptures, notesOn } from "../captures.ts";
@@ -8,8 +7,8 @@ import { designsOf } from "../designs.ts";
 import { once, wholeNumber } from "../options.ts";
 import { DRIVER_NAMES, loadDriver, loadModel, splitsHeaders, STREAM_MODEL_NAMES } from "../plugins.ts";
 import { DEFAULT_BUFFERS, checkReplayOptions, countsOnlyOption, type ReplayOptions } from "../replay/options.ts";
-import { differences, faultsOf, plainRun } from "../replay/faults.ts";
-import { DeviceDown, Stalled, runDesign, type DesignRun } from "../replay/run.ts";
+import { bytesRun, differences, faultsOf, plainRun } from "../replay/faults.ts";
+import { DeviceDown, Refused, runDesign, type DesignRun } from "../replay/run.ts";
 import { median, roundsFor } from "../replay/timing.ts";
 import { CliError, EXIT_FAULT, EXIT_OK, type CommandContext } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
@@ -120,7 +119,7 @@ async function compare(paths: readonly string[], raw: RawOptions, { terminal, cw
       }
     }
   }
-  if (runs.length === 0) {
+  if (runs.length === 0 && faults.length === 0) {
     const { driver, model, design, why } = leftOut[0]!;
     throw new CliError(`nothing to compare: ${driver} with ${model}${design === undefined ? "" : ` under ${design}`}: ${why}`);
   }
@@ -139,9 +138,9 @@ function namesOf(option: string, list: string): string[] {
 }
 
 interface Done {
-  /** Null: it did not get through. */
+  /** Null: it did not get through, and a fault says why. */
   readonly run: ComparedRun | null;
-  /** Whatever the memory, the bytes are those of the captures, nothing is out, and nothing was reported. */
+  /** Bytes that are not those of the captures, what is out in the end, and reports. */
   readonly faults: readonly string[];
 }
 
@@ -158,8 +157,8 @@ function runOf(driverName: string, driver: NetDriver, modelName: string, model: 
     run = runOnce();
   } catch (error) {
     if (error instanceof DeviceDown) return error.why;
-    if (error instanceof Stalled) return { run: null, faults: [error.message] };
-    if (error instanceof CliError || error instanceof UsageError) return error.message.replace(`${design}: `, "");
+    if (error instanceof Refused) return error.message.replace(`${design}: `, "");
+    if (error instanceof CliError) return { run: null, faults: [error.message] };
     throw error;
   }
   const times = raw.countsOnly === true ? [0] : Array.from({ length: roundsFor(frames.length) }, () => runOnce().nsPerPacket);
@@ -169,7 +168,7 @@ function runOf(driverName: string, driver: NetDriver, modelName: string, model: 
     reports: run.reports.reduce((sum, { count }) => sum + count, 0), nsPerPacket: median(times),
   };
   if (!plains.has(design)) plains.set(design, plainRun(design, frames, options));
-  const faults = [...faultsOf(run, frames, options), ...differences(run, plains.get(design)!, { driver, model }).map((what) => `${design}: ${what}`)];
+  const faults = [...faultsOf(run, frames, options), ...differences(bytesRun(run, frames, options, { driver, model }), plains.get(design)!, { driver, model }).map((what) => `${design}: ${what}`)];
   return { run: compared, faults };
 }
 

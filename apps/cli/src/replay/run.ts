@@ -172,13 +172,17 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   };
 }
 
+/** A plugin does not do what it is asked for. */
+export class Refused extends CliError {}
+
 /** The device that receives. A driver knows how many descriptors it has. */
 function attachFirst(machine: Machine, driver: NetDriver, options: DeviceOptions): Device {
   try {
     return machine.attach(driver, options);
   } catch (error) {
-    if (!(error instanceof UsageError) || error.option !== "rxRingSize") throw error;
-    throw new CliError(`--ring ${options.rxRingSize}: ${driver.name} does not do that: ${error.message.slice(error.message.lastIndexOf(": ") + 2)}`);
+    if (!(error instanceof UsageError)) throw error;
+    if (error.option !== "rxRingSize") throw new Refused(error.message);
+    throw new Refused(`--ring ${options.rxRingSize}: ${driver.name} does not do that: ${error.message.slice(error.message.lastIndexOf(": ") + 2)}`);
   }
 }
 
@@ -205,13 +209,10 @@ export interface Plugins {
 
 const OURS: Plugins = { driver: mvneta, model: null };
 
-/** Traffic that did not come to its end. */
-export class Stalled extends CliError {}
-
-function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], binding: MemoryBinding | null, { model, buffers, reader }: ReplayOptions, freePages: number): Stalled {
+function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], binding: MemoryBinding | null, { model, buffers, reader }: ReplayOptions, freePages: number): CliError {
   const where = `${design}: stalled after ${wire.sent()} of ${frames.length} frames`;
-  if (binding !== null && binding.free() === 0) return new Stalled(`${where}: all ${buffers} buffers of ${model} are with packets and users${reader === "prompt" ? "; raise --buffers" : `, and --reader ${reader} gives none back; raise --buffers, or read promptly`}`);
-  return new Stalled(`${where}, ${freePages} pages free: this is a bug of the model`);
+  if (binding !== null && binding.free() === 0) return new CliError(`${where}: all ${buffers} buffers of ${model} are with packets and users${reader === "prompt" ? "; raise --buffers" : `, and --reader ${reader} gives none back; raise --buffers, or read promptly`}`);
+  return new CliError(`${where}, ${freePages} pages free: this is a bug of the model, or of a plugin`);
 }
 
 /** What can be done where a model was not bound. */
@@ -227,11 +228,12 @@ const OF_A_CAUSE: readonly string[] = ["mp-init-failed", "pp-create-failed"];
 /** Behind the device's second queue, to which all of TCP goes; a model of frames behind the only one. */
 function bindModel(machine: Machine, design: PresetName, device: Device, model: MemoryModel, { buffers }: ReplayOptions): MemoryBinding {
   const givesFrames = model.delivers === "frames";
+  const reportsBefore = machine.kernel.reports.reports.length;
   const binding = machine.bindMemoryModel(model, device, givesFrames ? 0 : 1, buffers);
   if (typeof binding === "number") {
-    const cause = machine.kernel.reports.reports.find(({ kind }) => !OF_A_CAUSE.includes(kind));
+    const cause = machine.kernel.reports.reports.slice(reportsBefore).find(({ kind }) => !OF_A_CAUSE.includes(kind));
     if (cause !== undefined) throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)}): report ${cause.kind}: ${cause.object}: ${cause.message}${cause.kind === "dma-unreachable" ? "; such memory cannot be bounced, choose another --dma" : ""}`);
-    throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedyFor(binding, givesFrames, buffers)}`);
+    throw new Refused(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedyFor(binding, givesFrames, buffers)}`);
   }
   if (givesFrames) return binding;
   // What is not TCP is not split, and is the first queue's.

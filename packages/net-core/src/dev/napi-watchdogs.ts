@@ -25,7 +25,7 @@ export class NapiWatchdogs {
   }
 
   private cancelOn({ watchdogs }: NapiInstance, cpu: number): void {
-    const timer = watchdogs[cpu]!;
+    const timer = watchdogs[cpu] ?? null;
     if (timer !== null) this.kernel.timers.timerDelete(timer);
   }
 

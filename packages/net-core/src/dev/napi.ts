@@ -376,7 +376,8 @@ export class NapiLists implements NapiScheduler {
       const again = this.wantsRepoll(napi, this.pollOnce(napi, napi.weight));
       this.deferred.flush(context.cpu, this.freeDeferred);
       softirqs.localBhEnable();
-      napi.listOwner = -1;
+      // What came meanwhile may be the softirq's by now.
+      if (!napi.queued) napi.listOwner = -1;
       return again || (instance.completed && (napi.state & NAPIF_STATE_SCHED_THREADED) !== 0) ? TASK_AGAIN : TASK_SLEEP;
     } });
   }

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { mvneta } from "@netmem/driver-mvneta";
 import { veth } from "@netmem/driver-veth";
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { CHECKSUM_NONE, CHECKSUM_PARTIAL, SKBFL_SHARED_FRAG, SKB_DROP_REASON_UDP_CSUM, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
+import { CHECKSUM_NONE, CHECKSUM_PARTIAL, SKBFL_SHARED_FRAG, SKB_DROP_REASON_UDP_CSUM, SKB_GSO_TCPV4, skbHeadroom, type SkBuff } from "@netmem/net-core/api";
 import { internetChecksum, ipFragments, leaveChecksum, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { XDP_PASS, XDP_TX, type CpuMap } from "@netmem/xdp/api";
 import { VethRig } from "../veth/veth-rig.ts";
@@ -158,13 +158,13 @@ describe("forwarded to a NIC that does not sum", () => {
   });
 });
 
-test("merged by GRO its checksum is left to whoever sends it on: a veth that sends several segments at once passes it so, one that cuts them leaves each segment's", () => {
-  for (const gsoSoftware of [true, false]) {
+test("merged by GRO its checksum is left to whoever sends it on: a veth that sends several segments at once passes it so, one that cuts them leaves each segment's, and one that sums nothing gets each summed", () => {
+  for (const [gsoSoftware, hwCsum] of [[true, true], [false, true], [true, false], [false, false]] as const) {
     const rig = new InetRig();
     const { net } = rig.machine;
     const { ends } = rig.machine.newlink(veth);
     for (const end of ends) expect(end.open()).toBe(0);
-    ends[0].dev.gsoSoftware = gsoSoftware;
+    Object.assign(ends[0].dev, { gsoSoftware, hwCsum });
     const up: { len: number; ipSummed: number; ok: boolean }[] = [];
     net.receive.setProtocol({ packetRcv: (skb) => {
       if (skb.dev === rig.dev) {
@@ -172,7 +172,10 @@ test("merged by GRO its checksum is left to whoever sends it on: a veth that sen
         net.transmit.devQueueXmit(skb, ends[0].dev);
         return;
       }
-      up.push({ len: skb.len, ipSummed: skb.ipSummed, ok: skb.csumStart === skb.transportHeader && skb.csumOffset === 16 });
+      const bytes = new Uint8Array((skb.len + 7) & ~7);
+      net.edit.skbCopyBits(skb, 0, rig.machine.mm.payload.adoptRegion("copy", bytes, true), 0, skb.len);
+      const sum = internetChecksum(bytes, 20, skb.len, pseudoOf(bytes, 0, skb.len - 20));
+      up.push({ len: skb.len, ipSummed: skb.ipSummed, ok: skb.ipSummed === CHECKSUM_NONE ? sum === 0 : skb.csumStart === skb.transportHeader && skb.csumOffset === 16 });
       net.lifetime.consumeSkb(skb);
     } });
     rig.dev.gro = true;
@@ -185,9 +188,31 @@ test("merged by GRO its checksum is left to whoever sends it on: a veth that sen
     napi.napiEnable(instance);
     timers.modTimer(timers.timerSetup(() => void napi.napiSchedule(instance), 0), 0);
     scheduler.runFor(0);
-    const each = { ipSummed: CHECKSUM_PARTIAL, ok: true };
-    expect(up).toEqual(gsoSoftware ? [{ len: 1540, ...each }] : [540, 540, 540].map((len) => ({ len, ...each })));
+    const each = { ipSummed: hwCsum ? CHECKSUM_PARTIAL : CHECKSUM_NONE, ok: true };
+    expect(up).toEqual(gsoSoftware && hwCsum ? [{ len: 1540, ...each }] : [540, 540, 540].map((len) => ({ len, ...each })));
     expect([net.lifetime.stats.live, rig.machine.kernel.reports.total]).toEqual([0, 0]);
+  }
+});
+
+/** Of TCP's pseudo header, not folded. */
+function pseudoOf(bytes: Uint8Array, ip: number, length: number): number {
+  let sum = 6 + length;
+  for (let at = ip + 12; at < ip + 20; at += 2) sum += (bytes[at]! << 8) | bytes[at + 1]!;
+  return sum;
+}
+
+test("sent straight to a device, a packet of several segments that it cannot take whole is dropped (__dev_direct_xmit)", () => {
+  for (const [gsoSoftware, hwCsum, received] of [[true, true, 1], [true, false, 0], [false, true, 0]] as const) {
+    const rig = new VethRig();
+    Object.assign(rig.a.dev, { gsoSoftware, hwCsum });
+    rig.sendSkb(rig.a, () => {
+      const skb = rig.skb(tcpFrame(testPayload(1000, 1)));
+      leaveChecksum(skb);
+      Object.assign(skb.shinfo!, { gsoSize: 500, gsoSegs: 2, gsoType: SKB_GSO_TCPV4 });
+      return skb;
+    });
+    expect([rig.received.length, rig.machine.net.transmit.stats.dropped]).toEqual([received, 1 - received]);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
   }
 });
 

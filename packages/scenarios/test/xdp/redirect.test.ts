@@ -475,3 +475,27 @@ describe.each(PRESET_NAMES.filter((name) => PRESETS[name].xdp.hasMultiBuffer))("
     }
   });
 });
+
+test.each([["a device", (bench: XdpBench) => bench.devMap(new SendingDevice(bench, "out").dev)], ["a CPU", (bench: XdpBench) => cpuMap(bench, 0, 64)]])("a poll that leaves packets waiting for %s is told so, and they go (xdp_do_check_flushed); one that flushes is not", (_what, mapOf) => {
+  const bench = new XdpBench("6.18");
+  const { net, xdp, kernel } = bench.machine;
+  const map = mapOf(bench);
+  const prog = bench.prog((ctx) => ctx.redirectMap(map, 0, 0));
+  let flushes = false;
+  const napi = net.napi.netifNapiAdd(bench.dev, { poll: (own) => {
+    bench.receiveHere();
+    expect(bench.redirect(prog)).toBe(0);
+    if (flushes) xdp.redirect.xdpDoFlush();
+    net.napi.napiCompleteDone(own, 1);
+    return 1;
+  } }, 64);
+  net.napi.napiEnable(napi);
+  const poll = (): string[] => {
+    const before = kernel.reports.total;
+    bench.softirq(0, () => void net.napi.napiSchedule(napi));
+    return bench.kinds().slice(before);
+  };
+  expect([poll(), xdp.redirect.xdpDoCheckFlushed()]).toEqual([["xdp-not-flushed"], false]);
+  flushes = true;
+  expect([poll(), xdp.redirect.xdpDoCheckFlushed()]).toEqual([[], false]);
+});

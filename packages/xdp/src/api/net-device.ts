@@ -187,7 +187,7 @@ export class NetDevice {
   gro: boolean;
   /** It sends packets of several segments whole, of TCP and of UDP. @kernel NETIF_F_GSO_SOFTWARE */
   gsoSoftware: boolean;
-  /** It writes the checksums of what it sends; for one that does not the stack has written them before. @kernel NETIF_F_HW_CSUM (NETIF_F_CSUM_MASK) */
+  /** A packet may leave its checksum to it; for a device that does not take such packets the stack writes it before. @kernel NETIF_F_HW_CSUM (NETIF_F_CSUM_MASK) */
   hwCsum: boolean;
   /** It sends packets with a list of others; for one that does not they are put into one piece first. @kernel NETIF_F_FRAGLIST */
   fragList: boolean;
