@@ -147,12 +147,12 @@ export class VethEnd implements LinkEnd {
 
   /** @kernel veth_ndo_xdp_xmit */
   #xdpXmit(frames: (XdpFrame | null)[], n: number, flags: number): number {
-    const queue = this.#receivingQueue();
     const sent = (flags & ~XDP_XMIT_FLUSH) !== 0 ? -EINVAL : this.#sendFrames(frames, n, flags);
-    if (sent < 0) this.#txDropped += n;
+    const queue = sent < 0 ? null : this.#receivingQueue();
+    if (queue === null) this.#txDropped += n;
     else {
-      queue!.stats.peerTqXdpXmit += sent;
-      queue!.stats.peerTqXdpXmitErr += n - sent;
+      queue.stats.peerTqXdpXmit += sent;
+      queue.stats.peerTqXdpXmitErr += n - sent;
     }
     return sent;
   }

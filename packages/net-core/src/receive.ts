@@ -10,7 +10,7 @@ import type { Gro } from "./gro/gro.ts";
 import type { SkbLives } from "./lifetime.ts";
 import type { PacketTaps } from "./taps.ts";
 
-/** What may lie in the reserves: IPv4, ARP, IPv6, and what has a tag of a VLAN. */
+/** What may lie in the reserves: IPv4, ARP, IPv6, and what has a tag of a VLAN. @kernel skb_pfmemalloc_protocol */
 const PFMEMALLOC_PROTOCOLS: readonly number[] = [ETH_P_IP, 0x0806, 0x86dd, 0x8100, 0x88a8];
 
 /** @kernel __netif_receive_skb_core (net/core/dev.c) */
@@ -119,8 +119,8 @@ export class ReceivePath implements NetReceive {
       const passed = prog === null ? received : this.genericXdp!.doXdpGeneric(prog, received);
       if (passed === null) return null;
       skb = passed;
-      // What lies in the reserves is for whoever swaps, and nobody else is to hold it.
-      tap = skb.pfmemalloc === true && this.lifetime.skMemallocSocks ? null : this.taps.received(skb);
+      // For whoever swaps, and nobody else is to hold it.
+      tap = this.isReserved(skb) ? null : this.taps.received(skb);
     }
     const { protocol, etherType } = this;
     if (protocol === null || (etherType !== 0 && etherType !== skb.protocol)) return this.unhandled(skb, tap);
@@ -139,13 +139,13 @@ export class ReceivePath implements NetReceive {
     }
     skb.next = null;
     if (skb.dev !== null) skb.dev.coreRxDropped++;
-    this.lifetime.kfreeSkb(skb, this.mayBeReserved(skb) ? SKB_DROP_REASON_UNHANDLED_PROTO : SKB_DROP_REASON_PFMEMALLOC);
+    this.lifetime.kfreeSkb(skb, this.isReserved(skb) && !PFMEMALLOC_PROTOCOLS.includes(skb.protocol) ? SKB_DROP_REASON_PFMEMALLOC : SKB_DROP_REASON_UNHANDLED_PROTO);
     return null;
   }
 
-  /** @kernel skb_pfmemalloc_protocol */
-  private mayBeReserved({ pfmemalloc, protocol }: SkBuff): boolean {
-    return pfmemalloc === false || !this.lifetime.skMemallocSocks || PFMEMALLOC_PROTOCOLS.includes(protocol);
+  /** It lies in the page allocator's reserves, and the system swaps through a socket. */
+  private isReserved(skb: SkBuff): boolean {
+    return skb.pfmemalloc === true && this.lifetime.skMemallocSocks;
   }
 
   addTap(handler: PacketHandler, dev: NetDevice | null = null): void {

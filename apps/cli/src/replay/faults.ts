@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mvneta } from "@netmem/driver-mvneta";
 import type { PresetName, WireFrame } from "@netmem/machine";
 import { DEFAULT_DRIVER } from "../plugins.ts";
+import { CliError } from "../terminal.ts";
 import { counted, grouped } from "../words.ts";
 import type { ReplayOptions } from "./options.ts";
 import { runDesign, type DesignRun, type Plugins } from "./run.ts";
@@ -30,17 +31,27 @@ const SAME_EVERYWHERE = { notIpv4: "not IPv4", badHeader: "bad headers", checksu
 /** The same frames read or sent on by mvneta, into pages and without GRO; null where that cannot take them. */
 export function plainRun(design: PresetName, frames: readonly WireFrame[], { model: _model, ...options }: ReplayOptions): DesignRun | null {
   if (frames.some(({ lengthBytes }) => lengthBytes > mvneta.maxFrameBytes)) return null;
-  return runDesign(design, frames, { ...options, gro: false, udpGro: false, driver: DEFAULT_DRIVER, countsOnly: true }, {}, null, { driver: mvneta, model: null });
+  return unmerged(design, frames, { ...options, driver: DEFAULT_DRIVER }, { driver: mvneta, model: null });
 }
 
-/** The run whose bytes are looked at: with GRO the order of flows hangs on where a poll ends, so that it is one without. */
-export function bytesRun(run: DesignRun, frames: readonly WireFrame[], options: ReplayOptions, plugins: Plugins): DesignRun {
-  return options.gro ? runDesign(run.design, frames, { ...options, gro: false, udpGro: false, countsOnly: true }, {}, null, plugins) : run;
+/** The run whose bytes are looked at: with GRO the order of flows hangs on where a poll ends, so that it is one without; null where that does not get through. */
+export function bytesRun(run: DesignRun, frames: readonly WireFrame[], options: ReplayOptions, plugins: Plugins): DesignRun | null {
+  return options.gro ? unmerged(run.design, frames, options, plugins) : run;
+}
+
+/** Null: it is refused something, as buffers that bounce, or has too little of them. */
+function unmerged(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, plugins: Plugins): DesignRun | null {
+  try {
+    return runDesign(design, frames, { ...options, gro: false, udpGro: false, countsOnly: true }, {}, null, plugins);
+  } catch (error) {
+    if (error instanceof CliError) return null;
+    throw error;
+  }
 }
 
 /** Whether a plugin gives the stack what mvneta does, in `plain`: what is refused for what it holds, and, where nothing was lost, every byte, must be the same. Programs may do as they like. */
-export function differences(run: DesignRun, plain: DesignRun | null, { driver, model }: Plugins): string[] {
-  if (plain === null || run.inet === undefined || run.xdp !== undefined || (run.overruns ?? plain.overruns) !== undefined) return [];
+export function differences(run: DesignRun | null, plain: DesignRun | null, { driver, model }: Plugins): string[] {
+  if (run === null || plain === null || run.inet === undefined || run.xdp !== undefined || (run.overruns ?? plain.overruns) !== undefined) return [];
   const named = model === null ? driver.name : `${driver.name} with ${model.name}`;
   const { dropped } = run.inet;
   const expected = plain.inet!.dropped;

@@ -1,5 +1,6 @@
 import type { Page, PayloadRegion, SlabObject } from "@netmem/mm/api";
 import { SKB_SHARED_INFO_BYTES, createNetmemFrags, type NetDevice, type NetmemFrag } from "@netmem/xdp/api";
+import { csumPseudo, write16 } from "./inet-headers.ts";
 import { SKBFL_MANAGED_FRAG_REFS, SKBFL_ZEROCOPY_ENABLE, type UbufInfo } from "./zerocopy.ts";
 
 /** sizeof(struct sk_buff) of a 64-bit kernel, rounded up to a cache line. */
@@ -278,12 +279,17 @@ export function skbOwner(skb: SkBuff): string {
   return skb.dev === null ? "no device" : skb.dev.name;
 }
 
-/** Its checksum is left to whoever sends it: of what is behind `start`, in its linear bytes, to be written `offset` bytes further on, where the sum of the pseudo header is. @kernel skb_partial_csum_set, skb_set_transport_header (net/core/skbuff.c) */
-export function skbPartialCsumSet(skb: SkBuff, start: number, offset: number): void {
+/**
+ * Leaves the checksum of a transport to whoever sends the packet, `CHECKSUM_PARTIAL`: of its `lengthBytes` from the transport header on, to be written `checkAt` bytes behind that, where the sum of the pseudo
+ * header is written now. Both headers, IPv4's without options, are linear and their offsets set; the skb stays the caller's. @kernel skb_partial_csum_set (net/core/skbuff.c), udp4_hwcsum, __tcp_v4_send_check, tcp4_gro_complete
+ */
+export function skbLeaveChecksum(skb: SkBuff, protocol: number, lengthBytes: number, checkAt: number): void {
+  const { networkHeader, transportHeader } = skb;
+  const { bytes } = skbRegion(skb);
+  write16(bytes, transportHeader + checkAt, csumPseudo(bytes, networkHeader, protocol, lengthBytes));
   skb.ipSummed = CHECKSUM_PARTIAL;
-  skb.csumStart = start;
-  skb.csumOffset = offset;
-  skb.transportHeader = start;
+  skb.csumStart = transportHeader;
+  skb.csumOffset = checkAt;
 }
 
 /** The head is a page: only then can it be recycled. @kernel head_frag */

@@ -63,6 +63,6 @@ export class InetGro {
     write16(bytes, ip + 2, written);
     skb.shinfo!.gsoSegs = count;
     const transport = proto === IPPROTO_TCP ? this.tcp : this.udp;
-    transport.complete(skb, bytes, ip, totalBytes - IP_HLEN);
+    transport.complete(skb, totalBytes - IP_HLEN);
   }
 }

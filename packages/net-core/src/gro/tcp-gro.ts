@@ -1,7 +1,7 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
 import {
   IPPROTO_TCP, IP_HLEN, SKB_GSO_TCPV4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCPHDR_RST, TCPHDR_SYN, TCPHDR_URG, TCP_CHECK_AT, TCP_HLEN,
-  csumPseudo, read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbPartialCsumSet, skbRegion, write16, type SkBuff, type SkbMerge,
+  read16, read32, skbGroLen, skbHeadlen, skbIsGso, skbLeaveChecksum, skbRegion, type SkBuff, type SkbMerge,
 } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
@@ -75,10 +75,9 @@ export class TcpGro {
     return short || (flags & ENDS) !== 0 ? i : -1;
   }
 
-  /** Of the packet with its IP header at `ip`, `tcpBytes` of TCP. @kernel tcp4_gro_complete */
-  complete(skb: SkBuff, bytes: Uint8Array, ip: number, tcpBytes: number): void {
-    write16(bytes, skb.transportHeader + TCP_CHECK_AT, csumPseudo(bytes, ip, IPPROTO_TCP, tcpBytes));
-    skbPartialCsumSet(skb, skb.transportHeader, TCP_CHECK_AT);
+  /** Of a packet with `tcpBytes` of TCP. @kernel tcp4_gro_complete */
+  complete(skb: SkBuff, tcpBytes: number): void {
+    skbLeaveChecksum(skb, IPPROTO_TCP, tcpBytes, TCP_CHECK_AT);
     skb.shinfo!.gsoType = SKB_GSO_TCPV4;
   }
 }

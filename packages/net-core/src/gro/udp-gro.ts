@@ -1,5 +1,5 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, csumPseudo, read16, skbGroLen, skbHeadlen, skbPartialCsumSet, skbRegion, write16, type SkBuff, type SkbMerge } from "../api/index.ts";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbLeaveChecksum, skbRegion, write16, type SkBuff, type SkbMerge } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
 import type { GroNode } from "./gro-node.ts";
 import { groLookup, groTransportHolds, ipFollows } from "./inet-checks.ts";
@@ -62,12 +62,10 @@ export class UdpGro {
     return udpBytes !== heldBytes || p.gro.count >= UDP_GRO_CNT_MAX ? i : -1;
   }
 
-  /** Of the packet with its IP header at `ip`, `udpBytes` of UDP. @kernel udp_gro_complete, udp4_gro_complete */
-  complete(skb: SkBuff, bytes: Uint8Array, ip: number, udpBytes: number): void {
-    const udp = skb.transportHeader;
-    write16(bytes, udp + 4, udpBytes);
-    write16(bytes, udp + UDP_CHECK_AT, csumPseudo(bytes, ip, IPPROTO_UDP, udpBytes));
-    skbPartialCsumSet(skb, udp, UDP_CHECK_AT);
+  /** Of a packet with `udpBytes` of UDP. @kernel udp_gro_complete, udp4_gro_complete */
+  complete(skb: SkBuff, udpBytes: number): void {
+    write16(skbRegion(skb).bytes, skb.transportHeader + 4, udpBytes);
+    skbLeaveChecksum(skb, IPPROTO_UDP, udpBytes, UDP_CHECK_AT);
     skb.shinfo!.gsoType = SKB_GSO_UDP_L4;
   }
 }

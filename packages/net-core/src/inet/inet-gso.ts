@@ -1,6 +1,6 @@
 import type { PayloadMemory } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, CHECKSUM_PARTIAL, CSUM_MANGLED_0, IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_CHECK_AT, TCP_HLEN, UDP_CHECK_AT, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbPartialCsumSet, skbRegion, write16, write32,
+  CHECKSUM_NONE, CHECKSUM_PARTIAL, CSUM_MANGLED_0, IPPROTO_TCP, IPPROTO_UDP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_TCPV4, SKB_GSO_UDP_L4, TCPHDR_CWR, TCPHDR_FIN, TCPHDR_PSH, TCP_CHECK_AT, TCP_HLEN, UDP_CHECK_AT, UDP_HLEN, csumAdd, csumPseudo, csumReplace2, read16, read32, skbLeaveChecksum, skbRegion, write16, write32,
   type SegmentFeatures, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { skbChecksum } from "./checksum.ts";
@@ -92,14 +92,12 @@ export class InetGso {
     const { data, len, transportHeader, networkHeader } = segment;
     const { bytes } = skbRegion(segment);
     const offset = transportHeader - data;
-    const pseudo = csumPseudo(bytes, networkHeader, protocol, len - offset);
     if (leavesCsum) {
-      write16(bytes, transportHeader + checkAt, pseudo);
-      skbPartialCsumSet(segment, transportHeader, checkAt);
+      skbLeaveChecksum(segment, protocol, len - offset, checkAt);
       return;
     }
     write16(bytes, transportHeader + checkAt, 0);
-    const check = ~csumAdd(skbChecksum(segment, offset, len - offset, this.parts.payload), pseudo) & 0xffff;
+    const check = ~csumAdd(skbChecksum(segment, offset, len - offset, this.parts.payload), csumPseudo(bytes, networkHeader, protocol, len - offset)) & 0xffff;
     write16(bytes, transportHeader + checkAt, check === 0 && protocol === IPPROTO_UDP ? CSUM_MANGLED_0 : check);
     segment.ipSummed = CHECKSUM_NONE;
   }
