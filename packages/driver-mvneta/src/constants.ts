@@ -20,6 +20,8 @@ export const MVNETA_REFILL_BATCH = 64;
 export const MVNETA_RXD_ERR_SUMMARY: number = 1 << 16;
 export const MVNETA_RXD_LAST_DESC: number = 1 << 26;
 export const MVNETA_RXD_FIRST_DESC: number = 1 << 27;
+/** The hardware has looked at the headers of an IPv4 packet, and at its transport's checksum, and both are right. @kernel MVNETA_RXD_L3_IP4, MVNETA_RXD_L4_CSUM_OK */
+export const MVNETA_RXD_CSUM_OK: number = (1 << 25) | (1 << 30);
 
 /** @kernel MVNETA_MAX_TXD, MVNETA_TXD_F_DESC, MVNETA_TXD_L_DESC, MVNETA_TXD_Z_PAD */
 export const MVNETA_MAX_TXD = 1024;
@@ -61,4 +63,5 @@ export const MVNETA_RX_DESC: RxDescFormat = {
   errorBit: MVNETA_RXD_ERR_SUMMARY,
   prefixBytes: MVNETA_MH_SIZE,
   fcsBytes: ETH_FCS_LEN,
+  checksumBit: MVNETA_RXD_CSUM_OK,
 };

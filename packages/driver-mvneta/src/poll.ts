@@ -1,9 +1,9 @@
 import { RAN_XDP_DROPPED, RAN_XDP_PASS, RAN_XDP_REDIR, RAN_XDP_TX, runXdp, type DriverDeps, type XdpPort } from "@netmem/driver/api";
 import { PAGE_SIZE, type Page } from "@netmem/mm/api";
-import { ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
+import { CHECKSUM_UNNECESSARY, ETH_FCS_LEN, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { MAX_SKB_FRAGS, xdpDataMetaUnsupported, type NapiStruct, type XdpProg } from "@netmem/xdp/api";
 import {
-  MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RXD_SHIFT, MVNETA_RXD_SIZE, MVNETA_RXD_SIZE_SHIFT, MVNETA_RXD_STATUS, MVNETA_SKB_HEADROOM,
+  MVNETA_MAX_RX_BUF_SIZE, MVNETA_MH_SIZE, MVNETA_RXD_CSUM_OK, MVNETA_RXD_ERR_SUMMARY, MVNETA_RXD_FIRST_DESC, MVNETA_RXD_LAST_DESC, MVNETA_RXD_SHIFT, MVNETA_RXD_SIZE, MVNETA_RXD_SIZE_SHIFT, MVNETA_RXD_STATUS, MVNETA_SKB_HEADROOM,
 } from "./constants.ts";
 import type { MvnetaRxQueue } from "./rx-queue.ts";
 
@@ -24,8 +24,10 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
     rxq.pages[desc] = null;
     const at = desc << MVNETA_RXD_SHIFT;
     const status = rxq.ring.read32(at + MVNETA_RXD_STATUS);
-    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) startFrame(deps, rxq, page, rxq.ring.read32(at + MVNETA_RXD_SIZE) >>> MVNETA_RXD_SIZE_SHIFT);
-    else addFragment(deps, rxq, page);
+    if ((status & MVNETA_RXD_FIRST_DESC) !== 0) {
+      rxq.frameStatus = status;
+      startFrame(deps, rxq, page, rxq.ring.read32(at + MVNETA_RXD_SIZE) >>> MVNETA_RXD_SIZE_SHIFT);
+    } else addFragment(deps, rxq, page);
     rxq.nextDesc = desc + 1 === rxq.size ? 0 : desc + 1;
     rxq.refillNum++;
     // A length that goes beyond its descriptors is none.
@@ -54,6 +56,8 @@ export function pollRx(deps: DriverDeps, rxq: MvnetaRxQueue, port: XdpPort, napi
       dropFrame(rxq);
       continue;
     }
+    // What a program has made of the packet does not count.
+    if ((rxq.frameStatus & MVNETA_RXD_CSUM_OK) === MVNETA_RXD_CSUM_OK) skb.ipSummed = CHECKSUM_UNNECESSARY;
     packets++;
     bytes += skb.len;
     deps.edit.ethTypeTrans(skb);

@@ -28,6 +28,8 @@ export class MvnetaRxQueue {
   readonly xdp: XdpBuff;
   /** Bytes of that frame still to come, its checksum included. */
   leftBytes: number;
+  /** What its first descriptor said. */
+  frameStatus: number;
   nextDesc: number;
   firstToRefill: number;
   /** Descriptors that wait for a page. */
@@ -51,6 +53,7 @@ export class MvnetaRxQueue {
     for (let i = 0; i < size; i++) this.pages.push(null);
     this.xdp = xdp;
     this.leftBytes = 0;
+    this.frameStatus = 0;
     this.nextDesc = 0;
     this.firstToRefill = 0;
     this.refillNum = size;

@@ -29,7 +29,7 @@ function setUp(nrPages: number = 2048) {
   wire.bytes.fill(0, 56, 64);
   const attach = (name: string) => {
     const { dma, bus } = mm.attachDevice({ name, coherent: false, aperturePages: 2048 });
-    const nic = new ModelledNic(kernel, bus, { name, rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat });
+    const nic = new ModelledNic(kernel, bus, { name, rxQueueCount: 1, rxDescFormat: mvneta.rxDescFormat, txDescFormat: mvneta.txDescFormat, payload: mm.payload });
     const txRings = createTxRings({ dma, hw: nic.txQueues[0]!, format: mvneta.txDescFormat, lifetime: net.lifetime, xdpReturn: xdp.xdpReturn, xdpStructs: xdp.structs });
     const netif = mvneta.probe({
       kernel, dma, nic, txRings, pages: mm.pages, pagePools, xdpStructs: xdp.structs, xdpRxqs: xdp.rxqs, xdpBuffs: xdp.buffs, xdpReturn: xdp.xdpReturn, xdpPrograms: xdp.programs, xdpRedirect: xdp.redirect,

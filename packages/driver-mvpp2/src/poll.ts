@@ -63,7 +63,7 @@ export function pollRx(deps: DriverDeps, rxq: Mvpp2RxQueue, shared: PortShared, 
     }
     skb.dev = dev;
     skb.rxQueue = rxq.index + 1;
-    if (prog === null && (status & MVPP2_RXD_L4_CSUM_OK) !== 0) skb.ipSummed = CHECKSUM_UNNECESSARY;
+    if ((status & MVPP2_RXD_L4_CSUM_OK) !== 0) skb.ipSummed = CHECKSUM_UNNECESSARY;
     packets++;
     dev.rxPackets++;
     dev.rxBytes += skb.len;

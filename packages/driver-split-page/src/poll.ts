@@ -93,7 +93,7 @@ function startFrame(deps: DriverDeps, queue: SplitQueue, buffer: SplitBuffer, by
   if (sawProgram) skb.shinfo!.metaLen = xdp.data - xdp.dataMeta;
   skb.dev = queue.shared.dev;
   skb.rxQueue = queue.index + 1;
-  if ((status & SP_RXD_CSUM_OK) !== 0 && !sawProgram) skb.ipSummed = CHECKSUM_UNNECESSARY;
+  if ((status & SP_RXD_CSUM_OK) !== 0) skb.ipSummed = CHECKSUM_UNNECESSARY;
   queue.skb = skb;
   return true;
 }

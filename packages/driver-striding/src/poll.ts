@@ -70,7 +70,7 @@ function receive(deps: DriverDeps, queue: StridingQueue, running: Running, napi:
   }
   skb.dev = dev;
   skb.rxQueue = queue.index + 1;
-  if ((status & ST_CQE_CSUM_OK) !== 0 && prog === null) skb.ipSummed = CHECKSUM_UNNECESSARY;
+  if ((status & ST_CQE_CSUM_OK) !== 0) skb.ipSummed = CHECKSUM_UNNECESSARY;
   if (prog === null) dev.rxPackets++;
   dev.rxBytes += skb.len;
   deps.edit.ethTypeTrans(skb);

@@ -53,7 +53,7 @@ export function pollChunks(deps: DriverDeps, queue: DwQueue, running: Running<Ch
       const skb = copyToSkb(deps, queue, chunk);
       xsk.xskBuffFree(chunk);
       if (skb === null) dev.rxDropped++;
-      else deliver(deps, queue, napi, skb, false);
+      else deliver(deps, queue, napi, skb, status);
       if (queue.running !== running) break;
     }
   }

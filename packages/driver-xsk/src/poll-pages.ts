@@ -22,6 +22,7 @@ export function pollPages(deps: DriverDeps, queue: DwQueue, running: Running<Pag
     if ((status & DW_RDES3_FIRST) !== 0) {
       giveUp(deps, queue);
       queue.skipping = false;
+      queue.frameStatus = status;
       queue.leftBytes = ring.read32(descriptor + DW_RX_DESC.sizeWord * 4);
     }
     const isLast = (status & DW_RDES3_LAST) !== 0;
@@ -34,7 +35,7 @@ export function pollPages(deps: DriverDeps, queue: DwQueue, running: Running<Pag
     const { skb } = queue;
     if (skb === null) continue;
     queue.skb = null;
-    deliver(deps, queue, napi, skb, (status & DW_RDES3_CSUM_OK) !== 0 && shared.prog === null);
+    deliver(deps, queue, napi, skb, queue.frameStatus);
     if (queue.running !== running) break;
   }
   if ((ran & RAN_XDP_REDIR) !== 0) deps.xdpRedirect.xdpDoFlush();
@@ -47,12 +48,12 @@ export function pollPages(deps: DriverDeps, queue: DwQueue, running: Running<Pag
 /** No packet came of it. A bit that no verdict has. */
 const LOST = 1 << 8;
 
-/** The packet goes up, or, where that is measured, nowhere. */
-export function deliver(deps: DriverDeps, { shared, index }: DwQueue, napi: NapiStruct, skb: SkBuff, isChecked: boolean): void {
+/** The packet goes up, or, where that is measured, nowhere. `status`: of its first descriptor. */
+export function deliver(deps: DriverDeps, { shared, index }: DwQueue, napi: NapiStruct, skb: SkBuff, status: number): void {
   const { dev, prog } = shared;
   skb.dev = dev;
   skb.rxQueue = index + 1;
-  if (isChecked) skb.ipSummed = CHECKSUM_UNNECESSARY;
+  if ((status & DW_RDES3_CSUM_OK) !== 0) skb.ipSummed = CHECKSUM_UNNECESSARY;
   if (prog === null) dev.rxPackets++;
   dev.rxBytes += skb.len;
   deps.edit.ethTypeTrans(skb);

@@ -51,6 +51,8 @@ export class DwQueue implements InterfaceQueue {
   /** The packet being put together, the bytes of it still to come, and whether the rest of it is to be thrown away. @kernel struct stmmac_rx_queue.state */
   skb: SkBuff | null;
   leftBytes: number;
+  /** Of the packet's first descriptor. */
+  frameStatus: number;
   skipping: boolean;
   /** @kernel cur_rx, dirty_rx, stmmac_rx_dirty */
   nextToClean: number;
@@ -73,6 +75,7 @@ export class DwQueue implements InterfaceQueue {
     this.running = null;
     this.skb = null;
     this.leftBytes = 0;
+    this.frameStatus = 0;
     this.skipping = false;
     this.nextToClean = 0;
     this.nextToFill = 0;

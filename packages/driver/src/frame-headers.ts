@@ -1,6 +1,9 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, TCP_HLEN, UDP_HLEN, csumAdd, csumPseudo, read16, read32 } from "@netmem/net-core/api";
+import { IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, TCP_HLEN, UDP_HLEN, csumAdd, csumPseudo, ipFastCsum, read16, read32 } from "@netmem/net-core/api";
 import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
+
+/** Source and destination, the last of an IP header without options. */
+const ADDRESSES_BYTES = 8;
 
 /** What a NIC sees of a frame: one instance, filled anew for each. Of anything but an unfragmented IPv4 packet of TCP or UDP, `protocol` is 0. */
 export class FrameHeaders {
@@ -31,13 +34,18 @@ export class FrameHeaders {
     this.endOffset = end;
   }
 
-  /** Of the frame that was parsed: both checksums, the second unless there is none. */
+  /** Of the frame that was parsed: both checksums are there, and right. */
   checksumsHold(payload: Pick<PayloadMemory, "checksum">, region: PayloadRegion, start: number): boolean {
-    const { protocol, transportOffset, endOffset } = this;
-    if (protocol === 0 || payload.checksum(region, start + ETH_HLEN, transportOffset - ETH_HLEN) !== 0xffff) return false;
-    const bytes = endOffset - transportOffset;
-    if (protocol === IPPROTO_UDP && read16(region.bytes, start + transportOffset + 6) === 0) return false;
-    return csumAdd(payload.checksum(region, start + transportOffset, bytes), csumPseudo(region.bytes, start + ETH_HLEN, protocol, bytes)) === 0xffff;
+    const { protocol, transportOffset } = this;
+    if (protocol === 0) return false;
+    const ip = start + ETH_HLEN;
+    const transport = start + transportOffset;
+    const bytes = this.endOffset - transportOffset;
+    const { bytes: memory } = region;
+    if (protocol === IPPROTO_UDP && memory[transport + 6] === 0 && memory[transport + 7] === 0) return false;
+    if (transportOffset !== ETH_HLEN + IP_HLEN) return payload.checksum(region, ip, transport - ip) === 0xffff && csumAdd(payload.checksum(region, transport, bytes), csumPseudo(memory, ip, protocol, bytes)) === 0xffff;
+    // Without options the addresses lie right in front of the transport, and are summed with it.
+    return ((ip & 1) === 0 && region.words.length > 0 ? ipFastCsum(region.words, ip) : payload.checksum(region, ip, IP_HLEN)) === 0xffff && csumAdd(payload.checksum(region, transport - ADDRESSES_BYTES, ADDRESSES_BYTES + bytes), protocol + bytes) === 0xffff;
   }
 
   saddr({ bytes }: PayloadRegion, start: number): number {

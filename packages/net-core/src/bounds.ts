@@ -112,31 +112,33 @@ export class SkbBoundary implements SkbBounds {
     const headlen = skbHeadlen(skb);
     let done = 0;
     if (offset < headlen) {
-      done = Math.min(bytes, headlen - offset);
+      done = smaller(bytes, headlen - offset);
       this.part(skbRegion(skb), skb.data + offset, other, otherOffset, done, store);
     }
     const info = skb.shinfo!;
-    let start = headlen;
+    // Of what is still to be copied: bytes from the beginning of the frag, or packet, that is looked at.
+    let skip = offset + done - headlen;
     for (let i = 0; i < info.nrFrags && done < bytes; i++) {
       const frag = info.frags[i]!;
-      const skip = Math.max(0, offset + done - start);
-      if (skip < frag.sizeBytes) {
-        const part = Math.min(bytes - done, frag.sizeBytes - skip);
+      const { sizeBytes } = frag;
+      if (skip < sizeBytes) {
+        const part = smaller(bytes - done, sizeBytes - skip);
         const netmem = frag.netmem!;
-        if (!netmem.region.cpuReadable) return -EFAULT;
-        this.part(netmem.region, netmem.base + frag.offset + skip, other, otherOffset + done, part, store);
+        const { region } = netmem;
+        if (region.cpuReadable === false) return -EFAULT;
+        this.part(region, netmem.base + frag.offset + skip, other, otherOffset + done, part, store);
         done += part;
-      }
-      start += frag.sizeBytes;
+        skip = 0;
+      } else skip -= sizeBytes;
     }
     for (let frag = info.fragList; frag !== null && done < bytes; frag = frag.next) {
-      const skip = Math.max(0, offset + done - start);
-      if (skip < frag.len) {
-        const part = Math.min(bytes - done, frag.len - skip);
+      const { len } = frag;
+      if (skip < len) {
+        const part = smaller(bytes - done, len - skip);
         if (this.bits(frag, skip, other, otherOffset + done, part, store) < 0) return -EFAULT;
         done += part;
-      }
-      start += frag.len;
+        skip = 0;
+      } else skip -= len;
     }
     return done < bytes ? -EFAULT : 0;
   }
@@ -145,4 +147,9 @@ export class SkbBoundary implements SkbBounds {
     if (store === true) this.payload.copy(packet, at, other, otherAt, bytes);
     else this.payload.copy(other, otherAt, packet, at, bytes);
   }
+}
+
+/** `Math.min` of two integers, which the engine would compute in floating point. */
+function smaller(a: number, b: number): number {
+  return a < b ? a : b;
 }

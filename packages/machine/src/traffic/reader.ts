@@ -8,7 +8,7 @@ export type FreeOrder = "original" | "clone" | "alternate";
 export const FREE_ORDERS: readonly FreeOrder[] = ["original", "clone", "alternate"];
 
 /** Bytes that a reader collects before it hands them over. */
-export const USER_BUFFER_BYTES = 1_048_576;
+export const USER_BUFFER_BYTES = 131_072;
 
 export interface ReaderOptions {
   /** CPU the reading process runs on. */

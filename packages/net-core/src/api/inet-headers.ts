@@ -56,6 +56,21 @@ export function csumPseudo(bytes: Uint8Array, ip: number, protocol: number, leng
   return (once & 0xffff) + (once >>> 16);
 }
 
+/**
+ * One's complement sum of an IP header without options at `ip`, an even offset, of memory seen as words: 0xffff where it is as it was sent. In the machine's order, in which all ones are
+ * all ones, too; five words, or six where it lies between them, are less than a call. @kernel ip_fast_csum (lib/checksum.c)
+ */
+export function ipFastCsum(words: Int32Array, ip: number): number {
+  const at = ip >> 2;
+  const middle = halves(words[at + 1]!) + halves(words[at + 2]!) + halves(words[at + 3]!) + halves(words[at + 4]!);
+  const sum = middle + ((ip & 2) === 0 ? halves(words[at]!) : (words[at]! >>> 16) + (words[at + 5]! & 0xffff));
+  return (sum & 0xffff) + (sum >>> 16);
+}
+
+function halves(word: number): number {
+  return (word & 0xffff) + (word >>> 16);
+}
+
 /** A checksum field after a 16-bit word that it covers has changed. @kernel csum_replace2 */
 export function csumReplace2(check: number, from: number, to: number): number {
   return ~csumAdd(csumAdd(~check & 0xffff, ~from & 0xffff), to) & 0xffff;

@@ -37,7 +37,7 @@ export function groHold(skb: SkBuff): void {
 export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, rules: Pick<NetCoreDates, "groRefusesMixed" | "groRefusesZcopy" | "groBigTcp">): number {
   const len = skbGroLen(skb);
   const { groRefusesMixed, groRefusesZcopy: refusesZcopy } = rules;
-  if ((groRefusesMixed && p.ppRecycle !== skb.ppRecycle) || (refusesZcopy && (skbZcopy(p) || skbZcopy(skb)))) return -ETOOMANYREFS;
+  if ((groRefusesMixed === true && p.ppRecycle !== skb.ppRecycle) || (refusesZcopy === true && (skbZcopy(p) || skbZcopy(skb)))) return -ETOOMANYREFS;
   if (isTooBig(p, skb, p.len + len, rules.groBigTcp)) return -E2BIG;
   skb.gro.free = 0;
   let last = p.gro.last!;
@@ -56,7 +56,7 @@ export function groReceive(p: SkBuff, skb: SkBuff, edit: SkbEdits, rules: Pick<N
 function isTooBig(p: SkBuff, skb: SkBuff, bytes: number, bigTcp: GroBigTcp): boolean {
   const { gro } = skb;
   const dev = p.dev!;
-  if (bytes >= (bigTcp !== "any" || p.protocol === ETH_P_IPV6 ? dev.groMaxSize : dev.groIpv4MaxSize) || gro.flush) return true;
+  if (bytes >= (bigTcp !== "any" || p.protocol === ETH_P_IPV6 ? dev.groMaxSize : dev.groIpv4MaxSize) || gro.flush === true) return true;
   if (bytes < GRO_LEGACY_MAX_SIZE) return false;
   if (bigTcp === "none" || (bigTcp === "ipv6" && p.protocol !== ETH_P_IPV6)) return true;
   return gro.proto !== IPPROTO_TCP || (p.protocol === ETH_P_IPV6 && skbHeadroom(p) < HOP_JUMBO_HEADER_BYTES) || gro.encapsulated;
@@ -69,7 +69,7 @@ function mergeFrags(last: SkBuff, skb: SkBuff): number | null {
   const headlen = skbHeadlen(skb);
   const beyond = skb.gro.dataOffset - headlen;
   const headToo = beyond < 0 ? 1 : 0;
-  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && !skbHeadFrag(skb))) return null;
+  if (from.fragList !== null || to.nrFrags + headToo + from.nrFrags > MAX_SKB_FRAGS || (headToo === 1 && skbHeadFrag(skb) === false)) return null;
   const before = to.nrFrags;
   if (headToo === 1) {
     const frag = to.frags[to.nrFrags++]!;

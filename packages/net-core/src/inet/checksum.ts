@@ -1,18 +1,9 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IP_HLEN, csumAdd, csumPseudo, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
+import { IP_HLEN, csumAdd, csumPseudo, ipFastCsum, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
 
-/** Whether the IP header at `ip`, in a packet's head, is as it was sent. @kernel ip_fast_csum */
+/** Whether the IP header at `ip`, in a packet's head, is as it was sent. */
 export function ipHeaderHolds(region: PayloadRegion, ip: number, headerBytes: number, payload: PayloadMemory): boolean {
-  if (headerBytes !== IP_HLEN || (ip & 3) !== 0) return payload.checksum(region, ip, headerBytes) === 0xffff;
-  // Five words, which is less than a call. In the machine's order: all ones are all ones.
-  const { words } = region;
-  const at = ip >> 2;
-  const sum = halves(words[at]!) + halves(words[at + 1]!) + halves(words[at + 2]!) + halves(words[at + 3]!) + halves(words[at + 4]!);
-  return (sum & 0xffff) + (sum >>> 16) === 0xffff;
-}
-
-function halves(word: number): number {
-  return (word & 0xffff) + (word >>> 16);
+  return (headerBytes === IP_HLEN && (ip & 1) === 0 ? ipFastCsum(region.words, ip) : payload.checksum(region, ip, headerBytes)) === 0xffff;
 }
 
 /** Source and destination, the last of an IP header without options. */

@@ -6,10 +6,10 @@ import { splitPage } from "@netmem/driver-split-page";
 import { striding } from "@netmem/driver-striding";
 import { xsk } from "@netmem/driver-xsk";
 import type { NetDriver } from "@netmem/driver/api";
-import { EINVAL, ENOMEM } from "@netmem/kernel/api";
+import { EINVAL, ENOMEM, EOPNOTSUPP } from "@netmem/kernel/api";
 import { PRESET_NAMES, Wire, wireBytes } from "@netmem/machine";
-import { XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/api";
-import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/api";
+import { conservationFaults, internetChecksum, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type XdpProg } from "@netmem/xdp/api";
 import { capture } from "../captured.ts";
 import { NOTHING_LEFT, asText, frameOf, driverRig, wire } from "./driver-rig.ts";
@@ -48,6 +48,28 @@ describe.each(DRIVERS)("$name", (driver) => {
     expect(got.map(({ length }) => length)).toEqual(lengths);
     expect(got).toEqual(frames.map(asText));
     expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test.each([["without a program", false], ["with one that passes everything", true]])("%s the stack is spared the checksums that the NIC has found right, and sums others itself", (_what, hasProgram) => {
+    // Frames that take several descriptors: not with all programs, and never where a frame is one buffer.
+    const isLong = !hasProgram && driver !== mvpp2;
+    const rig = driverRig(driver, { mtu: isLong ? 9000 : 1500 });
+    const { net } = rig.machine;
+    const pass = rig.machine.xdp.programs.bpfProgLoad("pass", () => XDP_PASS, true) as XdpProg;
+    // Who has headers apart takes none.
+    if (hasProgram) expect(net.xdpAttachment.devXdpAttach(rig.device.netif.dev, pass, XDP_FLAGS_DRV_MODE, null)).toBe(driver === headerSplit ? -EOPNOTSUPP : 0);
+    const summed: number[] = [];
+    net.receive.setProtocol({ packetRcv: (skb) => {
+      summed.push(skb.ipSummed);
+      net.lifetime.consumeSkb(skb);
+    } });
+    const right = [udpFrame(testPayload(1, 1)), udpFrame(testPayload(1472, 2)), tcpFrame(testPayload(1448, 3)), tcpFrame(new Uint8Array(0)), withIpOptions(udpFrame(testPayload(99, 4))), ...(isLong ? [tcpFrame(testPayload(8900, 5))] : [])];
+    const others = [
+      changed(udpFrame(testPayload(500, 6)), 400), changed(tcpFrame(testPayload(500, 7)), 47), changed(udpFrame(testPayload(500, 8)), 22), changed(withIpOptions(udpFrame(testPayload(99, 9))), 35),
+      withoutChecksum(udpFrame(testPayload(60, 10))), udpFrame(testPayload(64, 11), { fragOff: 0x2000 }), testFrame(200, 12),
+    ];
+    rig.send(wire([...right, ...others]));
+    expect([summed, rig.end()]).toEqual([[...right.map(() => CHECKSUM_UNNECESSARY), ...others.map(() => CHECKSUM_NONE)], NOTHING_LEFT]);
   });
 
   test("taken down and up under traffic, with memory, interrupts and frames that fail now and then: what comes up came in that order, unchanged, once; nothing is lost for good", () => {
@@ -303,3 +325,28 @@ describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name"
     expect({ ...rig.end(), reports: [] }).toEqual(NOTHING_LEFT);
   });
 });
+
+/** A bit of the byte at `at` is another. */
+function changed(frame: Uint8Array, at: number): Uint8Array {
+  frame[at]! ^= 0x10;
+  return frame;
+}
+
+/** A datagram that says it has none. */
+function withoutChecksum(frame: Uint8Array): Uint8Array {
+  return frame.fill(0, 40, 42);
+}
+
+/** Of four bytes, behind an IP header that had none. */
+function withIpOptions(frame: Uint8Array): Uint8Array {
+  const longer = new Uint8Array(frame.length + 4);
+  longer.set(frame.subarray(0, 34));
+  longer.set([1, 1, 1, 0], 34);
+  longer.set(frame.subarray(34), 38);
+  const view = new DataView(longer.buffer);
+  longer[14] = 0x46;
+  view.setUint16(16, view.getUint16(16) + 4);
+  view.setUint16(24, 0);
+  view.setUint16(24, internetChecksum(longer, 14, 38));
+  return longer;
+}
