@@ -1,6 +1,6 @@
 import { resizeRings, ringSizeIsIn, type DriverDeps, type DriverOptions, type InRings, type NetDriver, type NetInterface, type TxRing } from "@netmem/driver/api";
 import { EINVAL, ENETDOWN, UsageError } from "@netmem/kernel/api";
-import { NETDEV_TX_BUSY, type NapiStruct, type NetDevice, type NetdevRxQueue, type QueueMemory, type QueueMgmtOps } from "@netmem/xdp/api";
+import { NETDEV_TX_BUSY, type NetDevice, type NetdevRxQueue, type QueueMemory, type QueueMgmtOps } from "@netmem/xdp/api";
 import { HS_MAX_FRAME_BYTES, HS_MOST_QUEUES, HS_RING_LIMITS, HS_RX_DESC, HS_TX_DESC, HS_TX_DESCRIPTORS } from "./constants.ts";
 import { HsQueue } from "./queue.ts";
 import { createQueueMemory, freeQueueMemory, type HsQueueMemory } from "./queue-memory.ts";
@@ -20,7 +20,7 @@ class HsInterface implements NetInterface, QueueMgmtOps {
     for (let i = 0; i < options.rxQueueCount; i++) {
       const cpu = (options.cpu + i) % deps.kernel.nrCpus;
       // The one transmit queue interrupts on the first line.
-      this.#queues.push(new HsQueue(deps, this.dev, i, cpu, options.earlyDrop, (napi) => this.#txDone(napi, i)));
+      this.#queues.push(new HsQueue(deps, this.dev, i, cpu, options.earlyDrop, (budget) => this.#txDone(i, budget)));
     }
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#tx === null ? NETDEV_TX_BUSY : this.#tx.startXmit(skb)) });
   }
@@ -84,8 +84,8 @@ class HsInterface implements NetInterface, QueueMgmtOps {
     return running.memory === null ? -ENETDOWN : running.stop();
   }
 
-  #txDone(_napi: NapiStruct, queueIndex: number): void {
-    if (queueIndex === 0 && this.#tx !== null) this.#tx.done();
+  #txDone(queueIndex: number, budget: number): void {
+    if (queueIndex === 0 && this.#tx !== null) this.#tx.done(budget);
   }
 }
 

@@ -25,7 +25,7 @@ export class HsQueue {
   readonly #cpu: number;
   readonly #retry: Timer;
 
-  constructor(deps: DriverDeps, dev: NetDevice, index: number, cpu: number, earlyDrop: boolean, txDone: (napi: NapiStruct) => void) {
+  constructor(deps: DriverDeps, dev: NetDevice, index: number, cpu: number, earlyDrop: boolean, txDone: (budget: number) => void) {
     this.#deps = deps;
     this.#cpu = cpu;
     this.index = index;
@@ -35,7 +35,8 @@ export class HsQueue {
     this.skb = null;
     this.leftBytes = 0;
     this.napi = deps.napi.netifNapiAdd(dev, { poll: (napi, budget) => {
-      txDone(napi);
+      txDone(budget);
+      if (budget === 0) return 0;
       const { memory } = this;
       if (memory === null) return 0;
       const work = pollRx(deps, this, memory, napi, budget, earlyDrop);

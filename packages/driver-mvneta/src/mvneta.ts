@@ -42,7 +42,7 @@ class MvnetaInterface implements NetInterface {
     const { nic, napi } = this.#deps;
     const rxq = createRxQueue(this.#deps, this.dev.rxQueues[0]!, this.#napi, { ...this.#options, rxRingSize: this.#rxRingSize }, this.#prog);
     if (typeof rxq === "number") return rxq;
-    const txq = this.#deps.txRings.create(MVNETA_MAX_TXD);
+    const txq = this.#deps.txRings.create(MVNETA_MAX_TXD, "dev_kfree_skb_any");
     if (typeof txq === "number") {
       destroyRxQueue(this.#deps, rxq);
       return txq;
@@ -96,7 +96,8 @@ class MvnetaInterface implements NetInterface {
 
   #poll(napi: NapiStruct, budget: number): number {
     const rxq = this.#rxq!;
-    this.#port.tx!.done();
+    this.#port.tx!.done(budget);
+    if (budget === 0) return 0;
     const work = pollRx(this.#deps, rxq, this.#port, napi, budget, this.#prog, this.#options.earlyDrop);
     // Somebody whom a packet was handed to has taken the interface down, which is reported.
     if (this.#rxq !== rxq) return work;

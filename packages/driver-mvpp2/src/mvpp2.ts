@@ -42,7 +42,7 @@ class Mvpp2Interface implements NetInterface {
       if (typeof rxq === "number") return this.#giveUp(rxqs, rxq);
       rxqs.push(rxq);
     }
-    const tx = this.#deps.txRings.create(MVPP2_MAX_TXD_DFLT);
+    const tx = this.#deps.txRings.create(MVPP2_MAX_TXD_DFLT, "dev_kfree_skb_any");
     if (typeof tx === "number") return this.#giveUp(rxqs, tx);
     this.#shared.tx = tx;
     this.#rxqs = rxqs;
@@ -81,7 +81,8 @@ class Mvpp2Interface implements NetInterface {
     const rxq = this.#rxqs[i];
     if (rxq === undefined) return 0;
     // The one transmit queue interrupts on the first line.
-    if (i === 0) this.#shared.tx!.done();
+    if (i === 0) this.#shared.tx!.done(budget);
+    if (budget === 0) return 0;
     const work = pollRx(this.#deps, rxq, this.#shared, napi, budget);
     // Somebody whom a packet was handed to has taken the interface down, which is reported.
     if (rxq.stopped) return work;

@@ -129,7 +129,8 @@ export class SplitQueue implements InterfaceQueue {
   #poll(napi: NapiStruct, budget: number): number {
     const { shared } = this;
     // The one transmit queue interrupts on the first line.
-    if (this.index === 0 && shared.tx !== null) shared.tx.done();
+    if (this.index === 0 && shared.tx !== null) shared.tx.done(budget);
+    if (budget === 0) return 0;
     const { ring } = this;
     if (ring === null) return 0;
     const work = pollRx(this.#deps, this, ring, napi, budget);

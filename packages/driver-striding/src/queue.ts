@@ -148,7 +148,8 @@ export class StridingQueue implements InterfaceQueue {
   #poll(napi: NapiStruct, budget: number): number {
     const { shared, running } = this;
     // The one transmit queue interrupts on the first line.
-    if (this.index === 0 && shared.tx !== null) shared.tx.done();
+    if (this.index === 0 && shared.tx !== null) shared.tx.done(budget);
+    if (budget === 0) return 0;
     if (running === null) return 0;
     const work = pollRx(this.#deps, this, running, napi, budget);
     // Somebody whom a packet was handed to has taken the interface down, which is reported.

@@ -179,7 +179,8 @@ export class DwQueue implements InterfaceQueue {
   #poll(napi: NapiStruct, budget: number): number {
     const { shared, running } = this;
     // The one transmit queue interrupts on the first line.
-    if (this.index === 0 && shared.tx !== null) shared.tx.done();
+    if (this.index === 0 && shared.tx !== null) shared.tx.done(budget);
+    if (budget === 0) return 0;
     if (running === null) return 0;
     let allSent = true;
     let work: number;

@@ -31,7 +31,7 @@ class DwInterface implements NetInterface {
 
   /** @kernel stmmac_open, stmmac_xdp_open */
   open(): number {
-    return openQueues(this.#shared, this.#queues, (queue) => queue.open(this.#rxRingSize), () => this.#deps.txRings.create(DW_TX_DESCRIPTORS));
+    return openQueues(this.#shared, this.#queues, (queue) => queue.open(this.#rxRingSize), () => this.#deps.txRings.create(DW_TX_DESCRIPTORS, "dev_consume_skb_any"));
   }
 
   /** @kernel stmmac_release, stmmac_xdp_release */

@@ -2,13 +2,13 @@ import { ENOMEM } from "@netmem/kernel/api";
 import { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, GFP_KERNEL, type CoherentMemory, type DmaDevice, type Netmem, type Page } from "@netmem/mm/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type SkBuff, type SkbLifetime } from "@netmem/net-core/api";
 import { NETDEV_TX_BUSY, NETDEV_TX_OK, XDP_FLAGS_HAS_FRAGS, type XdpFrame, type XdpFrameBulk, type XdpReturn, type XdpStructs, type XskBuffPool } from "@netmem/xdp/api";
-import type { InRings, NicTxQueue, TxDescFormat, TxRing, TxRings } from "./api/index.ts";
+import type { InRings, NicTxQueue, SentSkbs, TxDescFormat, TxRing, TxRings } from "./api/index.ts";
 
 export interface TxRingParts {
   readonly dma: DmaDevice;
   readonly hw: NicTxQueue;
   readonly format: TxDescFormat;
-  readonly lifetime: Pick<SkbLifetime, "consumeSkb" | "kfreeSkb">;
+  readonly lifetime: Pick<SkbLifetime, "napiConsumeSkb" | "devConsumeSkbAny" | "devKfreeSkbAny" | "kfreeSkb">;
   readonly xdpReturn: Pick<XdpReturn, "xdpReturnFrameRxNapi" | "xdpReturnFrameBulk" | "xdpFlushFrameBulk">;
   readonly xdpStructs: Pick<XdpStructs, "createFrameBulk">;
 }
@@ -44,6 +44,7 @@ function isMappedForTransmit({ type }: TxBuf): boolean {
 class DescriptorRing implements TxRing {
   readonly #parts: TxRingParts;
   readonly #entries: number;
+  readonly #sentSkbs: SentSkbs;
   readonly #ring: CoherentMemory;
   readonly #bufs: TxBuf[] = [];
   readonly #bulk: XdpFrameBulk;
@@ -53,9 +54,10 @@ class DescriptorRing implements TxRing {
   /** Filled, and the hardware not told. */
   #pending = 0;
 
-  constructor(parts: TxRingParts, ring: CoherentMemory, entries: number) {
+  constructor(parts: TxRingParts, ring: CoherentMemory, entries: number, sentSkbs: SentSkbs) {
     this.#parts = parts;
     this.#entries = entries;
+    this.#sentSkbs = sentSkbs;
     this.#ring = ring;
     this.#bulk = parts.xdpStructs.createFrameBulk();
     for (let i = 0; i < entries; i++) this.#bufs.push(new TxBuf());
@@ -129,22 +131,29 @@ class DescriptorRing implements TxRing {
   }
 
   /** @kernel mvneta_txq_done, mvneta_txq_bufs_free */
-  done(): void {
+  done(budget: number): void {
     const sent = this.#parts.hw.sent();
-    if (sent === 0) return;
-    this.#free(sent, true);
-    this.#parts.hw.decSent(sent);
+    const taken = budget === 0 ? this.#leadingSkbs(sent) : sent;
+    if (taken === 0) return;
+    this.#free(taken, budget, true);
+    this.#parts.hw.decSent(taken);
+  }
+
+  /** Of the oldest `n`. */
+  #leadingSkbs(n: number): number {
+    for (let i = 0; i < n; i++) if (this.#bufs[(this.#get + i) % this.#entries]!.type !== TYPE_SKB) return i;
+    return n;
   }
 
   /** @kernel mvneta_txq_done_force */
   destroy(): void {
     this.#parts.hw.stop();
-    this.#free(this.#count, false);
+    this.#free(this.#count, 0, false);
     this.#parts.dma.freeCoherent(this.#ring);
   }
 
-  #free(n: number, inPoll: boolean): void {
-    const { dma, xdpReturn, lifetime } = this.#parts;
+  #free(n: number, budget: number, inPoll: boolean): void {
+    const { dma, xdpReturn } = this.#parts;
     // A pool is told once of all that were sent one behind the other.
     let xskPool: XskBuffPool | null = null;
     let xskFrames = 0;
@@ -160,7 +169,7 @@ class DescriptorRing implements TxRing {
         }
         xskFrames++;
       }
-      if (buf.skb !== null) lifetime.consumeSkb(buf.skb);
+      if (buf.skb !== null) this.#freeSkb(buf.skb, budget, inPoll);
       if (buf.frame !== null) {
         // Another queue's pool has a poll of its own, which may run now.
         if (inPoll && buf.type === TYPE_XDP_TX && buf.rxQueue === POLLING_RX_QUEUE) xdpReturn.xdpReturnFrameRxNapi(buf.frame);
@@ -173,6 +182,13 @@ class DescriptorRing implements TxRing {
     if (xskPool !== null) xskPool.xskTxCompleted(xskFrames);
     xdpReturn.xdpFlushFrameBulk(this.#bulk);
     this.#count -= n;
+  }
+
+  #freeSkb(skb: SkBuff, budget: number, isSent: boolean): void {
+    const { lifetime } = this.#parts;
+    if (!isSent || this.#sentSkbs === "dev_kfree_skb_any") lifetime.devKfreeSkbAny(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+    else if (this.#sentSkbs === "napi_consume_skb") lifetime.napiConsumeSkb(skb, budget);
+    else lifetime.devConsumeSkbAny(skb);
   }
 
   #address(netmem: Netmem, offset: number, bytes: number, ours: boolean): number {
@@ -216,9 +232,9 @@ class DescriptorRing implements TxRing {
 
 export function createTxRings(parts: TxRingParts): TxRings {
   return {
-    create: (entries: number): TxRing | number => {
+    create: (entries: number, sentSkbs: SentSkbs = "napi_consume_skb"): TxRing | number => {
       const ring = parts.dma.allocCoherent(entries * parts.format.sizeBytes, GFP_KERNEL);
-      return ring === null ? -ENOMEM : new DescriptorRing(parts, ring, entries);
+      return ring === null ? -ENOMEM : new DescriptorRing(parts, ring, entries, sentSkbs);
     },
   };
 }

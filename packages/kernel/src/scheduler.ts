@@ -200,6 +200,13 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     this.#cpus[line.cpu]!.hardirqs.remove(line);
   }
 
+  withIrqsOff(work: () => void): void {
+    const { level } = this.#context;
+    this.#context.level = CONTEXT_HARDIRQ;
+    work();
+    this.#context.level = level;
+  }
+
   raise(irq: IrqLine): void {
     const line = irq as Line;
     if (line.pending === true || line.freed === true) return;

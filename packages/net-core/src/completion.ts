@@ -27,6 +27,26 @@ export class CompletionQueue {
     this.#kernel.softirqs.raiseSoftirq(cpu, NET_TX_SOFTIRQ);
   }
 
+  /** What may be freed with interrupts off is, as consumed: nobody is to be told of it, and it has no list of others. The rest waits on. @kernel zap_completion_queue, skb_irq_freeable (net/core/netpoll.c) */
+  zap(): void {
+    const { cpu } = this.#kernel.context;
+    let skb = this.#lists[cpu]!;
+    this.#lists[cpu] = null;
+    let waits: SkBuff | null = null;
+    while (skb !== null) {
+      const next: SkBuff | null = skb.next;
+      if (skb.destructor === null && skb.shinfo!.fragList === null) {
+        skb.next = null;
+        this.#release.dropUntraced(skb);
+      } else {
+        skb.next = waits;
+        waits = skb;
+      }
+      skb = next!;
+    }
+    this.#lists[cpu] = waits;
+  }
+
   #netTxAction(): void {
     const { cpu } = this.#kernel.context;
     let skb = this.#lists[cpu]!;

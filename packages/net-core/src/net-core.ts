@@ -15,6 +15,7 @@ import { IpInput } from "./inet/ip-input.ts";
 import { InetGso } from "./inet/inet-gso.ts";
 import { TcpZerocopy } from "./inet/tcp-zerocopy.ts";
 import { Backlog } from "./dev/backlog.ts";
+import { BudgetlessPolls } from "./dev/netpoll.ts";
 import { NapiLists } from "./dev/napi.ts";
 import { Gro } from "./gro/gro.ts";
 import { InetGro } from "./gro/inet-gro.ts";
@@ -59,9 +60,10 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const heads = new SkbHeads(mm.slab, rules);
   const release = new SkbRelease({ cache, refs, heads, context, rules, reasons: dropReasons, reports, probe: deps.probe });
   const deferred = new DeferredFree(kernel, rules);
+  const completions = new CompletionQueue(kernel, release);
   const lives = new SkbLives({
     cache, release, heads, pages, frags: mm.frags, context, nrCpus, rules, failStructs: mm.faults.failFunction("skbuffAlloc"), reports,
-    deferred, completions: new CompletionQueue(kernel, release), softirqs: kernel.softirqs,
+    deferred, completions, softirqs: kernel.softirqs,
   });
   const edit = new SkbEdits({ cache, release, refs, heads, lives, payload, rules, reports });
   const zerocopy = new SkbUserMemory({ edit, refs, pages, payload, reports });
@@ -98,6 +100,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
     zerocopy,
     dropReasons,
     napi,
+    netpoll: new BudgetlessPolls({ kernel, instancesOf: (dev) => napi.instancesOf(dev), completions, probe: deps.probe }),
     receive,
     sockets,
     inet,

@@ -14,7 +14,7 @@ const NODE: SuiteRunner = {
   fail: (message) => fail(message),
 };
 
-/** Tests of a driver, one for each of the rules R1 to R13, and one for its packets. */
+/** Tests of a driver, one for each of the rules R1 to R14, and one for its packets. */
 export function describeDriver(driver: NetDriver, options: ConformanceOptions = {}): void {
   driverSuite(NODE, driver, options);
 }

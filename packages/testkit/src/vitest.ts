@@ -16,7 +16,7 @@ const VITEST: SuiteRunner = {
   fail: (message) => assert.fail(message),
 };
 
-/** Tests of a driver, one for each of the rules R1 to R13, and one for its packets. */
+/** Tests of a driver, one for each of the rules R1 to R14, and one for its packets. */
 export function describeDriver(driver: NetDriver, options: ConformanceOptions = {}): void {
   driverSuite(VITEST, driver, options);
 }

@@ -14,15 +14,21 @@ export interface TxRing {
   readonly room: () => number;
   /** The doorbell, for all that was filled since the last. */
   readonly ring: () => void;
-  /** Takes back what was sent; frames of receive queue 0 direct, this being their pool's poll, on whose line the ring interrupts. In the poll of receive queue 0. */
-  readonly done: () => void;
+  /**
+   * Takes back what was sent, however much; frames of receive queue 0 direct, this being their pool's poll, on whose line the ring interrupts. `budget`: the poll's. With 0, netpoll's, only skbs are taken back,
+   * up to the first frame, or AF_XDP user's bytes: those need a softirq. In the poll of receive queue 0.
+   */
+  readonly done: (budget: number) => void;
   /** Hardware is off: nothing waits any more, sent or not. Process context. */
   readonly destroy: () => void;
   /** Sent or not, and not taken back yet. For inspection. */
   readonly inRing: () => InRings;
 }
 
+/** How an skb ends that was sent. The last tells whoever listens that it was dropped, as some drivers do. */
+export type SentSkbs = "napi_consume_skb" | "dev_consume_skb_any" | "dev_kfree_skb_any";
+
 export interface TxRings {
-  /** On the NIC's transmit queue, which it starts: a ring of so many descriptors, or -ENOMEM. Process context. */
-  readonly create: (entries: number) => TxRing | number;
+  /** On the NIC's transmit queue, which it starts: a ring of so many descriptors, or -ENOMEM. `sentSkbs`: default `napi_consume_skb`. Process context. */
+  readonly create: (entries: number, sentSkbs?: SentSkbs) => TxRing | number;
 }

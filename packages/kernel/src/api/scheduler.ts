@@ -56,6 +56,8 @@ export interface Interrupts {
   readonly requestIrq: (name: string, cpu: number, handler: () => void) => IrqLine;
   /** From now on its handler does not run, pending or raised. @kernel free_irq */
   readonly freeIrq: (line: IrqLine) => void;
+  /** Runs it with the interrupts of this CPU off, where what may not be done in hardirq context may not be done, either. Any context. @kernel local_irq_save, local_irq_restore (include/linux/irqflags.h) */
+  readonly withIrqsOff: (work: () => void) => void;
   /** Called by hardware. A line already pending stays pending once, as an edge would be. */
   readonly raise: (line: IrqLine) => void;
 }

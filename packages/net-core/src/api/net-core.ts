@@ -5,7 +5,7 @@ import type { PacketHolder } from "./holders.ts";
 import type { Inet } from "./inet.ts";
 import type { SkbLifetime, SkbRecycle } from "./lifetime.ts";
 import type { SkbMerge } from "./merge.ts";
-import type { NapiScheduler } from "./napi.ts";
+import type { NapiScheduler, Netpoll } from "./napi.ts";
 import type { NetReceive, Sockets } from "./receive.ts";
 import type { SkBuff } from "./skbuff.ts";
 import type { NetTransmit } from "./transmit.ts";
@@ -37,6 +37,7 @@ export interface NetCore {
   readonly zerocopy: SkbZerocopy;
   readonly dropReasons: SkbDropReasons;
   readonly napi: NapiScheduler;
+  readonly netpoll: Netpoll;
   readonly receive: NetReceive;
   readonly sockets: Sockets;
   readonly inet: Inet;

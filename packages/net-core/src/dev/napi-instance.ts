@@ -14,6 +14,8 @@ export class NapiInstance implements NapiCore {
   thread: Runnable | null;
   /** Where that runs. */
   threadCpu: number;
+  /** On whose poll list it is, or was last. */
+  listCpu: number;
   /** Its poll is under way. */
   polling: boolean;
   /** Its last poll, or somebody since, has completed it or tried to. */
@@ -28,6 +30,7 @@ export class NapiInstance implements NapiCore {
     this.watchdogs = [];
     this.thread = null;
     this.threadCpu = -1;
+    this.listCpu = -1;
     this.polling = false;
     this.completed = false;
     this.overBudget = false;

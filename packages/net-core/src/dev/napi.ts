@@ -126,12 +126,12 @@ export class NapiLists implements NapiScheduler {
     // A poll that does not complete it has said so, and nobody will.
     while (instance.completed && (napi.queued || (napi.state & NAPIF_STATE_SCHED_THREADED) !== 0)) {
       const { queued, listOwner } = napi;
-      const cpu = queued ? listOwner : instance.threadCpu;
+      const cpu = queued ? instance.listCpu : instance.threadCpu;
       this.kernel.softirqs.sleepForSoftirq(cpu, () => {
         this.unlink(napi);
-        if (queued) napi.listOwner = cpu;
+        if (queued) napi.listOwner = listOwner;
         this.deferred.flush(cpu, this.freeDeferred);
-        this.wantsRepoll(napi, this.pollOnce(napi, napi.weight));
+        this.wantsRepoll(napi, this.pollIfScheduled(napi));
       });
     }
   }
@@ -173,10 +173,7 @@ export class NapiLists implements NapiScheduler {
     // Whoever got the packets has disabled it, which is reported.
     if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
     this.unlink(napi);
-    if ((napi.state & NAPIF_STATE_SCHED) === 0) {
-      reportNapi(this.kernel.reports, "napi-not-scheduled", "warn", napi, "completed without being scheduled");
-      return false;
-    }
+    if ((napi.state & NAPIF_STATE_SCHED) === 0) reportNapi(this.kernel.reports, "napi-not-scheduled", "warn", napi, "completed without being scheduled");
     const missed = (napi.state & NAPIF_STATE_MISSED) !== 0;
     napi.state &= ~(NAPIF_STATE_MISSED | NAPIF_STATE_SCHED | NAPIF_STATE_SCHED_THREADED | NAPIF_STATE_PREFER_BUSY_POLL);
     if (missed) {
@@ -207,6 +204,10 @@ export class NapiLists implements NapiScheduler {
     } while (!loopEnd());
     if (mine) total += this.busyPollStop(napi, preferBusyPoll, budget);
     return total;
+  }
+
+  instancesOf(dev: NetDevice): readonly NapiInstance[] {
+    return this.instances.get(dev) ?? [];
   }
 
   addHolders(to: PacketHolder[]): void {
@@ -260,14 +261,12 @@ export class NapiLists implements NapiScheduler {
     instance.polling = false;
     if (this.probe !== null) this.probe.polled(napi, work, budget);
     if (this.packetCostNs > 0) this.kernel.scheduler.charge(work * this.packetCostNs);
-    if (work > budget) reportOverBudget(this.kernel.reports, napi, work, budget);
-    if (this.redirect.xdpDoCheckFlushed()) reportNapi(this.kernel.reports, "xdp-not-flushed", "warn", napi, "its poll redirected packets, and left them waiting: call xdpDoFlush before it ends");
     return work;
   }
 
   private unlink(napi: NapiStruct): void {
     if (napi.queued) {
-      const { pollList, now, again } = this.softnets[napi.listOwner]!;
+      const { pollList, now, again } = this.softnets[instanceOf(napi).listCpu]!;
       pollList.remove(napi);
       now.remove(napi);
       again.remove(napi);
@@ -278,7 +277,8 @@ export class NapiLists implements NapiScheduler {
 
   /** @kernel ____napi_schedule */
   private enqueue(napi: NapiStruct): void {
-    const { thread } = instanceOf(napi);
+    const instance = instanceOf(napi);
+    const { thread } = instance;
     if ((napi.state & NAPIF_STATE_THREADED) !== 0 && thread !== null) {
       // Nothing tells page_pool whose context it is then.
       napi.state |= NAPIF_STATE_SCHED_THREADED;
@@ -287,6 +287,9 @@ export class NapiLists implements NapiScheduler {
     }
     const { cpu } = this.kernel.context;
     const softnet = this.softnets[cpu]!;
+    // Completed by a poll that answered its budget, it waits for the next softirq all the same.
+    if (napi.queued) reportNapi(this.kernel.reports, "napi-double-add", "bug", napi, "scheduled while on a poll list: its poll answered its budget after it had completed, and adding it again corrupts the list");
+    instance.listCpu = cpu;
     napi.listOwner = cpu;
     softnet.pollList.append(napi);
     // The softirq that is under way looks again before it ends.
@@ -328,14 +331,23 @@ export class NapiLists implements NapiScheduler {
 
   /** @kernel napi_poll */
   private poll(napi: NapiStruct, again: PollList): number {
-    const work = this.pollOnce(napi, napi.weight);
+    const work = this.pollIfScheduled(napi);
     if (this.wantsRepoll(napi, work)) again.append(napi);
+    return work;
+  }
+
+  /** What was completed since it was listed is not polled. @kernel __napi_poll */
+  private pollIfScheduled(napi: NapiStruct): number {
+    if ((napi.state & NAPIF_STATE_SCHED) === 0) return 0;
+    const work = this.pollOnce(napi, napi.weight);
+    if (this.redirect.xdpDoCheckFlushed()) reportNapi(this.kernel.reports, "xdp-not-flushed", "warn", napi, "its poll redirected packets, and left them waiting: call xdpDoFlush before it ends");
     return work;
   }
 
   /** @kernel __napi_poll */
   private wantsRepoll(napi: NapiStruct, work: number): boolean {
     const { weight } = napi;
+    if (work > weight) reportOverBudget(this.kernel.reports, napi, work, weight);
     if (work < weight) {
       if (!instanceOf(napi).completed && (napi.state & NAPIF_STATE_NPSVC) === 0) {
         reportNapi(this.kernel.reports, "napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${weight}, without napi_complete_done: nothing schedules it again`);
@@ -355,11 +367,8 @@ export class NapiLists implements NapiScheduler {
       reportNapi(this.kernel.reports, "napi-rescheduled", "warn", napi, "its poll used up the budget, and scheduled it: whoever does that must not have completed it");
       return false;
     }
-    if ((napi.state & (NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC)) !== NAPIF_STATE_SCHED) {
-      if ((napi.state & NAPIF_STATE_NPSVC) === 0) reportNapi(this.kernel.reports, "napi-repoll-completed", "warn", napi, "completed, and to be polled again, since it answered its budget: two may poll it at once");
-      if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
-      napi.listOwner = this.kernel.context.cpu;
-    }
+    if ((napi.state & NAPIF_STATE_NPSVC) !== 0) return false;
+    if ((napi.state & NAPIF_STATE_SCHED) === 0) reportNapi(this.kernel.reports, "napi-repoll-completed", "warn", napi, "completed, and listed to be polled again, since it answered its budget: whoever schedules it meanwhile adds it twice");
     return true;
   }
 
@@ -373,7 +382,7 @@ export class NapiLists implements NapiScheduler {
     instance.thread = scheduler.spawn({ name: `napi/${napi.dev.name}-${napi.napiId}`, cpu: context.cpu, run: () => {
       if ((napi.state & NAPIF_STATE_SCHED_THREADED) === 0) return TASK_SLEEP;
       softirqs.localBhDisable();
-      const again = this.wantsRepoll(napi, this.pollOnce(napi, napi.weight));
+      const again = this.wantsRepoll(napi, this.pollIfScheduled(napi));
       this.deferred.flush(context.cpu, this.freeDeferred);
       softirqs.localBhEnable();
       // What came meanwhile may be the softirq's by now.

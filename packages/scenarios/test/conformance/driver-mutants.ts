@@ -49,7 +49,7 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
   },
   {
     ...xsk, rule: "R3", subtle: true, mistake: "takes the transmit ring back in every queue's poll: pages of one queue go straight into its cache from another's",
-    edits: [{ file: "queue.ts", find: "if (this.index === 0 && shared.tx !== null) shared.tx.done();", replace: "if (shared.tx !== null) shared.tx.done();" }],
+    edits: [{ file: "queue.ts", find: "if (this.index === 0 && shared.tx !== null) shared.tx.done(budget);", replace: "if (shared.tx !== null) shared.tx.done(budget);" }],
   },
   {
     ...mvneta, rule: "R3", also: ["R8"], subtle: true, mistake: "recycles directly outside NAPI, from the timer that tries again",
@@ -141,6 +141,14 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
   {
     ...mvneta, rule: "R13", subtle: true, mistake: "gives its pool no device: nobody finds it by netlink",
     edits: [{ file: "rx-queue.ts", find: "netdev: queue.dev,", replace: "netdev: null," }],
+  },
+  {
+    ...mvneta, rule: "R14", subtle: true, mistake: "polls with a budget of 0 as with any other: what is missing is refilled with interrupts off",
+    edits: [{ file: "mvneta.ts", find: "    if (budget === 0) return 0;\n", replace: "" }],
+  },
+  {
+    ...splitPage, rule: "R14", subtle: true, mistake: "takes frames of a program back whatever its budget is",
+    edits: [{ file: "queue.ts", find: "shared.tx.done(budget);", replace: "shared.tx.done(64);" }],
   },
   {
     ...xsk, rule: "R13", subtle: true, mistake: "gives its pool no NAPI instance",

@@ -7,6 +7,7 @@ import { striding } from "@netmem/driver-striding";
 import { xsk } from "@netmem/driver-xsk";
 import type { NetDriver } from "@netmem/driver/api";
 import { EINVAL, ENOMEM, EOPNOTSUPP } from "@netmem/kernel/api";
+import { GFP_KERNEL } from "@netmem/mm/api";
 import { PRESET_NAMES, Wire, wireBytes } from "@netmem/machine";
 import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, XDP_FLAGS_DRV_MODE, type SkBuff } from "@netmem/net-core/api";
 import { conservationFaults, internetChecksum, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
@@ -70,6 +71,34 @@ describe.each(DRIVERS)("$name", (driver) => {
     ];
     rig.send(wire([...right, ...others]));
     expect([summed, rig.end()]).toEqual([[...right.map(() => CHECKSUM_UNNECESSARY), ...others.map(() => CHECKSUM_NONE)], NOTHING_LEFT]);
+  });
+
+  test("a poll with a budget of 0 takes back the skbs that were sent, up to a program's frames, and leaves receiving to the softirq", () => {
+    const rig = driverRig(driver, { mtu: 1500 });
+    const { machine, device } = rig;
+    const { net } = machine;
+    const { dev } = device.netif;
+    let packets = 0;
+    net.receive.setProtocol({ packetRcv: (skb) => {
+      packets++;
+      net.lifetime.consumeSkb(skb);
+    } });
+    const live = net.lifetime.stats.live;
+    // The engine runs, and no CPU has had the interrupt yet.
+    for (let i = 0; i < 3; i++) {
+      const skb = net.lifetime.allocSkb(100, GFP_KERNEL)!;
+      net.edit.skbPut(skb, 60);
+      net.transmit.devDirectXmit(skb, dev, 0);
+    }
+    new Wire(machine.kernel, machine.mm.payload, wire([udpFrame(testPayload(20, 1))]), "back-to-back").connect(device.nic);
+    while (device.nic.stats.sentFrames < 3 || device.nic.stats.frames < 1) machine.kernel.scheduler.step();
+    const pools = (): readonly (readonly number[])[] => machine.pagePools.pools().map(({ holdCnt, releaseCnt, cacheCount }) => [holdCnt, releaseCnt, cacheCount]);
+    const before = pools();
+    const waiting = net.lifetime.stats.live - live;
+    expect([waiting, net.netpoll.netpollPollDev(dev), net.lifetime.stats.live - live, pools(), packets]).toEqual([3, 0, 0, before, 0]);
+    while (machine.kernel.scheduler.step());
+    expect([packets, net.lifetime.stats.live, machine.kernel.reports.counts()]).toEqual([1, live, []]);
+    expect(rig.end()).toEqual(NOTHING_LEFT);
   });
 
   test("taken down and up under traffic, with memory, interrupts and frames that fail now and then: what comes up came in that order, unchanged, once; nothing is lost for good", () => {

@@ -6,8 +6,8 @@ export interface Rule {
 }
 
 /**
- * Of a driver. R1 to R13 are what the kernel's page_pool documentation and its history of bugs demand; `traffic` is what they are for.
- * @kernel Documentation/networking/page_pool.rst, include/net/page_pool/helpers.h
+ * Of a driver. R1 to R14 are what the kernel's page_pool documentation and its history of bugs demand; `traffic` is what they are for.
+ * @kernel Documentation/networking/page_pool.rst, Documentation/networking/napi.rst, include/net/page_pool/helpers.h
  */
 export const DRIVER_RULES: readonly Rule[] = [
   { id: "traffic", demands: "frames come up whole, in order, once; it opens, stops and goes on after what failed" },
@@ -24,6 +24,7 @@ export const DRIVER_RULES: readonly Rule[] = [
   { id: "R11", demands: "references taken in advance are counted once for each consumer" },
   { id: "R12", demands: "a pool of unreadable memory names its queue, has no headers, and no byte of it is read" },
   { id: "R13", demands: "a pool names its device and its NAPI instance" },
+  { id: "R14", demands: "a poll with a budget of 0 takes back sent packets of the stack, and does nothing else" },
 ];
 
 /** Of a memory model plugin, which is bound to a queue. */

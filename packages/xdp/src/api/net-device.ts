@@ -193,6 +193,8 @@ export class NetDevice {
   fragList: boolean;
   /** Threads poll its instances; see `devSetThreaded`. */
   threaded: boolean;
+  /** Nobody polls it but softirqs. @kernel IFF_DISABLE_NETPOLL (include/linux/netdevice.h) */
+  disableNetpoll: boolean;
   /** After a poll that found something, so many that find nothing pass without an interrupt, each after `groFlushTimeoutNs`. @kernel napi_defer_hard_irqs, gro_flush_timeout */
   napiDeferHardIrqs: number;
   groFlushTimeoutNs: number;
@@ -230,6 +232,7 @@ export class NetDevice {
     this.hwCsum = false;
     this.fragList = false;
     this.threaded = false;
+    this.disableNetpoll = false;
     this.napiDeferHardIrqs = 0;
     this.groFlushTimeoutNs = 0;
     this.rxPackets = 0;

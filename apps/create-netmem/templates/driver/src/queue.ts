@@ -117,7 +117,9 @@ export class RxQueue implements InterfaceQueue {
   #poll(napi: NapiStruct, budget: number): number {
     const { running } = this;
     if (running === null) return 0;
-    this.shared.tx?.done();
+    this.shared.tx?.done(budget);
+    // Interrupts are off, and the pool is whose poll this is not.
+    if (budget === 0) return 0;
     const work = pollRx(this.#deps, this, running, napi, budget);
     // Whoever got a packet may have taken the interface down.
     if (this.running !== running) return work;

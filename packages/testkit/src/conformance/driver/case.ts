@@ -21,6 +21,8 @@ export type Reconfiguration =
   /** `frags`: one that knows packets in several buffers. */
   | { readonly do: "program"; readonly kind: ProgramKind; readonly frags?: true; readonly failing?: Failing }
   | { readonly do: "no program" }
+  /** Polled with a budget of 0; midway, after each step from then on. */
+  | { readonly do: "netpoll" }
   | { readonly do: "restart queue"; readonly failing?: Failing }
   | { readonly do: "bind memory" }
   | { readonly do: "unbind memory" };
@@ -92,7 +94,7 @@ export function arbitraryCase(can: DriverAbilities): fc.Arbitrary<DriverCase> {
   const only = <D extends string>(name: D): fc.Arbitrary<{ do: D }> => fc.record({ do: fc.constant(name) });
   const failing = fc.record({ nth: fc.integer({ min: 1, max: Math.max(200, can.openCalls) }), times: fc.constantFrom(1, 2, 3, 10, 60, 200) });
   const mayFail = { failing };
-  const reconfigurations: fc.Arbitrary<Reconfiguration>[] = [fc.record({ do: fc.constant("restart" as const), ...mayFail }, { requiredKeys: ["do"] })];
+  const reconfigurations: fc.Arbitrary<Reconfiguration>[] = [fc.record({ do: fc.constant("restart" as const), ...mayFail }, { requiredKeys: ["do"] }), only("netpoll")];
   if (can.rings) reconfigurations.push(fc.record({ do: fc.constant("resize" as const), ring: fc.constantFrom(...RING_SIZES), ...mayFail }, { requiredKeys: ["do", "ring"] }));
   if (can.programs) {
     reconfigurations.push(
@@ -163,6 +165,7 @@ function stepInWords(step: Step): string {
     case "resize": return `resize its rings to ${step.ring}${failing}`;
     case "program": return `attach a program (${step.kind}${step.frags === true ? ", with frags" : ""})${failing}`;
     case "no program": return "detach it";
+    case "netpoll": return "poll with a budget of 0";
     default: return `${step.do}${failing}`;
   }
 }

@@ -13,7 +13,7 @@ import { CaseSupplies } from "./supplies.ts";
 import { DriverWatch } from "./watch.ts";
 import { RING_SIZE } from "./world.ts";
 
-/** Whether a driver keeps to rules R1 to R13, and what the shortest case is that shows where it does not. Runs some hundred machines; synchronous. */
+/** Whether a driver keeps to rules R1 to R14, and what the shortest case is that shows where it does not. Runs some hundred machines; synchronous. */
 export function driverConformance(driver: NetDriver, options: ConformanceOptions = {}): ConformanceReport {
   options.onCase?.("as it is probed, opened and stopped for the first time");
   const can = abilitiesOf(driver);

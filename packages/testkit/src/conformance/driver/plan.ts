@@ -36,7 +36,7 @@ export function plannedCases(can: DriverAbilities): readonly DriverCase[] {
     for (const bytes of [SMALL_FRAME, FULL_FRAME, jumbo]) cases.push(make([send(90, bytes, { damage }), send(90, bytes), { do: "stop" }]));
   }
 
-  const reconfigurations: Reconfiguration[] = [{ do: "restart" }];
+  const reconfigurations: Reconfiguration[] = [{ do: "restart" }, { do: "netpoll" }];
   if (can.rings) for (const ring of RING_SIZES) reconfigurations.push({ do: "resize", ring });
   if (can.programs) reconfigurations.push({ do: "program", kind: "pass" });
   if (can.queueManagement) reconfigurations.push({ do: "restart queue" }, { do: "bind memory" });
@@ -66,6 +66,7 @@ export function plannedCases(can: DriverAbilities): readonly DriverCase[] {
       for (const dma of ["iommu-strict", "non-coherent"] satisfies DmaKindName[]) {
         for (const queues of queueCounts) cases.push(make([{ do: "program", kind }, send(90, SMALL_FRAME), send(90, FULL_FRAME), { do: "no program" }, send(70, SMALL_FRAME)], { dma, mtu: 1500, queues }));
       }
+      cases.push(make([{ do: "program", kind }, send(150, 128, { midway: { do: "netpoll" } }), send(60, 128)], { mtu: 1500 }));
       // What it has redirected, or sent, is out when it goes down.
       cases.push(make([{ do: "hold" }, { do: "program", kind }, send(60, 128), { do: "stop" }, { do: "release" }], { mtu: 1500 }));
       cases.push(make([{ do: "program", kind }, send(60, FULL_FRAME, { midway: { do: "no program" } }), send(60, FULL_FRAME, { midway: { do: "program", kind: "pass" } })], { mtu: 1500 }));
@@ -88,6 +89,8 @@ export function plannedCases(can: DriverAbilities): readonly DriverCase[] {
     for (const nth of [1, 2, 3, 4, 5, 7, 11]) cases.push(make([send(30, bytes, { failing: { nth, times: 1 } }), send(80, bytes)]));
     for (const times of [10, 60, 200]) cases.push(make([send(90, bytes, { failing: { nth: 3, times } }), send(90, bytes), { do: "stop" }]));
   }
+  // Somebody sends from anywhere while it waits for memory.
+  cases.push(make([send(100, SMALL_FRAME, { failing: { nth: 3, times: 60 }, midway: { do: "netpoll" } }), send(80, SMALL_FRAME)]));
   // It goes down while it waits for memory.
   for (const nth of [3, 20]) cases.push(make([send(80, SMALL_FRAME, { failing: { nth, times: 200 }, midway: { do: "restart" } }), { do: "open" }, send(80, SMALL_FRAME)]));
   if (can.programs) for (const nth of [1, 2, 3, 5, 8]) cases.push(make([{ do: "program", kind: "mixed" }, send(60, 200, { failing: { nth, times: 2 } }), send(60, 200)], { mtu: 1500 }));

@@ -118,6 +118,9 @@ class CaseRunner {
           if (errno === 0 && up && !world.dev.up) this.#findings.consequence("traffic", `the program is attached, and ${world.dev.name} is down`, "");
         });
         return;
+      case "netpoll":
+        if (world.dev.up) this.#answers(world, "netpoll_poll_dev", world.machine.net.netpoll.netpollPollDev(world.dev));
+        return;
       case "no program":
         world.attach(null);
         return;
@@ -201,7 +204,7 @@ class CaseRunner {
     const point = damage === undefined ? null : faults.failFunction(damage);
     point?.arm({ probability: DAMAGE_PERCENT, seed: index + 1 });
     if (step.damage === "nicDuplicate") world.mayRepeat = true;
-    let disturbed = this.#disturbed || step.midway !== undefined || world.hasProgram || this.#case.earlyDrop === true;
+    let disturbed = this.#disturbed || (step.midway !== undefined && step.midway.do !== "netpoll") || world.hasProgram || this.#case.earlyDrop === true;
     this.#armed(world, step.failing, () => this.#slices(world, wire, step));
     if (point !== null) {
       disturbed ||= point.injected() > 0;
@@ -232,7 +235,8 @@ class CaseRunner {
       sent = wire.sent();
       if (pending === undefined || sent * 2 < frames) continue;
       const now = pending;
-      pending = undefined;
+      // It changes nothing, so that it may come at any time.
+      if (now.do !== "netpoll") pending = undefined;
       this.#reconfigure(world, now);
     }
     scheduler.runFor(0);

@@ -2,7 +2,7 @@ import { DMA_ATTR_SKIP_CPU_SYNC, DMA_MAPPING_ERROR, PAGE_SIZE, DMA_BIDIRECTIONAL
 import { ENOMEM } from "@netmem/kernel/api";
 import { XDP_FLAGS_HAS_FRAGS, type XdpFrame } from "@netmem/xdp/api";
 import type { NicHardware, TxRing, TxRings } from "@netmem/driver/api";
-import { mayRecycleDirect } from "./watch-pools.ts";
+import { mayRecycleDirect, mayTouchPools } from "./watch-pools.ts";
 import type { DriverWatch } from "./watch.ts";
 
 /** Whose poll takes the transmit ring back: what it has of that queue goes home directly. */
@@ -136,11 +136,13 @@ function watchTxRing(watch: DriverWatch, real: TxRing): TxRing {
         const waiting = new Set(real.inRing().frames);
         if (polled === null && waiting.size > 0) findings.broke("R3", "the transmit ring is taken back outside any poll");
       },
-      instead: (call) => {
+      instead: (call, budget) => {
         // Whose were sent goes home directly now: each into its own pool's cache.
-        const before = real.inRing().frames.filter((frame) => ours.has(frame)).map((frame) => ({ frame, pool: logs.of(frame.head)?.pool ?? null, head: frame.head! }));
-        call();
+        const { frames } = real.inRing();
+        const before = frames.filter((frame) => ours.has(frame)).map((frame) => ({ frame, pool: logs.of(frame.head)?.pool ?? null, head: frame.head! }));
+        call(budget);
         const left = new Set(real.inRing().frames);
+        if (left.size < frames.length) mayTouchPools(watch, "a frame that was sent is taken back");
         for (const { frame, pool, head } of before) {
           if (left.has(frame)) continue;
           ours.delete(frame);

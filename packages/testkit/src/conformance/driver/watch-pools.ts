@@ -91,6 +91,7 @@ function mayAllocate(watch: DriverWatch, pool: WatchedPool): void {
   findings.occasion("R1");
   const polled = watch.poll();
   const name = `page_pool ${pool.real.id}`;
+  mayTouchPools(watch, `${name} is allocated from`);
   if (polled === null) {
     // Before its hardware runs nobody asks for a poll.
     if (pool.consumer !== null && enabled.has(pool.consumer) && posted!.queues.some(({ running }) => running)) findings.broke("R1", `${name} is allocated from outside its poll, while that may run`);
@@ -111,9 +112,15 @@ export function mayRecycleDirect(watch: DriverWatch, pool: WatchedPool, what: st
   findings.broke("R3", `${what} goes directly into the cache of page_pool ${pool.real.id} ${polled === null ? "outside any poll" : "in the poll of another NAPI instance"}, while its own may run`);
 }
 
+/** Interrupts are off in a poll with a budget of 0, and the pool's own may be under way. */
+export function mayTouchPools({ findings, budgetless }: DriverWatch, what: string): void {
+  if (budgetless > 0) findings.broke("R14", `${what} in a poll with a budget of 0`);
+}
+
 function mayPut(watch: DriverWatch, pool: WatchedPool, netmem: Netmem, syncBytes: number, direct: boolean): void {
   const { findings, logs } = watch;
   findings.occasion("R2");
+  mayTouchPools(watch, `${netmemName(netmem)} is put into its pool`);
   watch.leavesDriver(netmem);
   if (direct) mayRecycleDirect(watch, pool, netmemName(netmem));
   const log = logs.of(netmem);

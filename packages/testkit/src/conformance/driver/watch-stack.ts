@@ -121,11 +121,23 @@ export function watchReceive(watch: DriverWatch, receive: NetReceive): NetReceiv
 export function watchNapi(watch: DriverWatch, napi: NapiScheduler): NapiScheduler {
   return watch.watched(napi, {
     netifNapiAdd: { instead: (call, dev, poller, weight) => call(dev, { poll: (instance, budget) => {
+      const { findings } = watch;
       watch.polling.push(instance);
+      if (budget === 0) {
+        findings.occasion("R14");
+        watch.budgetless++;
+      }
       const work = poller.poll(instance, budget);
       watch.polling.pop();
+      if (budget === 0) {
+        watch.budgetless--;
+        if (work !== 0) findings.broke("R14", `a poll with a budget of 0 answers ${work}`);
+      }
       return work;
     } }, weight) },
+    napiCompleteDone: { before: () => {
+      if (watch.budgetless > 0) watch.findings.broke("R14", "a poll with a budget of 0 is completed: whoever has scheduled it polls it still");
+    } },
     napiEnable: { after: (_answer, instance) => void watch.enabled.add(instance) },
     napiDisable: { after: (_answer, instance) => void watch.enabled.delete(instance) },
   });

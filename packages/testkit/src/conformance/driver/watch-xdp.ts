@@ -2,7 +2,7 @@ import { ENOMEM } from "@netmem/kernel/api";
 import { netmemName } from "@netmem/mm/api";
 import { MEM_TYPE_PAGE_POOL, XDP_FLAGS_HAS_FRAGS, type MemInfo, type MemModel, type XdpBuff, type XdpPrograms, type XdpReturn, type XdpRxQueues, type XdpRxqInfo } from "@netmem/xdp/api";
 import type { PagePool } from "@netmem/page-pool/api";
-import { mayRecycleDirect } from "./watch-pools.ts";
+import { mayRecycleDirect, mayTouchPools } from "./watch-pools.ts";
 import { reads } from "./watch-stack.ts";
 import type { DriverWatch } from "./watch.ts";
 
@@ -93,6 +93,7 @@ export function watchReturns(watch: DriverWatch, returns: XdpReturn): XdpReturn 
     if (netmem === null) return;
     watch.touches(netmem);
     watch.leavesDriver(netmem);
+    mayTouchPools(watch, `${netmemName(netmem)} is returned`);
     const pool = watch.logs.of(netmem)?.pool ?? null;
     if (pool !== null) mayRecycleDirect(watch, pool, netmemName(netmem));
   };

@@ -45,6 +45,8 @@ export class DriverWatch {
   readonly enabled: Set<NapiStruct> = new Set<NapiStruct>();
   /** Those whose poll runs, innermost last. */
   readonly polling: NapiStruct[] = [];
+  /** How many of these have a budget of 0. */
+  budgetless = 0;
   dev: NetDevice | null = null;
   posted: PostedBuffers | null = null;
   readonly #reports: FreshReports;
