@@ -3,10 +3,11 @@ import { skbRegion, type SkBuff } from "@netmem/net-core/api";
 import type { PresetName } from "@netmem/machine";
 import { Rig, type RigPool } from "./rig.ts";
 
-const HEADERS = 54;
-
-/** How a driver lays a frame out: all in one page, the same with its IP header on a word, or the first bytes in a head of the slab and the rest in a page. */
-export type Layout = "page" | "aligned page" | "split";
+/** How a driver lays a frame out: all in one page, the same with its IP header on a word; or the first bytes in a head of the slab and the rest in pages. */
+export type Layout = "page" | "aligned page" | "split" | "all behind Ethernet in a page" | "cut behind IP" | "cut in IP and TCP" | "IP in a page of its own";
+/** Where those are cut that are not in one page. */
+const CUTS: Readonly<Record<Exclude<Layout, "page" | "aligned page">, readonly number[]>> = { split: [54], "all behind Ethernet in a page": [14], "cut behind IP": [34], "cut in IP and TCP": [25, 40], "IP in a page of its own": [14, 34] };
+export const LAYOUTS: readonly Layout[] = ["page", "aligned page", ...(Object.keys(CUTS) as Layout[])];
 
 /** A device with GRO whose received packets are ours to look at. */
 export class GroRig {
@@ -26,7 +27,7 @@ export class GroRig {
   skb(frame: Uint8Array, layout: Layout = "page"): SkBuff {
     const { net } = this.rig.machine;
     let skb: SkBuff;
-    if (layout !== "split") {
+    if (layout === "page" || layout === "aligned page") {
       const head = this.rig.page(this.from);
       skb = net.lifetime.napiBuildSkb(head, PAGE_SIZE)!;
       net.recycle.skbMarkForRecycle(skb, head, this.from.mem);
@@ -34,14 +35,16 @@ export class GroRig {
       net.edit.skbPut(skb, frame.length);
       skbRegion(skb).bytes.set(frame, skb.data);
     } else {
-      const inHead = Math.min(HEADERS, frame.length);
+      const [inHead, ...cuts] = CUTS[layout];
       skb = net.lifetime.allocSkb(256, GFP_ATOMIC)!;
-      net.edit.skbPut(skb, inHead);
+      net.edit.skbPut(skb, Math.min(inHead!, frame.length));
       skbRegion(skb).bytes.set(frame.subarray(0, inHead), skb.data);
-      if (frame.length > inHead) {
+      for (const [i, from] of [inHead!, ...cuts].entries()) {
+        const part = frame.subarray(from, cuts[i] ?? frame.length);
+        if (part.length === 0) continue;
         const page = this.rig.page(this.from);
-        page.region.bytes.set(frame.subarray(inHead), page.base);
-        net.edit.skbAddRxFrag(skb, page, 0, frame.length - inHead, PAGE_SIZE);
+        page.region.bytes.set(part, page.base + 8);
+        net.edit.skbAddRxFrag(skb, page, 8, part.length, PAGE_SIZE);
         net.recycle.skbMarkForRecycle(skb, page, this.from.mem);
       }
     }

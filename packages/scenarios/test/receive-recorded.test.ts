@@ -55,6 +55,11 @@ function edited(frames: Uint8Array[], which: number, edit: (frame: Uint8Array) =
   return frames;
 }
 
+/** Behind the first of them. */
+function among([first, ...others]: readonly Uint8Array[], frame: Uint8Array): Uint8Array[] {
+  return [first!, frame, ...others];
+}
+
 /** Several flows of UDP, to both sockets, with whatever sets datagrams apart. */
 function mixed(seed: number): Uint8Array[] {
   const { random } = createKernel({ seed, nrCpus: 1, reports: "collect" });
@@ -171,6 +176,8 @@ const CASES: readonly (readonly [string, readonly Uint8Array[]])[] = [
   ["TCP: options", connection([1000, 1000, 1000], { options: TIMESTAMPS })], ["TCP: no payload", connection([0, 0, 0])], ["TCP: one id, may be fragmented", connection([500, 500, 500], { ipId: 7, fragOff: 0 })], ["TCP: a wrong checksum", edited(connection([500, 500, 500]), 1, (frame) => (frame[100]! ^= 1))],
   ...Array.from({ length: 30 }, (_, seed) => [`mixed ${seed}`, mixed(seed)] as const), ...Array.from({ length: 50 }, (_, seed) => [`TCP: mixed ${seed}`, segments(seed)] as const),
   ...Array.from({ length: 50 }, (_, seed) => [`pieces ${seed}`, pieces(seed)] as const),
+  ["TCP: a piece of another among segments", among(connection([1000, 1000, 1000]), tcpFrame(testPayload(800, 9), { ipId: 77, seq: 2000, fragOff: 0x2000 }))], ["a piece of another among datagrams", among(flow([300, 300, 300]), datagram(9, 320, { ipId: 78, fragOff: 0x2000 }))],
+  ["TCP: a bit that nobody sets", connection([1000, 1000, 1000], {}, { fragOff: 0xc000 })], ["a bit that nobody sets", flow([300, 300, 300], {}, { fragOff: 0xc000 })],
   ["IP options", OPTIONS.map((options, serial) => withOptions(datagram(serial, 50, { dport: DOES_NOT, sport: 41 }), options))], ...Array.from({ length: 20 }, (_, seed) => [`IP options: mixed ${seed}`, optioned(seed)] as const),
 ];
 

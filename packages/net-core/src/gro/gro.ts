@@ -1,6 +1,7 @@
 import type { Clock, Kernel } from "@netmem/kernel/api";
 import { ETH_HLEN, ETH_P_IP } from "@netmem/xdp/api";
-import { SKB_DROP_REASON_NOT_SPECIFIED, skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree, type SkbProbe } from "../api/index.ts";
+import { SKB_DROP_REASON_NOT_SPECIFIED, skbMetadataLen, skbRegion, type NetReceive, type SkBuff, type SkbFree, type SkbProbe, type SkbPullTrim } from "../api/index.ts";
+import { groPullFromFrag0 } from "./gro-headers.ts";
 import type { InetGro } from "./inet-gro.ts";
 import { MAX_GRO_SKBS, type GroNode } from "./gro-node.ts";
 import { groHold, groStart } from "./skb-gro-receive.ts";
@@ -11,6 +12,7 @@ const GRO_NORMAL_BATCH = 8;
 export interface GroParts {
   readonly kernel: Kernel;
   readonly inet: InetGro;
+  readonly edit: Pick<SkbPullTrim, "pskbPullTail">;
   readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "kfreeSkb">;
   /** Where packets go up. */
   readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
@@ -22,6 +24,7 @@ export class Gro {
   private readonly clock: Clock;
   private readonly hz: number;
   private readonly inet: InetGro;
+  private readonly edit: Pick<SkbPullTrim, "pskbPullTail">;
   private readonly lifetime: Pick<SkbFree, "napiSkbFinishMerged" | "kfreeSkb">;
   private readonly up: Pick<NetReceive, "netifReceiveSkbList" | "stats">;
   private readonly probe: SkbProbe | null;
@@ -30,6 +33,7 @@ export class Gro {
     this.clock = parts.kernel.clock;
     this.hz = parts.kernel.hz;
     this.inet = parts.inet;
+    this.edit = parts.edit;
     this.lifetime = parts.lifetime;
     this.up = parts.up;
     this.probe = parts.probe;
@@ -55,6 +59,7 @@ export class Gro {
       if (gro.free !== 0) this.lifetime.napiSkbFinishMerged(skb);
       return;
     }
+    groPullFromFrag0(skb, this.edit);
     if (gro.flush === true) {
       this.normalOne(node, skb, 1);
       return;

@@ -1,7 +1,7 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IP_DF, read16, read32, skbGroLen, skbRegion, type SkBuff } from "../api/index.ts";
+import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IP_DF, csumAdd, csumPseudo, read16, read32, skbGroLen, skbHeadlen, skbRegion, type SkBuff } from "../api/index.ts";
 import type { GroNode } from "./gro-node.ts";
-import { transportHolds } from "../inet/checksum.ts";
+import { skbChecksum, transportHolds } from "../inet/checksum.ts";
 
 /** Whether four bytes of two headers are the same: a word of each, where they lie on one, as drivers place them. */
 export function sameWord(a: PayloadRegion, atA: number, b: PayloadRegion, atB: number): boolean {
@@ -30,10 +30,13 @@ export function ipFollows(bytes: Uint8Array, ip: number, held: Uint8Array, at: n
   return gro.fixedId === true ? further === 0 : further === gro.count;
 }
 
-/** Whether a segment or datagram, at GRO's offset, is as it was sent; it is not looked at again. @kernel skb_gro_checksum_validate */
-export function groTransportHolds(skb: SkBuff, protocol: number, payload: PayloadMemory): boolean {
+/** Whether a segment or datagram, at GRO's offset, its IP header at `ip` of `region`, is as it was sent; it is not looked at again. @kernel skb_gro_checksum_validate */
+export function groTransportHolds(skb: SkBuff, region: PayloadRegion, ip: number, protocol: number, payload: PayloadMemory): boolean {
   if (skb.ipSummed !== CHECKSUM_NONE) return true;
-  if (!transportHolds(skb, skb.gro.dataOffset, skbGroLen(skb), protocol, payload)) return false;
+  const { dataOffset } = skb.gro;
+  const bytes = skbGroLen(skb);
+  const holds = skbHeadlen(skb) > 0 ? transportHolds(skb, dataOffset, bytes, protocol, payload) : csumAdd(skbChecksum(skb, dataOffset, bytes, payload), csumPseudo(region.bytes, ip, protocol, bytes)) === 0xffff;
+  if (!holds) return false;
   skb.ipSummed = CHECKSUM_UNNECESSARY;
   return true;
 }

@@ -1,6 +1,7 @@
 import type { PayloadMemory } from "@netmem/mm/api";
-import { IPPROTO_TCP, IPPROTO_UDP, IP_DF, IP_HLEN, csumReplace2, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff } from "../api/index.ts";
+import { IPPROTO_TCP, IPPROTO_UDP, IP_DF, IP_HLEN, IP_MF, IP_OFFSET, csumReplace2, read16, skbGroLen, skbHeadlen, skbRegion, write16, type SkBuff, type SkbPullTrim } from "../api/index.ts";
 import { ipHeaderHolds } from "../inet/checksum.ts";
+import { groHeadersElsewhere, groHeadersStart } from "./gro-headers.ts";
 import type { GroNode } from "./gro-node.ts";
 import { sameWord } from "./inet-checks.ts";
 import type { TcpGro } from "./tcp-gro.ts";
@@ -13,9 +14,11 @@ export class InetGro {
   private readonly payload: PayloadMemory;
   private readonly tcp: TcpGro;
   private readonly udp: UdpGro;
+  private readonly edit: Pick<SkbPullTrim, "pskbMayPull">;
 
-  constructor(payload: PayloadMemory, tcp: TcpGro, udp: UdpGro) {
+  constructor(payload: PayloadMemory, edit: Pick<SkbPullTrim, "pskbMayPull">, tcp: TcpGro, udp: UdpGro) {
     this.payload = payload;
+    this.edit = edit;
     this.tcp = tcp;
     this.udp = udp;
   }
@@ -26,19 +29,29 @@ export class InetGro {
    */
   receive(node: GroNode, skb: SkBuff): number {
     const { gro } = skb;
-    const ip = skb.data + gro.dataOffset;
-    const region = skbRegion(skb);
+    let region = skbRegion(skb);
+    let ip = skb.data + gro.dataOffset;
+    if (skbHeadlen(skb) < gro.dataOffset + IP_HLEN) {
+      const elsewhere = groHeadersElsewhere(skb, gro.dataOffset + IP_HLEN, this.edit);
+      if (elsewhere === null) {
+        gro.flush = true;
+        return -1;
+      }
+      region = elsewhere;
+      ip = groHeadersStart(skb) + gro.dataOffset;
+    }
     const { bytes } = region;
     const protocol = bytes[ip + 9]!;
-    if (skbHeadlen(skb) < gro.dataOffset + IP_HLEN || bytes[ip] !== VERSION_AND_IHL || (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) || !ipHeaderHolds(region, ip, IP_HLEN, this.payload)) {
+    const fragOff = read16(bytes, ip + 6);
+    // A piece of a datagram goes up, and those that are held stay.
+    if (bytes[ip] !== VERSION_AND_IHL || (protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP) || (fragOff & (IP_MF | IP_OFFSET)) !== 0 || !ipHeaderHolds(region, ip, IP_HLEN, this.payload)) {
       gro.flush = true;
       return -1;
     }
-    const fragOff = read16(bytes, ip + 6);
-    // Padding, or a piece of a datagram.
+    // Padding, or the bit that nobody sets.
     if (read16(bytes, ip + 2) !== skbGroLen(skb) || (fragOff & ~IP_DF) !== 0) gro.flush = true;
     gro.proto = protocol;
-    skb.networkHeader = ip;
+    skb.networkHeader = skb.data + gro.dataOffset;
     for (let i = 0; i < node.count; i++) {
       const p = node.held[i]!;
       if (p.gro.sameFlow === false) continue;
@@ -47,7 +60,7 @@ export class InetGro {
       if (held.bytes[at + 9] !== protocol || !sameWord(held, at + 12, region, ip + 12) || !sameWord(held, at + 16, region, ip + 16)) p.gro.sameFlow = false;
     }
     gro.dataOffset += IP_HLEN;
-    skb.transportHeader = ip + IP_HLEN;
+    skb.transportHeader = skb.networkHeader + IP_HLEN;
     return protocol === IPPROTO_TCP ? this.tcp.receive(node, skb, region, ip) : this.udp.receive(node, skb, region, ip);
   }
 

@@ -1,6 +1,7 @@
 import type { PayloadMemory, PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbLeaveChecksum, skbRegion, write16, type SkBuff, type SkbMerge } from "../api/index.ts";
+import { IPPROTO_UDP, IP_HLEN, SKB_GSO_UDP_L4, UDP_CHECK_AT, UDP_HLEN, read16, skbGroLen, skbHeadlen, skbLeaveChecksum, skbRegion, write16, type SkBuff, type SkbMerge, type SkbPullTrim } from "../api/index.ts";
 import type { NetCoreDates } from "../rules.ts";
+import { groHeadersElsewhere, groHeadersStart } from "./gro-headers.ts";
 import type { GroNode } from "./gro-node.ts";
 import { groLookup, groTransportHolds, ipFollows } from "./inet-checks.ts";
 
@@ -18,33 +19,42 @@ export interface UdpGroSockets {
 /** Datagrams of one flow, for sockets that asked for it. @kernel net/ipv4/udp_offload.c */
 export class UdpGro {
   private readonly payload: PayloadMemory;
+  private readonly edit: Pick<SkbPullTrim, "pskbMayPull">;
   private readonly merge: Pick<SkbMerge, "skbGroReceive">;
   private readonly sockets: UdpGroSockets;
   /** From 6.9 IP headers must agree as those of TCP do. */
   private readonly comparesIp: boolean;
   private readonly fixedIds: boolean;
 
-  constructor(payload: PayloadMemory, merge: Pick<SkbMerge, "skbGroReceive">, sockets: UdpGroSockets, rules: Pick<NetCoreDates, "groComparesUdpsIp" | "groTakesFixedIds">) {
+  constructor(payload: PayloadMemory, edit: Pick<SkbPullTrim, "pskbMayPull">, merge: Pick<SkbMerge, "skbGroReceive">, sockets: UdpGroSockets, rules: Pick<NetCoreDates, "groComparesUdpsIp" | "groTakesFixedIds">) {
     this.payload = payload;
+    this.edit = edit;
     this.merge = merge;
     this.sockets = sockets;
     this.comparesIp = rules.groComparesUdpsIp;
     this.fixedIds = rules.groTakesFixedIds;
   }
 
-  /** As `InetGro.receive`, behind the IP header at `ip`. Any datagram is summed here; without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
-  receive(node: GroNode, skb: SkBuff, region: PayloadRegion, ip: number): number {
+  /** As `InetGro.receive`, behind the IP header at `at` of `headers`. Any datagram is summed here; without a checksum there is none that each of several could have. @kernel udp4_gro_receive, udp_gro_receive, udp_gro_receive_segment */
+  receive(node: GroNode, skb: SkBuff, headers: PayloadRegion, at: number): number {
     const { gro } = skb;
+    let region = headers;
+    let ip = at;
+    if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN) {
+      const elsewhere = groHeadersElsewhere(skb, gro.dataOffset + UDP_HLEN, this.edit);
+      if (elsewhere === null) {
+        gro.flush = true;
+        return -1;
+      }
+      region = elsewhere;
+      ip = groHeadersStart(skb) + gro.dataOffset - IP_HLEN;
+    }
     const { bytes } = region;
     const udp = ip + IP_HLEN;
     const udpBytes = skbGroLen(skb);
     const { sockets } = this;
-    if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN) {
-      gro.flush = true;
-      return -1;
-    }
     const hasSum = read16(bytes, udp + UDP_CHECK_AT) !== 0;
-    if ((gro.flush === false && hasSum && !groTransportHolds(skb, IPPROTO_UDP, this.payload)) || sockets.groSockets() === 0 || !sockets.wantsGro(bytes, ip, udp)
+    if ((gro.flush === false && hasSum && !groTransportHolds(skb, region, ip, IPPROTO_UDP, this.payload)) || sockets.groSockets() === 0 || !sockets.wantsGro(bytes, ip, udp)
       || !hasSum || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes) {
       gro.flush = true;
       return -1;
