@@ -1,5 +1,5 @@
-import { EBUSY, EINVAL, type Clock } from "@netmem/kernel/api";
-import { PAGE_SHIFT, PAGE_SIZE, PAGE_SLAB, VmArea, type Page, type PageRefs, type UserMappings } from "./api/index.ts";
+import { EBUSY, EFAULT, EINVAL, type Clock } from "@netmem/kernel/api";
+import { PAGE_IN_USE, PAGE_SHIFT, PAGE_SIZE, VmArea, pageIsAnon, type Page, type PageRefs, type UserMappings } from "./api/index.ts";
 
 /** Where user addresses begin. */
 const FIRST_ADDRESS = 0x10_0000;
@@ -31,12 +31,15 @@ export class UserAddresses implements UserMappings {
   }
 
   vmInsertPages(area: VmArea, address: number, pages: readonly (Page | null)[], from: number, n: number): { inserted: number; error: number } {
+    if (area.unmapped) return { inserted: 0, error: -EINVAL };
+    if (address < area.vmStart || address + n * PAGE_SIZE > area.vmEnd) return { inserted: 0, error: -EFAULT };
     const slot = (address - area.vmStart) >> PAGE_SHIFT;
     for (let i = 0; i < n; i++) {
       const page = pages[from + i]!;
-      const error = area.unmapped || address < area.vmStart || slot + i >= area.mapped.length || page.head.state === PAGE_SLAB ? -EINVAL : area.mapped[slot + i] === null ? 0 : -EBUSY;
-      if (error !== 0) return { inserted: i, error };
+      if (!mayBeInserted(page)) return { inserted: i, error: -EINVAL };
+      if (area.mapped[slot + i] !== null) return { inserted: i, error: -EBUSY };
       this.pages.getPage(page);
+      page.mapcount++;
       area.mapped[slot + i] = page;
       if (area.filePages++ > 0) continue;
       area.since = this.clock.stamp;
@@ -52,6 +55,7 @@ export class UserAddresses implements UserMappings {
       const page = area.mapped[slot]!;
       if (page === null) continue;
       area.mapped[slot] = null;
+      page.mapcount--;
       if (--area.filePages === 0) this.used.delete(area);
       this.pages.putPage(page);
     }
@@ -61,4 +65,9 @@ export class UserAddresses implements UserMappings {
     this.zapPageRange(area, area.vmStart, area.vmEnd - area.vmStart);
     area.unmapped = true;
   }
+}
+
+/** Its user could otherwise see, and keep, what is nobody's, or an allocator's, or counted otherwise. @kernel validate_page_before_insert (mm/memory.c) */
+function mayBeInserted({ head }: Page): boolean {
+  return head.refcount > 0 && head.state === PAGE_IN_USE && !pageIsAnon(head);
 }

@@ -1,7 +1,7 @@
 import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
 import { PAGE_SIZE, PROT_READ, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
 import type { MemoryBinding, MemoryStream } from "@netmem/memory-model/api";
-import type { NetCore, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
+import type { NetCore, TcpListener, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
 
 /** When a process reads: as soon as there is something; once the traffic is over; not at all. */
 export type ReadTime = "prompt" | "late" | "never";
@@ -68,7 +68,7 @@ export class SocketReaders {
   private readonly all: Reading[] = [];
   private firstReady: Reading | null = null;
   private lastReady: Reading | null = null;
-  private readonly endListening: () => void;
+  private readonly listener: TcpListener;
   private reads: ReadTime;
   private readonly udpGro: boolean;
   /** Read and not handed over yet, of one socket. */
@@ -95,7 +95,7 @@ export class SocketReaders {
       const reading: Reading = new Reading(i, net.inet.udpBind({ name: `udp ${i}`, port: null, ...rcvbuf, gro: this.udpGro, dataReady: () => this.wake(reading) }) as UdpSocket);
       this.all.push(reading);
     }
-    this.endListening = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.accept(socket) }) as () => void;
+    this.listener = net.inet.tcpListen({ name: "tcp", port: null, ...rcvbuf, accept: (socket) => this.accept(socket) }) as TcpListener;
     net.receive.setProtocol(net.inet);
   }
 
@@ -113,7 +113,7 @@ export class SocketReaders {
   close(): void {
     this.flush(-1);
     this.kernel.scheduler.remove(this.task);
-    this.endListening();
+    this.listener.close();
     this.net.receive.setProtocol(null);
     for (const { socket, zc, stream } of this.all) {
       stream?.close();
@@ -128,7 +128,7 @@ export class SocketReaders {
     this.connections++;
     reading.stream = this.options.binding?.openStream(socket) ?? null;
     const area = this.options.zerocopy === true ? socket.mmap(PROT_READ, MAPPED_PAGES * PAGE_SIZE) : -1;
-    if (typeof area !== "number") reading.zc = { area, address: area.vmStart, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0 };
+    if (typeof area !== "number") reading.zc = { area, address: area.vmStart, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, inq: 0, err: 0 };
     socket.setDataReady(() => this.wake(reading));
   }
 

@@ -22,6 +22,8 @@ export const PAGE_VIEW_SLAB = 5;
 export const PAGE_VIEW_TAIL = 6;
 export const PAGE_VIEW_MAPPING = 7;
 export const PAGE_VIEW_PRIVATE = 8;
+/** As a mapping, of no file: the pointer's lowest bit says so. @kernel PAGE_MAPPING_ANON (include/linux/page-flags.h) */
+export const PAGE_VIEW_ANON = 9;
 
 export const UNION_WORDS = 5;
 
@@ -36,7 +38,19 @@ export const PAGE_VIEWS: readonly { readonly name: string; readonly words: reado
   { name: "a compound block's tail", words: ["compound_head", "", "", "", ""] },
   { name: "a mapping", words: ["lru.next", "lru.prev", "mapping", "index", ""] },
   { name: "page_private", words: ["", "", "", "", "private"] },
+  { name: "an anonymous mapping", words: ["lru.next", "lru.prev", "mapping", "index", ""] },
 ];
+
+/** Its word 3 is a mapping's, of a file or not. @kernel page->mapping */
+export function pageHasMapping(page: Page): boolean {
+  const view = (page.claims >> 8) & 0xf;
+  return view === PAGE_VIEW_MAPPING || view === PAGE_VIEW_ANON;
+}
+
+/** @kernel PageAnon (include/linux/page-flags.h) */
+export function pageIsAnon(page: Page): boolean {
+  return ((page.claims >> 8) & 0xf) === PAGE_VIEW_ANON;
+}
 
 /** Who uses which words of which page. One claim costs two operations on small integers. */
 export interface PageWords {

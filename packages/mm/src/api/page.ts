@@ -52,6 +52,8 @@ export class Page {
   poolState: number;
   /** @kernel _refcount; meaningful on the head of a compound block */
   refcount: number;
+  /** Places of address spaces where it is mapped. @kernel _mapcount, which is one less */
+  mapcount: number;
   /** One of the `PAGE_*` states. */
   state: number;
   /** Itself, or the head of the compound block it is a tail of. */
@@ -83,6 +85,7 @@ export class Page {
     this.pfn = pfn;
     this.nid = nid;
     this.zone = zone;
+    this.mapcount = 0;
     this.state = PAGE_BUDDY_PART;
     this.order = 0;
     this.claims = 0;

@@ -40,7 +40,10 @@ export interface UserMappings {
   readonly mmap: (lengthBytes: number, name: string) => VmArea;
   /** Those in which pages are mapped. For inspection. */
   readonly areas: () => readonly VmArea[];
-  /** The first `n` pages appear from `address` on, each with one reference more. How many did: fewer where a place is taken (`error` -EBUSY), or a page is a slab's, or the area gone (-EINVAL). Shares them. @kernel vm_insert_pages (mm/memory.c) */
+  /**
+   * The first `n` pages appear from `address` on, each with one reference more, and counted as mapped. How many did, one after the other: fewer where a page is free, a slab's, or an anonymous one (`error` -EINVAL), or a place is taken (-EBUSY); none where the range
+   * is not all of the area (-EFAULT), or the area gone (-EINVAL). Shares them. @kernel vm_insert_pages, validate_page_before_insert (mm/memory.c)
+   */
   readonly vmInsertPages: (area: VmArea, address: number, pages: readonly (Page | null)[], from: number, n: number) => { readonly inserted: number; readonly error: number };
   /** What is mapped in `lengthBytes` from `address` on is so no more. @kernel zap_page_range_single */
   readonly zapPageRange: (area: VmArea, address: number, lengthBytes: number) => void;

@@ -27,12 +27,13 @@ export class FreeChecks {
 
   /** What nearly every put is: the last reference to a page of its own, whose words nobody uses, a tail's being claimed. Nothing is left to prepare then. */
   isPlainLast(page: Page): boolean {
-    return page.refcount === 1 && page.state === PAGE_IN_USE && (page.order | page.claims | page.ppMagic | page.signature | page.ppRefCount) === 0;
+    return page.refcount === 1 && page.state === PAGE_IN_USE && (page.order | page.claims | page.ppMagic | page.signature | page.ppRefCount | page.mapcount) === 0;
   }
 
   /** Makes ready for the free lists what was in use; false if it is withheld. @kernel free_pages_prepare (mm/page_alloc.c) */
   prepare(page: Page, order: number): boolean {
     if (page.refcount !== 0) return this.bad(page, `freed with ${page.refcount} references`);
+    if (page.mapcount !== 0) return this.bad(page, `freed while mapped at ${page.mapcount} address${page.mapcount === 1 ? "" : "es"}`);
     if (order > 0 || page.order > 0 || page.head !== page || page.state !== PAGE_IN_USE) {
       const bad = this.badBlock(page, order);
       if (bad !== null) return this.bad(page, bad);
@@ -110,7 +111,7 @@ export class FreeChecks {
 
   /** Whether somebody wrote into a free page that is about to be handed out; it is withheld then. @kernel check_new_page (mm/page_alloc.c) */
   isBadNew(page: Page): boolean {
-    if ((page.claims | page.refcount | page.ppMagic | page.ppRefCount | page.dmaAddr) === 0 && page.pp === null) return false;
+    if ((page.claims | page.refcount | page.mapcount | page.ppMagic | page.ppRefCount | page.dmaAddr) === 0 && page.pp === null) return false;
     this.bad(page, `written while free: ${describe(page)}`);
     return true;
   }
@@ -137,6 +138,7 @@ export class FreeChecks {
 function describe(page: Page): string {
   const parts: string[] = [];
   if (page.refcount !== 0) parts.push(`_refcount ${page.refcount}`);
+  if (page.mapcount !== 0) parts.push(`_mapcount ${page.mapcount - 1}`);
   if (page.ppMagic !== 0) parts.push(`pp_magic 0x${page.ppMagic.toString(16)} in word 1`);
   if (page.pp !== null) parts.push(`pp in word 2 (${pageOwner(page)})`);
   if (page.dmaAddr !== 0) parts.push(`dma_addr 0x${page.dmaAddr.toString(16)} in word 4`);

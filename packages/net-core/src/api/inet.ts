@@ -129,10 +129,20 @@ export interface TcpSocket extends InetSocket {
   readonly mmap: (prot: number, lengthBytes: number) => VmArea | number;
   /**
    * The next bytes that fill pages from their beginning to their end appear at an address, each page with a reference more, which keeps it as long as it is mapped; `zc` says how many, and how many bytes must be read instead. 0;
-   * -EINVAL (an address that is no page's, or outside the area, or a page that cannot be), -EBUSY (a page is there, and the hint said otherwise), -EIO (the end). Shares the pages. Process context.
+   * -EINVAL (an address that is no page's, or outside the area, or a page that cannot be), -EBUSY (a page is there, and the hint said otherwise), -EFAULT (no buffer for what is too little), -EIO (the end), -EBADF once it is closed. A packet that ends the stream stays, read to its end or not, until a read has said so. Shares the pages. Process context.
    * @kernel tcp_zerocopy_receive
    */
   readonly zerocopyReceive: (zc: TcpZerocopyReceive) => number;
+}
+
+/** What only listens, and has no bytes. @kernel TCP_LISTEN */
+export interface TcpListener extends Pick<TcpSocket, "name" | "recvmsg" | "readSock" | "spliceRead" | "mmap" | "zerocopyReceive"> {
+  /** -ENOTCONN, as each of the others but `mmap`. @kernel tcp_recvmsg_locked (net/ipv4/tcp.c) */
+  readonly recvmsg: TcpSocket["recvmsg"];
+  /** -EINVAL for an address that is no page's, before -ENOTCONN. */
+  readonly zerocopyReceive: TcpSocket["zerocopyReceive"];
+  /** No connection begins here any more; those that did stay. Process context. */
+  readonly close: () => void;
 }
 
 export interface TcpListenOptions extends InetSocketOptions {
@@ -156,8 +166,8 @@ export interface Inet extends PacketHandler {
   readonly stats: InetStats;
   /** -EADDRINUSE: another has the port. Process context. @kernel inet_bind, udp_v4_get_port */
   readonly udpBind: (options: UdpSocketOptions) => UdpSocket | number;
-  /** Connections to a port are received, no byte is ever sent. -EADDRINUSE as above. Answers how to end it; sockets stay. Process context. @kernel inet_listen */
-  readonly tcpListen: (options: TcpListenOptions) => (() => void) | number;
+  /** Connections to a port are received, no byte is ever sent. -EADDRINUSE as above. Process context. @kernel inet_listen */
+  readonly tcpListen: (options: TcpListenOptions) => TcpListener | number;
   /** Empty; the caller's. Process context. @kernel pipe (fs/pipe.c) */
   readonly createPipe: () => Pipe;
   /** Packets for that prefix are sent on; the longest counts. 0, -EEXIST, -EINVAL (bits behind the prefix, a length above 32, no six bytes). Process context. @kernel ip_route_add, ip_forward (net/ipv4/ip_forward.c) */

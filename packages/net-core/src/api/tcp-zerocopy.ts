@@ -15,7 +15,11 @@ export interface TcpZerocopyReceive {
   /** Where bytes go that are too few to be mapped. In. */
   readonly copybuf: PayloadRegion | null;
   readonly copybufOffset: number;
-  /** How many may; how many did. In and out. */
+  /** How many may; how many did, or, where those behind pages could not be copied, a negative errno. In and out. */
   copybufLen: number;
   readonly flags: number;
+  /** Bytes that can be read from here on, at least 1 once the end is known: whoever asks is to go on, and be told. Out. @kernel tcp_inq_hint */
+  inq: number;
+  /** Why there will be no more, a negative errno, said once; 0. Out, unless the call answers one itself. @kernel sock_error */
+  err: number;
 }

@@ -2,7 +2,7 @@ import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import { ETH_P_IP, type NetDevice } from "@netmem/xdp/api";
 import {
   IPPROTO_TCP, IPPROTO_UDP, IP_HLEN, IP_MF, IP_OFFSET, SKB_DROP_REASON_IP_CSUM, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_NOPROTO, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_GSO_TCPV4, skbHeadroom, skbIsGso,
-  read16, skbRegion, type Inet, type InetRoute, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListenOptions, type UdpSocket, type UdpSocketOptions,
+  read16, skbRegion, type Inet, type InetRoute, type InetStats, type PacketHolder, type Pipe, type SkBuff, type SkbEdit, type SkbLifetime, type TcpListener, type TcpListenOptions, type UdpSocket, type UdpSocketOptions,
 } from "../api/index.ts";
 import { ipHeaderHolds } from "./checksum.ts";
 import { ipOptions } from "./ip-options.ts";
@@ -45,7 +45,7 @@ export class IpInput implements Inet {
     return this.udp.bind(options);
   }
 
-  tcpListen(options: TcpListenOptions): (() => void) | number {
+  tcpListen(options: TcpListenOptions): TcpListener | number {
     return this.tcp.listen(options);
   }
 

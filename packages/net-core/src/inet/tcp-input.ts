@@ -1,11 +1,12 @@
 import {
   CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
-  read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListenOptions,
+  read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListener, type TcpListenOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
 import { transportHolds } from "./checksum.ts";
 import { PortTable, connectionHash } from "./ports.ts";
 import type { TcpParts } from "./tcp-parts.ts";
+import { ListeningSocket } from "./tcp-listener.ts";
 import { TcpReceiver } from "./tcp-socket.ts";
 
 /** Segments to their connections, by a table of chains. @kernel net/ipv4/tcp_ipv4.c */
@@ -26,9 +27,9 @@ export class TcpInput {
     this.connections = 0;
   }
 
-  listen(options: TcpListenOptions): (() => void) | number {
+  listen(options: TcpListenOptions): TcpListener | number {
     const errno = this.listeners.add(options.port, options);
-    return errno < 0 ? errno : () => this.listeners.remove(options.port, options);
+    return errno < 0 ? errno : new ListeningSocket(this.listeners, options, this.parts.zerocopy);
   }
 
   addHolders(to: PacketHolder[]): void {

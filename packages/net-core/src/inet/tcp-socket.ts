@@ -75,7 +75,9 @@ export class TcpReceiver implements TcpSocket {
         this.copiedSeq = seq;
         this.recvSkb(seq);
       },
-      copy: ({ copybuf, copybufOffset }, bytes) => this.recvmsg(copybuf!, copybufOffset, bytes),
+      recvmsg: (target, offset, bytes) => this.recvmsg(target, offset, bytes),
+      copyBits: (skb, offset, target, targetOffset, bytes) => parts.edit.skbCopyBits(skb, offset, target, targetOffset, bytes),
+      sockError: () => this.sockError(),
     };
     this.result = { stolen: false, deltaTruesize: 0 };
     this.rcvNxt = connection.firstSeq;
@@ -253,7 +255,7 @@ export class TcpReceiver implements TcpSocket {
   }
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
-    const { edit, lifetime } = this.parts;
+    const { edit } = this.parts;
     const { queue } = this;
     let copied = 0;
     for (let skb = queue.first; skb !== null && copied < bytes; skb = queue.first) {
@@ -266,30 +268,31 @@ export class TcpReceiver implements TcpSocket {
         this.copiedSeq = (this.copiedSeq + part) | 0;
       }
       if (skip + Math.max(0, part) < skb.len) break;
-      queue.shift();
-      lifetime.skbAttemptDeferFree(skb);
+      this.eatRecvSkb(skb);
     }
     return copied > 0 || bytes === 0 ? copied : this.nothingToRead();
   }
 
   readSock(bytes: number, actor: SkbActor): number {
     let used = 0;
-    while (used < bytes) {
-      const skb = this.recvSkb(this.copiedSeq);
-      if (skb === null) break;
+    for (let skb = this.recvSkb(this.copiedSeq); skb !== null && used < bytes; skb = this.recvSkb(this.copiedSeq)) {
       const offset = (this.copiedSeq - skb.seq) | 0;
       const part = Math.min(bytes - used, skb.len - offset);
-      const took = actor(skb, offset, part);
-      if (took <= 0) {
-        if (used === 0 && took < 0) return took;
-        break;
-      }
+      const took = part === 0 ? 0 : actor(skb, offset, part);
+      if (took < 0 && used === 0) return took;
+      if (took <= 0 && part > 0) break;
       used += took;
-      this.copiedSeq = (this.copiedSeq + took) | 0;
-      if (took < part) break;
+      if (this.wentOn(skb, took) || took < part) break;
     }
-    this.recvSkb(this.copiedSeq);
     return used > 0 || bytes === 0 ? used : this.nothingToRead();
+  }
+
+  /** So many of its bytes are read, and it is freed if those were its last. True: and the stream's. @kernel __tcp_read_sock */
+  private wentOn(skb: SkBuff, bytes: number): boolean {
+    this.copiedSeq = (this.copiedSeq + bytes) | 0;
+    if (((this.copiedSeq - skb.seq) | 0) < skb.len) return false;
+    this.eatRecvSkb(skb);
+    return (skb.tcpFlags & TCPHDR_FIN) !== 0;
   }
 
   /** Why there is none; an error is said once. @kernel sock_error */
@@ -297,23 +300,27 @@ export class TcpReceiver implements TcpSocket {
     if (this.closed) return -EBADF;
     if (this.queue.first !== null) return -EAGAIN;
     if (this.finished) return 0;
+    const error = this.sockError();
+    return error !== 0 || this.wasReset ? error : -EAGAIN;
+  }
+
+  /** @kernel sock_error (include/net/sock.h) */
+  private sockError(): number {
     const { error } = this;
     this.error = 0;
-    return error !== 0 || this.wasReset ? error : -EAGAIN;
+    return error;
   }
 
   spliceRead(pipe: Pipe, bytes: number): number {
     let done = 0;
-    while (done < bytes) {
-      const skb = this.recvSkb(this.copiedSeq);
-      if (skb === null) break;
+    for (let skb = this.recvSkb(this.copiedSeq); skb !== null && done < bytes; skb = this.recvSkb(this.copiedSeq)) {
       if (skb.unreadable) return done > 0 ? done : -EFAULT;
-      const part = (pipe as PageRing).splice(skb, (this.copiedSeq - skb.seq) | 0, bytes - done);
-      if (part === 0) break;
+      const offset = (this.copiedSeq - skb.seq) | 0;
+      const part = offset === skb.len ? 0 : (pipe as PageRing).splice(skb, offset, bytes - done);
+      if (part === 0 && offset < skb.len) break;
       done += part;
-      this.copiedSeq = (this.copiedSeq + part) | 0;
+      if (this.wentOn(skb, part)) break;
     }
-    this.recvSkb(this.copiedSeq);
     return done > 0 || bytes === 0 ? done : this.nothingToRead();
   }
 
@@ -322,17 +329,22 @@ export class TcpReceiver implements TcpSocket {
   }
 
   zerocopyReceive(zc: TcpZerocopyReceive): number {
-    return this.parts.zerocopy.receive(this.stream, zc);
+    return this.closed ? -EBADF : this.parts.zerocopy.receive(this.stream, zc);
   }
 
-  /** Those that are read to their end are freed. @kernel tcp_recv_skb, tcp_eat_recv_skb */
+  /** Those that are read to their end are freed, but the one that says that the stream ends: that is still to be read. @kernel tcp_recv_skb */
   private recvSkb(seq: number): SkBuff | null {
     for (let skb = this.queue.first; skb !== null; skb = this.queue.first) {
-      if (((seq - skb.seq) | 0) < skb.len) return skb;
-      this.queue.shift();
-      this.parts.lifetime.skbAttemptDeferFree(skb);
+      if (((seq - skb.seq) | 0) < skb.len || (skb.tcpFlags & TCPHDR_FIN) !== 0) return skb;
+      this.eatRecvSkb(skb);
     }
     return null;
+  }
+
+  /** The first. @kernel tcp_eat_recv_skb */
+  private eatRecvSkb(skb: SkBuff): void {
+    this.queue.shift();
+    this.parts.lifetime.skbAttemptDeferFree(skb);
   }
 
   /** @kernel __tcp_close (net/ipv4/tcp.c), tcp_v4_destroy_sock */

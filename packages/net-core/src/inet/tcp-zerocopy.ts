@@ -1,5 +1,5 @@
-import { EBUSY, EINVAL, EIO, EPERM } from "@netmem/kernel/api";
-import { PAGE_SIZE, PROT_EXEC, PROT_WRITE, type Netmem, type Page, type UserMappings, type VmArea } from "@netmem/mm/api";
+import { EBUSY, EFAULT, EINVAL, EIO, EPERM } from "@netmem/kernel/api";
+import { PAGE_SIZE, PROT_EXEC, PROT_WRITE, pageHasMapping, type Netmem, type Page, type PayloadRegion, type UserMappings, type VmArea } from "@netmem/mm/api";
 import type { NetmemFrag } from "@netmem/xdp/api";
 import { TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT, skbHeadlen, type SkBuff, type TcpZerocopyReceive } from "../api/index.ts";
 
@@ -15,7 +15,11 @@ export interface TcpStream {
   /** The packet that has byte `seq`, those before it being freed. @kernel tcp_recv_skb */
   readonly recvSkb: (seq: number) => SkBuff | null;
   readonly readUpTo: (seq: number) => void;
-  readonly copy: (zc: TcpZerocopyReceive, bytes: number) => number;
+  /** A plain read. */
+  readonly recvmsg: (target: PayloadRegion, offset: number, bytes: number) => number;
+  readonly copyBits: (skb: SkBuff, offset: number, target: PayloadRegion, targetOffset: number, bytes: number) => number;
+  /** Why there will be no more, said once. */
+  readonly sockError: () => number;
 }
 
 /** @kernel tcp_mmap, tcp_zerocopy_receive (net/ipv4/tcp.c) */
@@ -42,7 +46,15 @@ export class TcpZerocopy {
     return (prot & (PROT_WRITE | PROT_EXEC)) !== 0 ? -EPERM : this.mappings.mmap(lengthBytes, name);
   }
 
+  /** @kernel do_tcp_getsockopt, TCP_ZEROCOPY_RECEIVE */
   receive(stream: TcpStream, zc: TcpZerocopyReceive): number {
+    const errno = this.receiveInto(stream, zc);
+    if (errno === 0) zc.err = stream.sockError();
+    zc.inq = stream.available() + (stream.isFinished() ? 1 : 0);
+    return errno;
+  }
+
+  private receiveInto(stream: TcpStream, zc: TcpZerocopyReceive): number {
     const room = zc.copybufLen;
     const inq = stream.available();
     zc.copybufLen = 0;
@@ -50,7 +62,7 @@ export class TcpZerocopy {
     if (inq > 0 && inq <= room) {
       zc.length = 0;
       zc.recvSkipHint = 0;
-      return this.copyRest(stream, zc, inq);
+      return fallbackToCopy(stream, zc, inq);
     }
     if (inq < PAGE_SIZE) {
       zc.length = 0;
@@ -67,10 +79,9 @@ export class TcpZerocopy {
     this.length = 0;
     this.seq = stream.copiedSeq();
     const error = this.mapFrags(stream, zc, toMap);
-    stream.readUpTo(this.seq);
-    const rest = error === 0 ? Math.min(room, zc.recvSkipHint) : 0;
-    const copied = rest === 0 ? 0 : Math.max(0, this.copyRest(stream, zc, rest) === 0 ? rest : 0);
+    const copied = error === 0 ? this.handleLeftover(stream, zc, room) : 0;
     if (this.length + copied > 0) {
+      stream.readUpTo(this.seq);
       if (this.length === zc.length) zc.recvSkipHint = 0;
       zc.length = this.length;
       return 0;
@@ -140,14 +151,26 @@ export class TcpZerocopy {
     return result;
   }
 
-  /** @kernel receive_fallback_to_copy, tcp_zc_handle_leftover */
-  private copyRest(stream: TcpStream, zc: TcpZerocopyReceive, bytes: number): number {
-    const copied = zc.copybuf === null ? 0 : stream.copy(zc, bytes);
-    if (copied < 0) return copied;
-    zc.copybufLen = copied;
-    zc.recvSkipHint = Math.max(0, zc.recvSkipHint - copied);
-    return 0;
+  /** Bytes that no page has, of those that come next: how many were copied. @kernel tcp_zc_handle_leftover, tcp_copy_straggler_data */
+  private handleLeftover(stream: TcpStream, zc: TcpZerocopyReceive, room: number): number {
+    const bytes = Math.min(room, zc.recvSkipHint);
+    const skb = bytes === 0 ? null : stream.recvSkb(this.seq);
+    if (skb === null) return 0;
+    const errno = zc.copybuf === null ? -EFAULT : stream.copyBits(skb, (this.seq - skb.seq) | 0, zc.copybuf, zc.copybufOffset, bytes);
+    zc.copybufLen = errno < 0 ? errno : bytes;
+    if (errno < 0) return 0;
+    zc.recvSkipHint -= bytes;
+    this.seq = (this.seq + bytes) | 0;
+    return bytes;
   }
+}
+
+/** All that there is. @kernel receive_fallback_to_copy */
+function fallbackToCopy(stream: TcpStream, zc: TcpZerocopyReceive, bytes: number): number {
+  const copied = zc.copybuf === null ? -EFAULT : stream.recvmsg(zc.copybuf, zc.copybufOffset, bytes);
+  if (copied < 0) return copied;
+  zc.copybufLen = copied;
+  return 0;
 }
 
 /** The frag that begins `offset` bytes into the packet; −1: none begins there, or it has a frag list. @kernel skb_advance_to_frag */
@@ -172,6 +195,7 @@ function canMapFrag({ netmem, offset, sizeBytes }: NetmemFrag): boolean {
   return sizeBytes === PAGE_SIZE && offset === 0 && isSinglePage(netmem!);
 }
 
+/** And neither a file's nor an anonymous one. */
 function isSinglePage(netmem: Netmem): boolean {
-  return !netmem.isNetIov && netmem.head === netmem && netmem.order === 0;
+  return !netmem.isNetIov && netmem.head === netmem && netmem.order === 0 && !pageHasMapping(netmem);
 }

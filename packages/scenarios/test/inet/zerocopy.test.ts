@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { EBUSY, EINVAL, EIO, EPERM } from "@netmem/kernel/api";
+import { EBADF, EBUSY, ECONNRESET, EFAULT, EINVAL, EIO, ENOTCONN, EPERM } from "@netmem/kernel/api";
 import { SocketReaders, USER_BUFFER_BYTES, pageHolders, type PresetName } from "@netmem/machine";
-import { GFP_ATOMIC, PAGE_SIZE, PROT_EXEC, PROT_READ, PROT_WRITE, __GFP_COMP, type Page, type VmArea } from "@netmem/mm/api";
-import { TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT, skbRegion, type SkBuff, type TcpSocket, type TcpZerocopyReceive } from "@netmem/net-core/api";
+import { GFP_ATOMIC, PAGE_BAD, PAGE_IN_USE, PAGE_SIZE, PAGE_SLAB, PAGE_VIEW_ANON, PAGE_VIEW_MAPPING, PROT_EXEC, PROT_READ, PROT_WRITE, __GFP_COMP, type Page, type VmArea } from "@netmem/mm/api";
+import { TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT, skbRegion, type SkBuff, type TcpListener, type TcpSocket, type TcpZerocopyReceive } from "@netmem/net-core/api";
 import { tcpFrame, testPayload } from "@netmem/testkit";
 import { Rig, refs, type RigPool } from "../rig.ts";
 
-const FIN = 0x01, ACK = 0x10;
+const FIN = 0x01, RST = 0x04, ACK = 0x10;
 const HEADERS = 54;
 
 /** A connection whose segments are headers in a slab's head, and payload in pool pages of its own: what a NIC with header split makes. */
@@ -59,7 +59,7 @@ class ZcRig {
   }
 
   receive(area: VmArea, options: Partial<Pick<TcpZerocopyReceive, "address" | "length" | "flags" | "copybufLen" | "copybuf">> = {}) {
-    const zc: TcpZerocopyReceive = { area, address: area.vmStart, length: area.vmEnd - area.vmStart, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, ...options };
+    const zc: TcpZerocopyReceive = { area, address: area.vmStart, length: area.vmEnd - area.vmStart, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, inq: 0, err: 0, ...options };
     const errno = this.socket.zerocopyReceive(zc);
     return { errno, length: zc.length, hint: zc.recvSkipHint, copied: zc.copybufLen };
   }
@@ -169,7 +169,7 @@ test("what is mapped there makes way, unless the hint says that nothing is: then
   zc.send([PAGE_SIZE, PAGE_SIZE]);
   expect([zc.receive(area, { flags: TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT }).length, zc.bytes(area)]).toEqual([2 * PAGE_SIZE, zc.sent.slice(4 * PAGE_SIZE)]);
   expect(area.filePages).toBe(2);
-  const page = zc.pages[0]!;
+  const page = zc.rig.machine.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
   expect(zc.rig.machine.mm.userMappings.vmInsertPages(area, area.vmStart, [page], 0, 1)).toEqual({ inserted: 0, error: -EBUSY });
   zc.rig.machine.mm.userMappings.munmap(area);
 });
@@ -234,4 +234,200 @@ test("an area that is unmapped takes nothing any more", () => {
   const area = zc.area(1);
   zc.rig.machine.mm.userMappings.munmap(area);
   expect([zc.receive(area).errno, zc.rig.machine.mm.userMappings.vmInsertPages(area, area.vmStart, zc.pages, 0, 1)]).toEqual([-EINVAL, { inserted: 0, error: -EINVAL }]);
+});
+
+describe("a packet that ends the stream", () => {
+  test("stays once all of it is mapped, until a read has said so: unmapped before, its pages are recycled", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE, PAGE_SIZE], { flags: FIN | ACK });
+    const area = zc.area(2);
+    const { releaseCnt } = zc.from.pool;
+    expect(zc.receive(area)).toEqual({ errno: 0, length: 2 * PAGE_SIZE, hint: 0, copied: 0 });
+    zc.rig.machine.flushDeferred();
+    expect([zc.socket.packets().length, zc.socket.available(), zc.pages.map((page) => refs(page))]).toEqual([1, 0, ["2/1", "2/1"]]);
+    expect(zc.receive(area).errno).toBe(-EIO);
+    zc.rig.machine.mm.userMappings.munmap(area);
+    expect([zc.read(10), zc.socket.packets().length]).toEqual([[], 0]);
+    zc.rig.machine.flushDeferred();
+    expect([zc.from.pool.releaseCnt - releaseCnt, zc.rig.reportKinds()]).toEqual([0, []]);
+  });
+
+  test("closed while it is mapped, its pages leave the pool", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE], { flags: FIN | ACK });
+    const area = zc.area(1);
+    const { releaseCnt } = zc.from.pool;
+    zc.receive(area);
+    zc.socket.close();
+    zc.rig.machine.flushDeferred();
+    expect([zc.from.pool.releaseCnt - releaseCnt, zc.pages[0]!.refcount]).toEqual([1, 1]);
+    zc.rig.machine.mm.userMappings.munmap(area);
+    expect(zc.rig.reportKinds()).toEqual([]);
+  });
+
+  test.each([
+    ["a reader of packets", (zc: ZcRig) => zc.socket.readSock(1 << 20, (_skb, _offset, bytes) => bytes)],
+    ["a pipe", (zc: ZcRig) => zc.socket.spliceRead(zc.rig.machine.net.inet.createPipe(), 1 << 20)],
+  ] as const)("is freed with its last byte by %s, which is told of the end next", (_who, take) => {
+    for (const sizes of [[300], []]) {
+      const zc = new ZcRig();
+      zc.send([100]);
+      zc.send(sizes, { flags: FIN | ACK });
+      expect([take(zc), zc.socket.packets().length, take(zc)]).toEqual([zc.sent.length, 0, 0]);
+      zc.socket.close();
+      zc.rig.machine.flushDeferred();
+    }
+  });
+});
+
+test("what is asked comes with how many bytes are there, at least one at the end; and with the error that ends it, once", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE, 10]);
+  const area = zc.area(1);
+  const ask = (): TcpZerocopyReceive => {
+    const asked: TcpZerocopyReceive = { area, address: area.vmStart, length: PAGE_SIZE, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, inq: -1, err: -1 };
+    zc.socket.zerocopyReceive(asked);
+    return asked;
+  };
+  const first = ask();
+  expect([first.inq, first.err]).toEqual([10, 0]);
+  zc.read(10);
+  expect(ask().inq).toBe(0);
+  zc.send([], { flags: RST | ACK });
+  expect([ask().err, ask().err]).toEqual([-ECONNRESET, 0]);
+  const over = new ZcRig();
+  over.send([10], { flags: FIN | ACK });
+  over.read(10);
+  const end: TcpZerocopyReceive = { area: over.area(1), address: 0, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, inq: -1, err: -1 };
+  expect([over.socket.zerocopyReceive(end), end.inq, end.err]).toEqual([-EIO, 1, -1]);
+  over.socket.close();
+  expect(over.socket.zerocopyReceive(end)).toBe(-EBADF);
+});
+
+test("what only listens has no bytes: -ENOTCONN, after an address that is no page's", () => {
+  const zc = new ZcRig("6.18", false);
+  const { net, mm } = zc.rig.machine;
+  const listener = net.inet.tcpListen({ name: "tcp", port: 2000, accept: (socket) => (zc.socket = socket) }) as TcpListener;
+  const area = listener.mmap(PROT_READ, PAGE_SIZE) as VmArea;
+  const ask = (address: number): number => listener.zerocopyReceive({ area, address, length: PAGE_SIZE, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 5, flags: 0, inq: 0, err: 0 });
+  const user = mm.payload.adoptRegion("user", new Uint8Array(8), true);
+  expect([ask(area.vmStart + 1), ask(area.vmStart), listener.recvmsg(user, 0, 8), listener.readSock(8, () => 8), listener.spliceRead(net.inet.createPipe(), 8), listener.mmap(PROT_WRITE, PAGE_SIZE)]).toEqual([-EINVAL, -ENOTCONN, -ENOTCONN, -ENOTCONN, -ENOTCONN, -EPERM]);
+  zc.send([10]);
+  listener.close();
+  expect([zc.read(10), net.inet.tcpListen({ name: "again", port: 2000, accept: () => undefined })]).toEqual([zc.sent, expect.objectContaining({ name: "again" })]);
+});
+
+describe("bytes behind the pages that cannot be copied", () => {
+  test("have their errno in their length, and what was mapped stays mapped", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE, 500]);
+    const area = zc.area(2);
+    expect(zc.receive(area, { copybufLen: 600 })).toEqual({ errno: 0, length: PAGE_SIZE, hint: 0, copied: -EFAULT });
+    expect(zc.read(600)).toEqual(zc.sent.slice(-500));
+    zc.rig.machine.mm.userMappings.munmap(area);
+  });
+
+  test("and nothing else: the call's", () => {
+    const zc = new ZcRig();
+    zc.send([500]);
+    expect([zc.receive(zc.area(1), { copybufLen: 600 }), zc.socket.available()]).toEqual([{ errno: -EFAULT, length: 0, hint: 0, copied: 0 }, 500]);
+  });
+});
+
+describe("what is not to be inserted, behind pages that are", () => {
+  test.each([
+    ["a page of a slab", (page: Page) => (page.state = PAGE_SLAB)],
+    ["an anonymous page", (page: Page, zc: ZcRig) => zc.rig.machine.mm.words.claim(page, PAGE_VIEW_ANON)],
+    ["a page that nobody holds", (page: Page) => (page.refcount = 0)],
+  ] as const)("%s: those before it stay, with a reference and a mapping more", (_what, spoil) => {
+    const zc = new ZcRig();
+    const { mm } = zc.rig.machine;
+    const pages = [0, 1, 2].map(() => mm.pages.allocPages(GFP_ATOMIC, 0, -1)!);
+    spoil(pages[1]!, zc);
+    const area = mm.userMappings.mmap(3 * PAGE_SIZE, "area");
+    expect(mm.userMappings.vmInsertPages(area, area.vmStart, pages, 0, 3)).toEqual({ inserted: 1, error: -EINVAL });
+    expect([area.filePages, pages[0]!.refcount, pages[0]!.mapcount, pages[2]!.mapcount]).toEqual([1, 2, 1, 0]);
+    mm.userMappings.munmap(area);
+    expect([area.filePages, pages[0]!.refcount, pages[0]!.mapcount]).toEqual([0, 1, 0]);
+  });
+
+  test("a page of a file is, but a connection does not map it", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE, PAGE_SIZE]);
+    const { mm } = zc.rig.machine;
+    const file = mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
+    mm.words.claim(file, PAGE_VIEW_MAPPING);
+    const area = zc.area(2);
+    expect(mm.userMappings.vmInsertPages(area, area.vmStart, [file], 0, 1)).toEqual({ inserted: 1, error: 0 });
+    const { frags } = zc.socket.packets()[0]!.shinfo!;
+    const own = frags[1]!.netmem;
+    frags[1]!.netmem = file;
+    expect(zc.receive(area)).toEqual({ errno: 0, length: PAGE_SIZE, hint: PAGE_SIZE, copied: 0 });
+    frags[1]!.netmem = own;
+  });
+
+  test("a range that goes beyond the area: none of it", () => {
+    const zc = new ZcRig();
+    const { mm } = zc.rig.machine;
+    const pages = [0, 1].map(() => mm.pages.allocPages(GFP_ATOMIC, 0, -1)!);
+    const area = mm.userMappings.mmap(PAGE_SIZE, "area");
+    expect([mm.userMappings.vmInsertPages(area, area.vmStart, pages, 0, 2), mm.userMappings.vmInsertPages(area, area.vmStart - PAGE_SIZE, pages, 0, 1), area.filePages, pages[0]!.refcount]).toEqual([{ inserted: 0, error: -EFAULT }, { inserted: 0, error: -EFAULT }, 0, 1]);
+  });
+
+  test("found by a connection: length and hint say what is mapped, and the next call goes on there", () => {
+    const zc = new ZcRig();
+    zc.send(Array.from({ length: 6 }, () => PAGE_SIZE));
+    const area = zc.area(6);
+    // Somebody has made it a slab's: no driver would.
+    zc.pages[3]!.state = PAGE_SLAB;
+    expect(zc.receive(area)).toEqual({ errno: 0, length: 3 * PAGE_SIZE, hint: 3 * PAGE_SIZE, copied: 0 });
+    expect([zc.pages.map(({ mapcount }) => mapcount), zc.socket.available()]).toEqual([[1, 1, 1, 0, 0, 0], 3 * PAGE_SIZE]);
+    expect(zc.receive(area)).toEqual({ errno: -EINVAL, length: 0, hint: 3 * PAGE_SIZE, copied: 0 });
+    zc.pages[3]!.state = PAGE_IN_USE;
+    expect([zc.receive(area).length, zc.bytes(area)]).toEqual([3 * PAGE_SIZE, zc.sent.slice(3 * PAGE_SIZE)]);
+    zc.rig.machine.mm.userMappings.munmap(area);
+  });
+});
+
+test("a place that is taken in the middle, and the hint says otherwise: what lies from there on makes way, and all is mapped", () => {
+  const zc = new ZcRig();
+  const { mm } = zc.rig.machine;
+  zc.send(Array.from({ length: 4 }, () => PAGE_SIZE));
+  const area = zc.area(4);
+  const others = [0, 1].map(() => mm.pages.allocPages(GFP_ATOMIC, 0, -1)!);
+  mm.userMappings.vmInsertPages(area, area.vmStart + 2 * PAGE_SIZE, others, 0, 2);
+  expect([zc.receive(area, { flags: TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT }).length, zc.bytes(area), others.map(({ refcount, mapcount }) => [refcount, mapcount])]).toEqual([4 * PAGE_SIZE, zc.sent, [[1, 0], [1, 0]]]);
+  mm.userMappings.munmap(area);
+});
+
+test("less than a page is asked for, or offset within one: only said", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE, PAGE_SIZE]);
+  expect(zc.receive(zc.area(2), { length: 1000 })).toEqual({ errno: 0, length: 0, hint: 1000, copied: 0 });
+  // 4096 bytes that do not begin where their page does.
+  const { frags } = zc.socket.packets()[0]!.shinfo!;
+  frags[1]!.offset = 64;
+  const area = zc.area(2);
+  expect(zc.receive(area)).toEqual({ errno: 0, length: PAGE_SIZE, hint: PAGE_SIZE, copied: 0 });
+  frags[1]!.offset = 0;
+  zc.rig.machine.mm.userMappings.munmap(area);
+});
+
+test("bytes that the CPU cannot read are not mapped", () => {
+  const zc = new ZcRig();
+  zc.send([PAGE_SIZE, PAGE_SIZE]);
+  zc.socket.packets()[0]!.unreadable = true;
+  const area = zc.area(2);
+  expect([zc.receive(area), area.filePages]).toEqual([{ errno: 0, length: 0, hint: 0, copied: 0 }, 0]);
+});
+
+test("mapped, a page whose last reference is put by mistake is withheld: its user sees it still", () => {
+  const zc = new ZcRig();
+  const { mm } = zc.rig.machine;
+  const page = mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
+  const area = mm.userMappings.mmap(PAGE_SIZE, "area");
+  mm.userMappings.vmInsertPages(area, area.vmStart, [page], 0, 1);
+  mm.pages.putPage(page);
+  mm.pages.putPage(page);
+  expect([page.state, zc.rig.machine.kernel.reports.reports.map(({ kind, message }) => `${kind}: ${message}`)]).toEqual([PAGE_BAD, ["bad-page: freed while mapped at 1 address; block withheld"]]);
 });
