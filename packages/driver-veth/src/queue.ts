@@ -50,6 +50,8 @@ export class VethQueue {
   private readonly bulk: (XdpFrame | null)[];
   private bulked: number;
   private readonly batch: (XdpFrame | null)[];
+  /** For them. */
+  private readonly structs: (SkBuff | null)[];
   private batched: number;
   private ring: PtrRing<SkBuff | XdpFrame> | null;
   private pool: PagePool | null;
@@ -69,6 +71,7 @@ export class VethQueue {
     this.bulk = emptyFrames(VETH_XDP_TX_BULK_SIZE);
     this.bulked = 0;
     this.batch = emptyFrames(VETH_XDP_BATCH);
+    this.structs = [];
     this.batched = 0;
     this.napi = null;
     this.prog = null;
@@ -218,10 +221,14 @@ export class VethQueue {
   /** @kernel veth_xdp_rcv_bulk_skb */
   private framesUp(instance: NapiStruct): void {
     const { xdpSkbs, xdpReturn, receive } = this.deps;
-    for (let i = 0; i < this.batched; i++) {
-      const frame = this.batch[i]!;
-      this.batch[i] = null;
-      const skb = xdpSkbs.xdpBuildSkbFromFrame(frame, this.dev);
+    const { batch, structs, batched } = this;
+    // From 6.15 there may be some, and the kernel takes that for all of them: the others would be built around whatever lies there.
+    const got = xdpSkbs.xdpAllocSkbBulk(structs, batched);
+    for (let i = 0; i < batched; i++) {
+      const frame = batch[i]!;
+      batch[i] = null;
+      const skb = i < got ? xdpSkbs.xdpBuildSkbAround(structs[i]!, frame, this.dev) : null;
+      structs[i] = null;
       if (skb === null) {
         xdpReturn.xdpReturnFrame(frame);
         this.stats.rxDrops++;

@@ -17,13 +17,15 @@ export interface VethRules {
   readonly redirectsFirst: boolean;
   /** What it sends back, too: from 6.18 (a14602fcae17). */
   readonly sendsBackFirst: boolean;
+  /** It is not polled but by softirqs: from 6.12 (45160cebd6ac). */
+  readonly refusesNetpoll: boolean;
 }
 
 /** As of 6.18. */
-export const VETH_RULES: VethRules = { copies: "pool", xdpBringsGro: false, tellsDrops: true, dropsNotify: false, redirectsFirst: true, sendsBackFirst: true };
+export const VETH_RULES: VethRules = { copies: "pool", xdpBringsGro: false, tellsDrops: true, dropsNotify: false, redirectsFirst: true, sendsBackFirst: true, refusesNetpoll: true };
 /** From 6.7 to 6.8. */
-export const VETH_RULES_6_7: VethRules = { copies: "pool", xdpBringsGro: true, tellsDrops: true, dropsNotify: true, redirectsFirst: true, sendsBackFirst: false };
+export const VETH_RULES_6_7: VethRules = { copies: "pool", xdpBringsGro: true, tellsDrops: true, dropsNotify: true, redirectsFirst: true, sendsBackFirst: false, refusesNetpoll: false };
 /** From 5.18 to 6.1. */
-export const VETH_RULES_5_18: VethRules = { copies: "pages", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, redirectsFirst: false, sendsBackFirst: false };
+export const VETH_RULES_5_18: VethRules = { copies: "pages", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, redirectsFirst: false, sendsBackFirst: false, refusesNetpoll: false };
 /** Before. */
-export const VETH_RULES_4_14: VethRules = { copies: "page", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, redirectsFirst: false, sendsBackFirst: false };
+export const VETH_RULES_4_14: VethRules = { copies: "page", xdpBringsGro: true, tellsDrops: false, dropsNotify: true, redirectsFirst: false, sendsBackFirst: false, refusesNetpoll: false };

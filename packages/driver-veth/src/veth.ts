@@ -3,7 +3,7 @@ import { EINVAL, ENOSPC, ENOTCONN, ENXIO, ERANGE, UsageError } from "@netmem/ker
 import { PAGE_SIZE } from "@netmem/mm/api";
 import { NET_RX_SUCCESS, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import {
-  ETH_HLEN, MAX_SKB_FRAGS, MEM_TYPE_PAGE_SHARED, NETDEV_TX_OK, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, NET_XMIT_DROP,
+  ETH_HLEN, ETH_MAX_MTU, MAX_SKB_FRAGS, MEM_TYPE_PAGE_SHARED, NETDEV_TX_OK, NETDEV_XDP_ACT_BASIC, NETDEV_XDP_ACT_NDO_XMIT, NETDEV_XDP_ACT_NDO_XMIT_SG, NETDEV_XDP_ACT_REDIRECT, NETDEV_XDP_ACT_RX_SG, NET_XMIT_DROP,
   SKB_SHARED_INFO_BYTES, XDP_PACKET_HEADROOM, XDP_XMIT_FLUSH, xdpGetFrameLen, xdpOkFwdDev, type NetDevice, type XdpFrame, type XdpProg,
 } from "@netmem/xdp/api";
 import { VethQueue, isFrame, type VethQueueStats } from "./queue.ts";
@@ -42,6 +42,8 @@ export class VethEnd implements LinkEnd {
     this.dev.gsoSoftware = true;
     this.dev.hwCsum = true;
     this.dev.fragList = true;
+    this.dev.maxMtu = ETH_MAX_MTU;
+    this.dev.disableNetpoll = rules.refusesNetpoll;
     const back = { sendFrames: (frames: (XdpFrame | null)[], n: number) => this.#sendFrames(frames, n, 0), flush: () => this.#flushPeer() };
     this.#queues = this.dev.rxQueues.map((queue) => new VethQueue(deps, queue, rules, back));
     this.dev.xdpOps = {
@@ -192,11 +194,14 @@ export class VethEnd implements LinkEnd {
       if (this.#queues.length < peer.#queues.length) return -ENOSPC;
       const errno = this.dev.up ? this.#enableXdp(prog) : 0;
       if (errno < 0) return errno;
+      // Of the first: what replaces it asks for its own, and leaves that.
+      if (this.#prog === null) peer.dev.maxMtu = maxMtu;
     } else if (this.dev.up && this.#prog !== null) this.#disableXdp();
     this.#prog = prog;
     this.#updateGro();
     if (peer !== null) {
       peer.dev.gsoSoftware = prog === null;
+      if (prog === null) peer.dev.maxMtu = ETH_MAX_MTU;
       if (prog !== null || !this.#groRequested) peer.#setRedirectTarget(prog !== null);
     }
     return 0;

@@ -2,7 +2,7 @@ import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/k
 import type { DmaDevice, DmaDeviceOptions, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
 import type { PagePool, PagePools } from "@netmem/page-pool/api";
-import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, type Xdp } from "@netmem/xdp/api";
+import { ETH_HLEN, ETHTOOL_TCP_DATA_SPLIT_ENABLED, type Xdp } from "@netmem/xdp/api";
 import { ModelledNic, createTxRings } from "@netmem/driver";
 import { createProvidedAreas } from "@netmem/memory-model";
 import type { MemoryBinding, MemoryModel, MemoryModelDeps } from "@netmem/memory-model/api";
@@ -94,6 +94,8 @@ export class Machine {
       { name, rxRingSize: options.rxRingSize ?? 512, rxQueueCount, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
     checkInterface(driver, netif);
+    netif.dev.maxMtu = driver.maxFrameBytes - ETH_HLEN;
+    netif.dev.mtuNeedsDown = true;
     const device: Device = { nic, dma, netif };
     this.#devices.push(device);
     return device;

@@ -61,6 +61,7 @@ const STOCK: Preset = {
     groComparesCwr: false,
     groComparesUdpsIp: false,
     groTakesFixedIds: false,
+    framesTakeNapiStructs: false,
     releaseKeepsReason: false,
     listsFreeInBulk: false,
     withFragsCountsBlocks: false,

@@ -37,6 +37,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.tcpMeasuresAhead", false, true, 617],
   ["net.groComparesUdpsIp", false, true, 609],
   ["net.groTakesFixedIds", false, true, 618],
+  ["net.framesTakeNapiStructs", false, true, 615],
   ["net.deferLists", "cpu", "node", 618],
   ["xdp.hasBroadcast", false, true, 514],
   ["xdp.devmapRunsAtFlush", false, true, 514],

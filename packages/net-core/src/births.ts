@@ -87,11 +87,22 @@ export class SkbBirths implements SkbAlloc {
   }
 
   napiSkbCacheGetBulk(out: (SkBuff | null)[], n: number): number {
-    for (let i = 0; i < n; i++) {
-      if (this.structsFail()) return i;
-      out[i] = this.cache.takeNapiSkb();
-    }
+    let there = 0;
+    while (there < n && !this.structsFail()) there++;
+    this.cache.takeNapiSkbs(out, there);
+    return there;
+  }
+
+  /** All of them, or none: 0. @kernel xdp_alloc_skb_bulk (net/core/xdp.c), kmem_cache_alloc_bulk */
+  slabSkbBulk(out: (SkBuff | null)[], n: number): number {
+    if (this.structsFail()) return 0;
+    for (let i = 0; i < n; i++) out[i] = this.cache.takeSkb();
     return n;
+  }
+
+  /** One that nothing was built around. Consumes. */
+  putStruct(skb: SkBuff): void {
+    this.cache.putSkb(skb);
   }
 
   slabBuildSkb(object: SlabObject): SkBuff | null {

@@ -77,7 +77,8 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const transmit = new TransmitPath(lives, edit, payload, taps, kernel.clock);
   const sockets = new SocketTable(lives, kernel.clock);
 
-  const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle });
+  const failFrameStructs = mm.faults.failFunction("receiveFrames");
+  const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle, framesTakeNapiStructs: rules.framesTakeNapiStructs, failStructs: failFrameStructs });
   const generic = new GenericXdpPath({ xdp, lives, edit, conversions, transmit, context, systemPages });
   receive.useGenericXdp(generic);
   const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
@@ -90,7 +91,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const napi = new NapiLists({ kernel, structs, redirect: xdp.redirect, deferred, release, gro, rules, packetCostNs: deps.packetCostNs, probe: deps.probe });
   const backlog = new Backlog({ kernel, napi, loopback: devices.loopback, up: receive, lifetime: lives });
   receive.useBacklog(backlog);
-  const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, gro, transmit, failStructs: mm.faults.failFunction("receiveFrames") });
+  const port = new StackPort({ xdp, lives, edit, conversions, generic, receive, gro, transmit, failStructs: failFrameStructs });
   xdp.connectStack(port, port);
   return {
     lifetime: lives,
@@ -115,6 +116,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
       return all;
     },
     registerNetdev: (name, rxQueueCount) => devices.register(name, rxQueueCount),
+    devSetMtu: (dev, mtu) => devices.setMtu(dev, mtu),
     unregisterNetdev: (dev) => {
       devices.unregister(dev, () => backlog.flush(dev));
       inet.forget(dev);

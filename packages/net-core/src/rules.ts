@@ -63,6 +63,8 @@ export interface NetCoreDates {
   readonly groComparesUdpsIp: boolean;
   /** From 6.18 (f095a358faf2): GRO merges packets that all have one IP number, whether they may be fragmented or not; before, only those that may not. */
   readonly groTakesFixedIds: boolean;
+  /** From 6.15: frames that veths and cpumaps hand up take their structs from the CPU's cache, as many as there are; before, a batch's are the slab's, all or none. */
+  readonly framesTakeNapiStructs: boolean;
   /** From 6.2 (511a3eda2f8d): members of a frag list end for the reason of a packet that is freed in a list or in softirq; before, and otherwise, for none that is stated. */
   readonly releaseKeepsReason: boolean;
   /** From 6.3 (a4650da2a2d6): structs of a list go back sixteen at a time; before, one by one. */
@@ -126,6 +128,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   groComparesCwr: true,
   groComparesUdpsIp: true,
   groTakesFixedIds: true,
+  framesTakeNapiStructs: true,
   releaseKeepsReason: true,
   listsFreeInBulk: true,
   withFragsCountsBlocks: true,

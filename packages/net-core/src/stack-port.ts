@@ -1,4 +1,4 @@
-import { EAGAIN, ENOMEM } from "@netmem/kernel/api";
+import { EAGAIN } from "@netmem/kernel/api";
 import { GFP_KERNEL, type FaultPoint, type FaultGate } from "@netmem/mm/api";
 import { NETDEV_TX_BUSY, type FrameReceiver, type GenericPacket, type NetDevice, type ReceiveGro, type Xdp, type XdpFrame, type XdpProg, type XskTransmitter, type XskTxPacket } from "@netmem/xdp/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, skbRegion, type NetReceive, type PacketHolder, type SkBuff } from "./api/index.ts";
@@ -20,7 +20,7 @@ export interface StackPortParts {
   readonly receive: NetReceive;
   readonly gro: Gro;
   readonly transmit: TransmitPath;
-  /** Makes the allocation of skb structs fail. */
+  /** Makes the allocation of skb structs fail, of a batch. */
   readonly failStructs: FaultPoint & FaultGate;
 }
 
@@ -31,24 +31,31 @@ export class StackPort implements FrameReceiver, XskTransmitter {
   readonly #gros = new Map<GroNode, string>();
   /** Of a batch, for as long as it takes to pass it up. */
   readonly #built: (GenericPacket | null)[] = [];
+  readonly #structs: (SkBuff | null)[] = [];
 
   constructor(parts: StackPortParts) {
     this.#parts = parts;
   }
 
+  takeStructs(n: number): number {
+    return this.#parts.conversions.xdpAllocSkbBulk(this.#structs, n);
+  }
+
   buildPackets(frames: (XdpFrame | null)[], n: number, packets: (GenericPacket | null)[], from: number): number {
-    const { failStructs, xdp, conversions } = this.#parts;
-    const without = n > 0 && failStructs.armed && failStructs.shouldFail(0, 0);
+    const { xdp, conversions, lives } = this.#parts;
     let built = 0;
     for (let i = 0; i < n; i++) {
       const frame = frames[i]!;
       frames[i] = null;
+      const struct = this.#structs[i]!;
+      this.#structs[i] = null;
       const { devRx } = frame;
-      const skb = without || devRx === null ? null : conversions.xdpBuildSkbFromFrame(frame, devRx);
+      const skb = devRx === null ? null : conversions.xdpBuildSkbAround(struct, frame, devRx);
+      if (devRx === null) lives.putStruct(struct);
       if (skb === null) xdp.xdpReturn.xdpReturnFrame(frame);
       else packets[from + built++] = skb;
     }
-    return without ? -ENOMEM : built;
+    return built;
   }
 
   receivePackets(packets: (GenericPacket | null)[], n: number): void {
@@ -63,10 +70,14 @@ export class StackPort implements FrameReceiver, XskTransmitter {
   }
 
   receiveFrames(frames: (XdpFrame | null)[], n: number): number {
-    const built = this.buildPackets(frames, n, this.#built, 0);
-    if (built < 0) return n;
-    this.receivePackets(this.#built, built);
-    return 0;
+    const { lives, xdp, failStructs } = this.#parts;
+    const got = failStructs.armed && failStructs.shouldFail(0, 0) ? 0 : lives.slabSkbBulk(this.#structs, n);
+    for (let i = got; i < n; i++) {
+      xdp.xdpReturn.xdpReturnFrame(frames[i]!);
+      frames[i] = null;
+    }
+    this.receivePackets(this.#built, this.buildPackets(frames, got, this.#built, 0));
+    return n - got;
   }
 
   openGro(name: string): ReceiveGro {

@@ -80,6 +80,20 @@ export class StructCache implements SkbStats {
     return this.out(skb);
   }
 
+  /** So many of this CPU's, those that came last: it is filled up once if it has fewer, and what it lacks then is the slab's. In softirq, or with it off. @kernel napi_skb_cache_get_bulk */
+  takeNapiSkbs(out: (SkBuff | null)[], n: number): void {
+    const cache = this.napi[this.context.cpu]!;
+    if (cache.count < n) this.topUpNapi(cache);
+    const cached = cache.count < n ? cache.count : n;
+    for (let i = cached - 1; i >= 0; i--) {
+      const skb = cache.first!;
+      cache.first = skb.next;
+      cache.count--;
+      out[i] = this.out(skb);
+    }
+    for (let i = cached; i < n; i++) out[i] = this.takeSkb();
+  }
+
   /** The first of a pair, whose second is free. */
   takeFclone(): SkBuff {
     const skb = this.pairs ?? newPair();
@@ -149,6 +163,19 @@ export class StructCache implements SkbStats {
     // The last one out is often the first one back.
     if (infos[infoCount] !== info) infos[infoCount] = info;
     this.infoCount = infoCount + 1;
+  }
+
+  /** By a bulk, or what there is room for. */
+  private topUpNapi(cache: NapiSkbs): void {
+    const { napiBulk, napiSize } = this;
+    for (let room = Math.min(napiBulk, napiSize - cache.count); room > 0; room--) {
+      if (this.skbs === null) this.moreSkbs();
+      const skb = this.skbs!;
+      this.skbs = skb.next;
+      skb.next = cache.first;
+      cache.first = skb;
+      cache.count++;
+    }
   }
 
   /** The slab's first ones, at once. @kernel kmem_cache_alloc_bulk */

@@ -1,5 +1,5 @@
 import { ENOMEM, EOPNOTSUPP, type ExecutionContext } from "@netmem/kernel/api";
-import { PAGE_SIZE, type Netmem, type Page, type PayloadMemory } from "@netmem/mm/api";
+import { PAGE_SIZE, type Netmem, type FaultGate, type FaultPoint, type Page, type PayloadMemory } from "@netmem/mm/api";
 import {
   MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
   type FragSource, type MemInfo, type NetDevice, type NetmemFrag, type Xdp, type XdpBuff, type XdpFrame,
@@ -18,6 +18,9 @@ export interface XdpSkbParts {
   readonly systemPages: readonly FragSource[];
   /** From 6.4 a pool's page stays the pool's when its frame becomes an skb. */
   readonly framesRecycle: boolean;
+  readonly framesTakeNapiStructs: boolean;
+  /** Makes the allocation of skb structs fail, of a batch. */
+  readonly failStructs: FaultPoint & FaultGate;
 }
 
 /** Fragments of XDP, whichever struct they are in. */
@@ -34,23 +37,34 @@ export class XdpConversions implements XdpSkbs {
   readonly #parts: XdpSkbParts;
   /** Of the frame that is being converted. */
   readonly #mem: MemInfo;
+  readonly #one: (SkBuff | null)[] = [];
 
   constructor(parts: XdpSkbParts) {
     this.#parts = parts;
     this.#mem = parts.xdp.structs.createMemInfo();
   }
 
+  xdpAllocSkbBulk(out: (SkBuff | null)[], n: number): number {
+    const { lives, framesTakeNapiStructs, failStructs } = this.#parts;
+    if (n === 0 || (failStructs.armed && failStructs.shouldFail(0, 0))) return 0;
+    return framesTakeNapiStructs ? lives.napiSkbCacheGetBulk(out, n) : lives.slabSkbBulk(out, n);
+  }
+
   xdpBuildSkbFromFrame(frame: XdpFrame, dev: NetDevice): SkBuff | null {
+    return this.#parts.lives.slabSkbBulk(this.#one, 1) === 0 ? null : this.xdpBuildSkbAround(this.#one[0]!, frame, dev);
+  }
+
+  xdpBuildSkbAround(struct: SkBuff, frame: XdpFrame, dev: NetDevice): SkBuff | null {
     const { lives, edit, xdp, framesRecycle } = this.#parts;
     const head = frame.head as Page | null;
     // What is gone reports itself.
     if (head === null) {
       xdp.buffs.xdpScrubFrame(frame);
+      lives.putStruct(struct);
       return null;
     }
     const room = XDP_FRAME_BYTES + frame.headroom;
-    const skb = lives.buildAroundPage(head, frame.data - room, frame.frameSz);
-    if (skb === null) return null;
+    const skb = lives.buildSkbAround(struct, head, frame.frameSz, frame.data - room);
     edit.skbReserve(skb, room);
     edit.skbPut(skb, frame.len);
     skb.shinfo!.metaLen = frame.metasize;

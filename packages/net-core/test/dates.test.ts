@@ -43,6 +43,14 @@ describe("what came after 6.18 is off, and can be had", () => {
     const skb = userPacket(rig, []);
     rig.net.merge.groStart(skb, 40);
     expect(rig.net.merge.skbGroReceive(p, skb)).toBe(answer);
+    // Nor is another merged into it.
+    const held = userPacket(rig, []);
+    held.dev = rig.dev;
+    rig.net.merge.groStart(held, 0);
+    rig.net.merge.groHold(held);
+    const other = rig.skb();
+    rig.net.merge.groStart(other, 40);
+    expect(rig.net.merge.skbGroReceive(held, other)).toBe(answer);
   });
 
   test.each([[64, 16, 32], [128, 32, 32]] as const)("a CPU keeps up to %i structs, takes %i from the slab at a time, and gives %i back", (napiSkbCacheSize, napiSkbCacheBulk, napiSkbCacheFrees) => {
@@ -69,6 +77,24 @@ describe("what came after 6.18 is off, and can be had", () => {
       expect(new Set(out).size).toBe(3);
       const around = fresh.net.lifetime.buildSkbAround(out[0]!, fresh.page(), 2048, 1024);
       expect([around === out[0], around.head - around.shinfo!.headPage!.base, around.users]).toEqual([true, 1024, 1]);
+    });
+  });
+
+  test("of structs in bulk those come first that a CPU has, filled up once, then the slab's (napi_skb_cache_get_bulk)", () => {
+    const rig = new NetRig({ napiSkbCacheSize: 64, napiSkbCacheBulk: 16, napiSkbCacheFrees: 32 });
+    const { lifetime } = rig.net;
+    rig.softirq(0, () => {
+      const kept = Array.from({ length: 3 }, () => lifetime.napiBuildSkb(rig.page(), 4096)!);
+      const out: (SkBuff | null)[] = [];
+      // 13 are left of the bulk that these came with; 16 more make 29, and 11 are the slab's.
+      for (const skb of kept) lifetime.napiConsumeSkb(skb, 1);
+      expect(lifetime.napiSkbCacheGetBulk(out, 40)).toBe(40);
+      expect([new Set(out).size, kept.every((skb) => out.slice(0, 16).includes(skb))]).toEqual([40, true]);
+      // What came last lies highest.
+      expect(kept.map((skb) => out.indexOf(skb))).toEqual([13, 14, 15]);
+      for (const skb of out) lifetime.buildSkbAround(skb!, rig.page(), 4096, 0);
+      for (const skb of out) lifetime.consumeSkb(skb!);
+      expect(lifetime.stats.live).toBe(0);
     });
   });
 

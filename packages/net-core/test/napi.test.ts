@@ -212,6 +212,12 @@ describe("skb-mm row 81: a poll that answers its budget after it has completed",
   });
 });
 
+test("held by who disabled it, it is not completed by anybody else (NPSVC)", () => {
+  const rig = new NetRig();
+  const { napi } = polled(rig, 10);
+  expect([rig.net.napi.napiCompleteDone(napi, 0), napi.state, rig.kinds()]).toEqual([false, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC, []]);
+});
+
 test("completed while it waits on the list, it is taken off; completed again, it is a report; a weight of 0 is misuse", () => {
   const rig = new NetRig();
   const { napi, bites } = polled(rig, 10);
@@ -320,6 +326,15 @@ describe("busy polling", () => {
     expect(polls.length).toBe(2);
   });
 
+  test("preferred, and nothing defers its interrupts: a poll that uses up its budget completes, and is scheduled again for what it left", () => {
+    const rig = new NetRig();
+    const { napi, polls } = scripted(rig, [64, 3]);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.napiBusyLoop(napi, () => true, true, 8);
+    rig.kernel.scheduler.runFor(0);
+    expect([polls.map(({ budget, completed }) => [budget, completed]), napi.state, rig.kinds()]).toEqual([[[64, null], [64, true]], 0, []]);
+  });
+
   test("preferring it, with more there, it ends held by nobody until the timer polls", () => {
     const rig = new NetRig();
     Object.assign(rig.dev, { napiDeferHardIrqs: 1, groFlushTimeoutNs: 20_000 });
@@ -362,6 +377,18 @@ describe("busy polling", () => {
 });
 
 describe("a threaded instance", () => {
+  test("flushes what other CPUs freed of its CPU's, after each poll", () => {
+    const rig = new NetRig();
+    const { napi } = scripted(rig, [0]);
+    rig.net.napi.devSetThreaded(rig.dev, true);
+    const skb = rig.skb();
+    rig.softirq(1, () => rig.net.lifetime.skbAttemptDeferFree(skb));
+    expect(skb.free).toBe(false);
+    rig.net.napi.napiSchedule(napi);
+    rig.kernel.scheduler.runFor(0);
+    expect([skb.free, rig.kinds()]).toEqual([true, []]);
+  });
+
   test("is polled by a task, bottom halves disabled, and page_pool is not told whose context that is", () => {
     const rig = new NetRig();
     const { napi, polls } = scripted(rig, [64, 64, 3]);
@@ -467,7 +494,7 @@ describe("disabling, with a poll scheduled", () => {
     expect([polls.map((poll) => [poll.cpu, poll.level, poll.owner]), cpu, level, napi.state]).toEqual([[[1, CONTEXT_SOFTIRQ, 1]], 0, CONTEXT_PROCESS, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC]);
   });
 
-  test("a thread's poll is waited for, too, and nothing is scheduled meanwhile, or missed", () => {
+  test("a thread's poll is waited for, too", () => {
     const rig = new NetRig();
     const { napi, polls } = scripted(rig, [3]);
     rig.net.napi.devSetThreaded(rig.dev, true);
@@ -476,6 +503,23 @@ describe("disabling, with a poll scheduled", () => {
     expect([polls.length, napi.state & ~NAPIF_STATE_THREADED]).toEqual([1, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC]);
     rig.kernel.scheduler.runFor(0);
     expect([polls.length, rig.kinds()]).toEqual([1, []]);
+  });
+
+  test("who schedules it meanwhile is told that he has not, and nothing is noted as missed: no poll comes of it", () => {
+    const rig = new NetRig();
+    const seen: [boolean, boolean, number][] = [];
+    let polls = 0;
+    const napi: NapiStruct = rig.net.napi.netifNapiAdd(rig.dev, { poll: (self) => {
+      polls++;
+      seen.push([rig.net.napi.napiSchedulePrep(self), rig.net.napi.napiSchedule(self), self.state & NAPIF_STATE_MISSED]);
+      rig.net.napi.napiCompleteDone(self, 0);
+      return 0;
+    } }, 64);
+    rig.net.napi.napiEnable(napi);
+    rig.net.napi.napiSchedule(napi);
+    rig.net.napi.napiDisable(napi);
+    rig.kernel.scheduler.runFor(0);
+    expect([seen, polls, napi.state, rig.kinds()]).toEqual([[[false, false, 0]], 1, NAPIF_STATE_SCHED | NAPIF_STATE_NPSVC, []]);
   });
 
   test("a poll that finds less and does not complete is told of, and waited for once", () => {

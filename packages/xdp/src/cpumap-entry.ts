@@ -190,8 +190,9 @@ export class CpuMapEntry {
   }
 
   private receiveMerged(receiver: FrameReceiver, processed: number, sched: number): void {
+    const missing = this.takeStructs(receiver);
     const built = receiver.buildPackets(this.frames, this.framesUp, this.upward, 0);
-    this.told(processed, built, sched);
+    this.told(processed, missing, sched);
     const gro = (this.gro ??= receiver.openGro(`cpumap ${this.mapId} cpu ${this.cpu}`));
     for (let i = 0; i < built; i++) {
       receiver.groReceive(gro, this.upward[i]!);
@@ -207,16 +208,26 @@ export class CpuMapEntry {
 
   private receiveTogether(receiver: FrameReceiver, processed: number, sched: number): void {
     for (let i = 0; i < this.packetsUp; i++) this.upward[i] = this.packets[i]!;
+    const missing = this.takeStructs(receiver);
     const built = receiver.buildPackets(this.frames, this.framesUp, this.upward, this.packetsUp);
-    if (this.parts.tellsFirst) this.told(processed, built, sched);
-    receiver.receivePackets(this.upward, this.packetsUp + Math.max(0, built));
-    if (!this.parts.tellsFirst) this.told(processed, built, sched);
+    if (this.parts.tellsFirst) this.told(processed, missing, sched);
+    receiver.receivePackets(this.upward, this.packetsUp + built);
+    if (!this.parts.tellsFirst) this.told(processed, missing, sched);
   }
 
-  /** `built`: packets of its frames, or a negative errno: none. */
-  private told(processed: number, built: number, sched: number): void {
+  /** Frames without a struct are returned, the last of the batch: how many. */
+  private takeStructs(receiver: FrameReceiver): number {
+    const { framesUp } = this;
+    this.framesUp = receiver.takeStructs(framesUp);
+    for (let i = this.framesUp; i < framesUp; i++) {
+      this.parts.xdpReturn.xdpReturnFrame(this.frames[i]!);
+      this.frames[i] = null;
+    }
+    return framesUp - this.framesUp;
+  }
+
+  private told(processed: number, kmemDrops: number, sched: number): void {
     const { stats, probe } = this.parts;
-    const kmemDrops = built < 0 ? this.framesUp : 0;
     stats.cpumapDrops += kmemDrops;
     if (probe !== null) probe.xdpCpumapKthread(this.mapId, processed, kmemDrops, sched, this.passed, this.dropped, this.redirects);
   }

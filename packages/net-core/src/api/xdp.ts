@@ -15,9 +15,16 @@ export const XDP_FLAGS_REPLACE: number = 1 << 4;
 export interface XdpSkbs {
   /**
    * An skb in the frame's own buffer, of `dev`, its MAC header pulled; metadata stays in front of it. Pages of a pool are recycled when it is
-   * freed, from 6.4; before, they leave the pool here. Consumes; null without a struct: it stays the caller's. @kernel xdp_build_skb_from_frame, __xdp_build_skb_from_frame (net/core/xdp.c)
+   * freed, from 6.4; before, they leave the pool here. Consumes; null without a struct: it stays the caller's. @kernel xdp_build_skb_from_frame (net/core/xdp.c)
    */
   readonly xdpBuildSkbFromFrame: (frame: XdpFrame, dev: NetDevice) => SkBuff | null;
+  /**
+   * Structs for a batch of `n` frames that go up, into `out`: the caller's, for `xdpBuildSkbAround`. How many: as many as there are, of this CPU's cache first, from 6.15; before, all, or 0. @kernel
+   * napi_skb_cache_get_bulk, xdp_alloc_skb_bulk, as veth_xdp_rcv_bulk_skb and cpu_map_kthread_run have them
+   */
+  readonly xdpAllocSkbBulk: (out: (SkBuff | null)[], n: number) => number;
+  /** `xdpBuildSkbFromFrame` with a struct that the caller has. Consumes both; null of a frame that is gone, which is a report. @kernel __xdp_build_skb_from_frame (net/core/xdp.c) */
+  readonly xdpBuildSkbAround: (struct: SkBuff, frame: XdpFrame, dev: NetDevice) => SkBuff | null;
   /** The same of a packet that is no frame, in the poll of its queue. Consumes, and `buff` is empty then; null: it stays the caller's. @kernel xdp_build_skb_from_buff */
   readonly xdpBuildSkbFromBuff: (buff: XdpBuff) => SkBuff | null;
   /** A copy of a packet in user memory, in pages of this CPU's system pool; the chunks are free afterwards. Consumes; null without memory, or before 6.9: it stays the caller's. @kernel xdp_build_skb_from_zc */

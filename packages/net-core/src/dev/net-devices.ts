@@ -1,4 +1,4 @@
-import { callForeign, type ReportSink } from "@netmem/kernel/api";
+import { EBUSY, EINVAL, callForeign, type ReportSink } from "@netmem/kernel/api";
 import { LOOPBACK_IFINDEX, NETDEV_REGISTER, NETDEV_UNREGISTER, type NetDevice, type NetdevRxQueue, type NetdeviceNotifiers, type XdpStructs } from "@netmem/xdp/api";
 
 /** Registration of devices, loopback first. @kernel net/core/dev.c */
@@ -23,6 +23,15 @@ export class NetDevices {
     dev.loopback = this.loopback;
     this.#notifiers.callNetdeviceNotifiers(NETDEV_REGISTER, dev);
     return dev;
+  }
+
+  /** @kernel netif_set_mtu_ext (net/core/dev.c) */
+  setMtu(dev: NetDevice, mtu: number): number {
+    if (mtu === dev.mtu) return 0;
+    if (!Number.isInteger(mtu) || mtu < dev.minMtu || mtu > dev.maxMtu) return -EINVAL;
+    if (dev.up && dev.mtuNeedsDown) return -EBUSY;
+    dev.mtu = mtu;
+    return 0;
   }
 
   /** `flush`: once it is marked, and before anybody else is told. */

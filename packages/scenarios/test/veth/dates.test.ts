@@ -1,10 +1,10 @@
 import { describe, expect, test, vi } from "vitest";
 import { TASK_SLEEP } from "@netmem/kernel/api";
-import { PRESET_NAMES, type PresetName } from "@netmem/machine";
+import { PRESETS, PRESET_NAMES, type PresetName } from "@netmem/machine";
 import { NETDEV_TX_OK, NETDEV_XDP_ACT_NDO_XMIT, NET_XMIT_DROP, XDP_PASS, XDP_TX, type DevMap } from "@netmem/xdp/api";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
 import type { SkBuff } from "@netmem/net-core/api";
-import { tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
+import { tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { vethOf } from "../../src/world.ts";
 import { VethRig } from "./veth-rig.ts";
 
@@ -142,6 +142,29 @@ test("of several queues all have stopped before the first ring is emptied, and a
   }
   rig.b.setGro(false);
   expect(waitingAsEnds).toEqual([[0, 2, 1], [0, 2, 1]]);
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+test.each(PRESET_NAMES)("%s: frames of others have structs of this CPU's cache from 6.15, and any before; without structs they are returned and counted", (preset) => {
+  const rig = new VethRig({ preset });
+  const { lifetime } = rig.machine.net;
+  rig.attachPass(rig.b);
+  const fromCache = PRESETS[preset].net.framesTakeNapiStructs;
+  let cached: SkBuff | null = null;
+  rig.softirq(0, () => {
+    cached = lifetime.napiBuildSkb(rig.machine.mm.pages.allocPages(GFP_ATOMIC, 0, -1)!, PAGE_SIZE);
+    lifetime.napiConsumeSkb(cached!, 1);
+    rig.a.dev.xdpOps!.xdpXmit!([rig.frame(testFrame(60, 1))], 1, 1);
+  });
+  expect(rig.received.map((skb) => skb === cached)).toEqual([fromCache]);
+  const point = rig.machine.mm.faults.failFunction("skbuffAlloc");
+  rig.softirq(0, () => {
+    rig.a.dev.xdpOps!.xdpXmit!([2, 3, 4].map((seed) => rig.frame(testFrame(60, seed))), 3, 1);
+    point.arm({ nth: 2, times: 1 });
+  });
+  point.disarm();
+  // The second of three, or none of a batch that asks once.
+  expect([rig.received.length, rig.b.stats.queues[0]!.rxDrops]).toEqual(fromCache ? [2, 2] : [4, 0]);
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 

@@ -7,7 +7,7 @@ import { PRESET_NAMES, createMachine } from "@netmem/machine";
 import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
 import { skbHeadFrag, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import {
-  MEM_TYPE_PAGE_SHARED, NETDEV_TX_OK, NETDEV_XDP_ACT_NDO_XMIT, NET_XMIT_DROP, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type DevMap, type XdpFrame,
+  MEM_TYPE_PAGE_SHARED, NETDEV_TX_OK, NETDEV_XDP_ACT_NDO_XMIT, NET_XMIT_DROP, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_REDIRECT, XDP_TX, type DevMap,
 } from "@netmem/xdp/api";
 import { conservationFaults, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { VethRig } from "./veth-rig.ts";
@@ -100,6 +100,25 @@ describe("with XDP", () => {
     expect(rig.received[0]!.ppRecycle).toBe(true);
     rig.machine.net.lifetime.consumeSkb(clone!);
     expect(rig.end()).toEqual(NOTHING_LEFT);
+  });
+
+  test("a program bounds what the peer's MTU may be, the first of several for as long as there is one (max_mtu)", () => {
+    const rig = new VethRig();
+    const { devSetMtu } = rig.machine.net;
+    const bound = (): number => rig.a.dev.maxMtu;
+    const free = bound();
+    rig.attachPass(rig.b);
+    const first = bound();
+    expect([devSetMtu(rig.a.dev, 3507), devSetMtu(rig.a.dev, 3506), devSetMtu(rig.a.dev, 67), devSetMtu(rig.a.dev, 68.5), devSetMtu(rig.b.dev, 65_535), rig.a.dev.mtu]).toEqual([-EINVAL, 0, -EINVAL, -EINVAL, 0, 3506]);
+    // What it replaces it by might take more.
+    rig.attachPass(rig.b, true);
+    const second = bound();
+    rig.attach(rig.b, null);
+    const after = bound();
+    rig.attachPass(rig.b, true);
+    expect([free, first, second, after, bound()]).toEqual([65_535, 3506, 3506, 65_535, 3506 + 17 * 4096]);
+    rig.attach(rig.b, null);
+    expect(rig.machine.net.devSetMtu(rig.a.dev, 65_536)).toBe(-EINVAL);
   });
 
   test("a packet of several pages arrives whole with a program that takes fragments", () => {
@@ -378,7 +397,8 @@ test("before 5.18 a packet must fit into one page, beside its headroom; from the
   const [old, now] = [new VethRig({ preset: "5.14" }), new VethRig({ preset: "6.1" })];
   for (const rig of [old, now]) {
     rig.attachPass(rig.b);
-    for (const end of [rig.a, rig.b]) end.dev.mtu = 9000;
+    expect([rig.a, rig.b].map(({ dev }) => rig.machine.net.devSetMtu(dev, 3506))).toEqual([0, 0]);
+    // A VLAN's four bytes may come beside the MTU.
     rig.send(rig.a, [testFrame(3520, 1), testFrame(3521, 2)]);
   }
   expect([old, now].map(({ received, b }) => [received.length, b.stats.queues[0]!.rxDrops])).toEqual([[1, 1], [2, 0]]);
@@ -410,7 +430,7 @@ describe("frames of others", () => {
   test("are received by the peer's NAPI, from its XDP program; without one they are refused", () => {
     const rig = new VethRig();
     const { xdp } = rig.machine;
-    const frame = aFrame(rig, testFrame(200, 3));
+    const frame = rig.frame(testFrame(200, 3));
     let sent = 0;
     rig.softirq(0, () => {
       sent = rig.a.dev.xdpOps!.xdpXmit!([frame], 1, 1);
@@ -429,7 +449,7 @@ describe("frames of others", () => {
     const rig = new VethRig();
     rig.attachPass(rig.a);
     rig.attach(rig.b, rig.program(() => act));
-    rig.softirq(0, () => void rig.a.dev.xdpOps!.xdpXmit!([aFrame(rig, testFrame(200, 3)), aFrame(rig, testFrame(100, 4))], 2, 1));
+    rig.softirq(0, () => void rig.a.dev.xdpOps!.xdpXmit!([rig.frame(testFrame(200, 3)), rig.frame(testFrame(100, 4))], 2, 1));
     expect([rig.received.length, rig.b.stats.queues[0]!.xdpPackets]).toEqual([act === XDP_TX ? 2 : 0, 2]);
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
@@ -437,7 +457,7 @@ describe("frames of others", () => {
   test("too long for the peer, or more than its ring holds, stay the sender's", () => {
     const rig = new VethRig();
     rig.attachPass(rig.b);
-    const frames = [aFrame(rig, testFrame(1500, 1)), aFrame(rig, testFrame(1519, 2)), aFrame(rig, testFrame(60, 3))];
+    const frames = [rig.frame(testFrame(1500, 1)), rig.frame(testFrame(1519, 2)), rig.frame(testFrame(60, 3))];
     let sent = 0;
     rig.softirq(0, () => {
       sent = rig.a.dev.xdpOps!.xdpXmit!(frames, 3, 1);
@@ -449,20 +469,6 @@ describe("frames of others", () => {
 });
 
 /** A frame in a page of nobody's. */
-function aFrame(rig: VethRig, bytes: Uint8Array): XdpFrame {
-  const { xdp, mm } = rig.machine;
-  const rxq = xdp.structs.createXdpRxqInfo();
-  rxq.dev = rig.a.dev;
-  const buff = xdp.structs.createXdpBuff(rxq);
-  xdp.buffs.xdpInitBuff(buff, PAGE_SIZE);
-  const page = mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
-  page.region.bytes.set(bytes, page.base + 256);
-  xdp.buffs.xdpPrepareBuff(buff, page, 0, 256, bytes.length, true);
-  const frame = xdp.buffs.xdpConvertBuffToFrame(buff)!;
-  frame.devRx = rig.a.dev;
-  return frame;
-}
-
 describe("GRO", () => {
   test("asked for, it brings NAPI and a pool, and segments are merged once the peer sends them one by one", () => {
     const rig = new VethRig();

@@ -110,6 +110,17 @@ describe.each(PRESET_NAMES)("%s", (preset) => {
     expect(bench.machine.systemPools[0]?.holdCnt ?? 0).toBe(hasSystemPools ? 64 : 0);
   });
 
+  test("for a program without fragments nothing is taken from a system pool: a packet is put into one piece where it is", () => {
+    const bench = new GenericBench(preset);
+    bench.attach(() => XDP_PASS, false);
+    for (const [linear, frags] of [[100, 0], [1000, 2]] as const) {
+      const { skb, bytes } = bench.skb(linear, frags, 16);
+      bench.receiveSkb(skb);
+      expect(bench.up.at(-1)!.bytes).toEqual(bytes);
+    }
+    expect([bench.machine.systemPools.every(({ holdCnt }) => holdCnt === 0), bench.home(), bench.kinds()]).toEqual([true, 0, []]);
+  });
+
   test("head, tail and metadata move, headers change: the skb follows, protocol included", () => {
     const bench = new GenericBench(preset);
     bench.attach((ctx) => {

@@ -335,6 +335,25 @@ describe.each(PRESET_NAMES)("%s: a cpumap", (preset) => {
     expect(bench.pool.inflight()).toBe(bench.pool.cacheCount + bench.pool.ringCount());
   });
 
+  const { framesTakeNapiStructs } = PRESETS[preset].net;
+
+  test(framesTakeNapiStructs ? "with structs for some of a batch, those go up, and only the others are lost, and counted (napi_skb_cache_get_bulk)" : "up to 6.14 structs for a batch are the slab's, all or none: one allocation, that does not fail by halves", () => {
+    const bench = new XdpBench(preset);
+    const map = cpuMap(bench, 1, 64);
+    let up = 0;
+    bench.machine.net.receive.setProtocol({ packetRcv: (skb) => {
+      up++;
+      bench.machine.net.lifetime.consumeSkb(skb);
+    } });
+    const point = bench.machine.mm.faults.failFunction("skbuffAlloc");
+    point.arm({ nth: 6, times: 1 });
+    redirectAll(bench, 8, (ctx) => ctx.redirectMap(map, 1, 0));
+    bench.machine.kernel.scheduler.runFor(NSEC_PER_MSEC);
+    const drops = framesTakeNapiStructs ? 3 : 0;
+    expect([bench.trace("xdp_cpumap_kthread"), up, point.injected()]).toEqual([[`xdp_cpumap_kthread: map_id=${map.mapId} processed=8 drops=${drops} sched=1 xdp_pass=0 xdp_drop=0 xdp_redirect=0`], 8 - drops, framesTakeNapiStructs ? 1 : 0]);
+    expect([bench.machine.xdp.redirect.stats.cpumapDrops, bench.pool.inflight(), bench.machine.net.lifetime.stats.live]).toEqual([drops, bench.pool.cacheCount + bench.pool.ringCount(), 0]);
+  });
+
   test("an entry replaced, or deleted, hands up what it still holds, on its own CPU, whether in its ring or in a queue that waits for a flush", () => {
     const bench = new XdpBench(preset);
     const map = cpuMap(bench, 1, 64);

@@ -1,4 +1,4 @@
-import { ETH_DATA_LEN, ETH_HLEN, GRO_LEGACY_MAX_SIZE } from "./ethernet.ts";
+import { ETH_DATA_LEN, ETH_HLEN, ETH_MIN_MTU, GRO_LEGACY_MAX_SIZE } from "./ethernet.ts";
 import type { XdpDeviceOps, XdpMetadataOps } from "./device-ops.ts";
 import type { XdpProg } from "./program.ts";
 import type { XdpRxqInfo } from "./rxq.ts";
@@ -176,8 +176,13 @@ export class NetDevice {
   xdpZcMaxSegs: number;
   /** Six bytes: 02:00:00:00:00:00 and the ifindex. @kernel dev_addr */
   readonly devAddr: Uint8Array;
-  /** Bytes behind the link-layer header, which has `hardHeaderLen`. */
+  /** Bytes behind the link-layer header, which has `hardHeaderLen`; see `NetCore.devSetMtu`. */
   mtu: number;
+  /** What it may be set to. @kernel min_mtu, max_mtu */
+  minMtu: number;
+  maxMtu: number;
+  /** Its rings were made for an MTU, so that it is set while the device is down. */
+  mtuNeedsDown: boolean;
   /** Bytes that GRO makes of several packets at most. @kernel gro_max_size */
   groMaxSize: number;
   /** The same of IPv4 packets, from 6.3. @kernel gro_ipv4_max_size */
@@ -224,6 +229,9 @@ export class NetDevice {
     this.xdpZcMaxSegs = 1;
     this.devAddr = new Uint8Array([2, 0, 0, 0, ifindex >> 8, ifindex]);
     this.mtu = ETH_DATA_LEN;
+    this.minMtu = ETH_MIN_MTU;
+    this.maxMtu = ETH_DATA_LEN;
+    this.mtuNeedsDown = false;
     this.groMaxSize = GRO_LEGACY_MAX_SIZE;
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;

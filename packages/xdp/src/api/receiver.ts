@@ -15,9 +15,11 @@ export interface ReceiveGro {
 
 /** The stack above, which makes skbs of frames. net-core implements it; softirq, or with bottom halves disabled. */
 export interface FrameReceiver {
+  /** Structs for as many packets, which the next `buildPackets` uses up: how many there are, up to `n`. @kernel napi_skb_cache_get_bulk, as cpu_map_kthread_run has it (kernel/bpf/cpumap.c) */
+  readonly takeStructs: (n: number) => number;
   /**
-   * Each of the first `n` frames becomes an skb of the device it was received on, in `packets` from `from` on. Consumes all; the packets are the caller's. How many there are;
-   * -ENOMEM: none, for want of skb structs, and the frames are returned. @kernel __xdp_build_skb_from_frame, as cpu_map_kthread_run has it (kernel/bpf/cpumap.c)
+   * Each of the first `n` frames, for which there are structs, becomes an skb of the device it was received on, in `packets` from `from` on. Consumes all; the packets are the caller's. How many there are.
+   * @kernel __xdp_build_skb_from_frame, as cpu_map_kthread_run has it (kernel/bpf/cpumap.c)
    */
   readonly buildPackets: (frames: (XdpFrame | null)[], n: number, packets: (GenericPacket | null)[], from: number) => number;
   /** The first `n` go up together. Consumes, and leaves the places empty. @kernel netif_receive_skb_list (net/core/dev.c) */
