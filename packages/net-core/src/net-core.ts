@@ -75,7 +75,7 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const taps = new PacketTaps(lives, zerocopy);
   const receive = new ReceivePath(lives, edit, zerocopy, taps, deps.probe);
   const transmit = new TransmitPath(lives, edit, payload, taps, kernel.clock);
-  const sockets = new SocketTable(lives, kernel.clock);
+  const sockets = new SocketTable(lives, edit, kernel.clock);
 
   const failFrameStructs = mm.faults.failFunction("receiveFrames");
   const conversions = new XdpConversions({ xdp, lives, edit, recycle, payload: mm.payload, context, systemPages, framesRecycle: rules.framesRecycle, framesTakeNapiStructs: rules.framesTakeNapiStructs, failStructs: failFrameStructs });

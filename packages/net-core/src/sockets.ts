@@ -1,11 +1,12 @@
 import type { Clock } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { SKB_DROP_REASON_PACKET_SOCK_ERROR, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type PacketHolder, type ReceiveSocket, type SkBuff, type SkbLifetime, type SocketOptions, type Sockets } from "./api/index.ts";
+import { SKB_DROP_REASON_PACKET_SOCK_ERROR, SKB_DROP_REASON_QUEUE_PURGE, SKB_DROP_REASON_SOCKET_CLOSE, SKB_DROP_REASON_SOCKET_RCVBUFF, type PacketHolder, type ReceiveSocket, type SkBuff, type SkbBounds, type SkbLifetime, type SocketOptions, type Sockets } from "./api/index.ts";
 import { addHolder } from "./holders.ts";
 import { SkbQueue } from "./skb-queue.ts";
 
 interface SocketParts {
   readonly lifetime: SkbLifetime;
+  readonly edit: Pick<SkbBounds, "skbPush">;
   readonly clock: Clock;
   readonly open: Set<QueueSocket>;
 }
@@ -43,6 +44,8 @@ class QueueSocket implements ReceiveSocket {
       this.#drops++;
       return;
     }
+    // From its link-layer header on, if it has one, which others have pulled. @kernel packet_rcv
+    if (this.isTap && skb.macHeader >= 0) this.#parts.edit.skbPush(skb, skb.data - skb.macHeader);
     skb.tstamp = this.#parts.clock.stamp;
     this.#queue.append(skb);
     if (this.#dataReady !== null) this.#dataReady();
@@ -80,8 +83,8 @@ class QueueSocket implements ReceiveSocket {
 export class SocketTable implements Sockets {
   readonly #parts: SocketParts;
 
-  constructor(lifetime: SkbLifetime, clock: Clock) {
-    this.#parts = { lifetime, clock, open: new Set() };
+  constructor(lifetime: SkbLifetime, edit: Pick<SkbBounds, "skbPush">, clock: Clock) {
+    this.#parts = { lifetime, edit, clock, open: new Set() };
   }
 
   open(options: SocketOptions): ReceiveSocket {

@@ -86,8 +86,11 @@ function exactChecks(kernel: KernelRecord, { pools, reports }: ModelRun, truth: 
   return checks;
 }
 
-const STATE: readonly (readonly [string, "hold" | "release" | "cache" | "ring" | "fragOffset" | "fragUsers" | "ppRef"])[] = [
-  ["holds", "hold"], ["releases", "release"], ["cache", "cache"], ["ring", "ring"], ["frag_offset", "fragOffset"], ["frag_users", "fragUsers"], ["pp_ref_count", "ppRef"],
+const STATE: readonly (readonly [string, "hold" | "release" | "cache" | "ring" | "fragOffset" | "fragUsers" | "refcount" | "ppRef"])[] = [
+  ["holds", "hold"], ["releases", "release"], ["cache", "cache"], ["ring", "ring"], ["frag_offset", "fragOffset"], ["frag_users", "fragUsers"], ["_refcount", "refcount"], ["pp_ref_count", "ppRef"],
+];
+const PACKET: readonly (readonly [string, "len" | "dataLen" | "truesize" | "nrFrags" | "dataref" | "cloned" | "users"])[] = [
+  ["len", "len"], ["data_len", "dataLen"], ["truesize", "truesize"], ["nr_frags", "nrFrags"], ["dataref", "dataref"], ["cloned", "cloned"], ["users", "users"],
 ];
 
 /** Every sample of the kernel's, in order. Once the events are others, nothing behind can be compared. */
@@ -102,6 +105,7 @@ function stateChecks(name: string, kernel: readonly Sample[], model: readonly Sa
       return checks;
     }
     for (const [field, of] of STATE) checks.push({ event, field, kernel: sample[of] ?? "none", model: other[of] ?? "none" });
+    if (sample.packet !== null) for (const [field, of] of PACKET) checks.push({ event, field, kernel: sample.packet[of], model: other.packet?.[of] ?? "none" });
   }
   // It goes by the device's name, and does not see the pool any more once that is gone.
   const last = kernel.at(-1)!;

@@ -1,4 +1,4 @@
-import type { TraceEvent } from "@netmem/trace/api";
+import type { PacketSample, TraceEvent } from "@netmem/trace/api";
 import { netmemIsMarked, type Netmem, type Page } from "@netmem/mm/api";
 import { SKB_CONSUMED, SKB_FREED_UNTRACED, skbHeadFrag, type SkBuff } from "@netmem/net-core/api";
 import { PP_FRAG_BIAS, type PagePool, type PagePoolView, type PagePools } from "@netmem/page-pool/api";
@@ -14,8 +14,12 @@ export interface Sample {
   readonly ring: number;
   readonly fragOffset: number;
   readonly fragUsers: number;
+  /** References of the page's own; null: at no page. */
+  readonly refcount: number | null;
   /** Null: at no page. As text, since one count more or less of 2^62 is none in a number. */
   readonly ppRef: string | null;
+  /** Null: at no packet. */
+  readonly packet: PacketSample | null;
 }
 
 const SAMPLED: readonly string[] = ["hold", "release", "shutdown", "gro", "rx", "consume", "kfree"];
@@ -23,8 +27,10 @@ const SAMPLED: readonly string[] = ["hold", "release", "shutdown", "gro", "rx", 
 /** Null: an event at which the model is not looked at. */
 export function sampleOf({ name, hold, release, sample }: TraceEvent): Sample | null {
   if (sample === null || !SAMPLED.includes(name)) return null;
-  const { cache, ring, fragOffset, fragUsers, ppRef } = sample;
-  return { event: name as Sample["event"], hold: hold ?? 0, release: release ?? 0, cache, ring, fragOffset, fragUsers, ppRef: ppRef === "-1" ? null : ppRef };
+  const { cache, ring, fragOffset, fragUsers, refcount, ppRef, packet } = sample;
+  // The monitor found no struct page behind the head.
+  const isPage = ppRef !== null && ppRef !== "-1";
+  return { event: name as Sample["event"], hold: hold ?? 0, release: release ?? 0, cache, ring, fragOffset, fragUsers, refcount: isPage ? refcount : null, ppRef: isPage ? ppRef : null, packet };
 }
 
 /** What the model's pools went through, by pool. */
@@ -73,10 +79,10 @@ export class PoolWatch {
     const netmem = head !== null ? head.head : info.nrFrags > 0 ? info.frags[0]!.netmem : null;
     if (netmem === null || !netmemIsMarked(netmem)) return;
     const pool = this.#pools?.pools().find((candidate: PagePool) => candidate === netmem.pp);
-    if (pool !== undefined) this.#see(event, pool, head === null ? null : netmem);
+    if (pool !== undefined) this.#see(event, pool, head === null ? null : netmem, packetOf(skb));
   }
 
-  #see(event: Sample["event"], pool: PagePoolView, netmem: Netmem | null): void {
+  #see(event: Sample["event"], pool: PagePoolView, netmem: Netmem | null, packet: PacketSample | null = null): void {
     let samples = this.samples.get(pool.id);
     if (samples === undefined) {
       samples = [];
@@ -86,9 +92,13 @@ export class PoolWatch {
     this.counts.set(pool.id, { holds: pool.holdCnt >>> 0, releases: pool.releaseCnt >>> 0 });
     samples.push({
       event, hold: pool.holdCnt >>> 0, release: pool.releaseCnt >>> 0, cache: pool.cacheCount, ring: pool.ringCount() % pool.ringSize, fragOffset: pool.fragOffset, fragUsers: pool.fragUsers,
-      ppRef: netmem === null ? null : ppRefText(netmem),
+      refcount: netmem === null ? null : (netmem as Page).refcount, ppRef: netmem === null ? null : ppRefText(netmem), packet,
     });
   }
+}
+
+function packetOf({ len, dataLen, truesize, shinfo, cloned, users }: SkBuff): PacketSample {
+  return { len, dataLen, truesize, nrFrags: shinfo!.nrFrags, dataref: shinfo!.dataref, cloned: cloned ? 1 : 0, users };
 }
 
 /** @kernel BIAS_MAX (net/core/page_pool.c) */

@@ -49,14 +49,15 @@ export class VethWorld {
     this.setProtocol(machine.net.inet);
   }
 
-  /** Where packets of kca0 and kcb0 go, or of some others. */
-  setProtocol(handler: PacketHandler, ends: readonly VethEnd[] = [this.kca0, this.kcb0]): void {
+  /** Where packets of kca0 and kcb0 go, or of some others; and those of the rest, which are dropped unless said otherwise. */
+  setProtocol(handler: PacketHandler, ends: readonly VethEnd[] = [this.kca0, this.kcb0], rest: PacketHandler | null = null): void {
     const { net } = this.machine;
     const here: readonly unknown[] = ends.map(({ dev }) => dev);
     net.receive.setProtocol({
       packetRcv: (skb) => {
-        if (!here.includes(skb.dev)) net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
-        else handler.packetRcv(skb);
+        if (here.includes(skb.dev)) handler.packetRcv(skb);
+        else if (rest !== null) rest.packetRcv(skb);
+        else net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       },
     });
   }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CHECKSUM_UNNECESSARY, SKB_GSO_UDP_L4, type UdpSocket, type UdpSocketOptions } from "@netmem/net-core/api";
+import { CHECKSUM_UNNECESSARY, SKB_GSO_UDP_L4, skbRegion, type UdpSocket, type UdpSocketOptions } from "@netmem/net-core/api";
 import { internetChecksum, testPayload, udpFrame, type InetHeader } from "@netmem/testkit";
 import type { PresetName } from "@netmem/machine";
 import { GroRig, LAYOUTS } from "./gro-rig.ts";
@@ -93,8 +93,9 @@ describe.each(LAYOUTS)("datagrams of one flow, each received as %s", (layout) =>
     });
     expect(next!.length()).toBe(3);
     for (const [i, skb] of next!.packets().entries()) {
-      const bytes = gro.bytes(skb);
-      expect([bytes.length, (bytes[4]! << 8) | bytes[5]!, skb.shinfo!.gsoSize]).toEqual([frames[i]!.length - 34, frames[i]!.length - 34, 0]);
+      // Its header lies in front of it.
+      const { bytes } = skbRegion(skb);
+      expect([skb.len, (bytes[skb.data - 4]! << 8) | bytes[skb.data - 3]!, skb.shinfo!.gsoSize]).toEqual([frames[i]!.length - 42, frames[i]!.length - 34, 0]);
     }
     expect([gro.datagrams(next!), gro.rig.machine.net.inet.stats.udpInDatagrams]).toEqual([payloads(frames), 3]);
     expect(gro.end()).toEqual({ lost: 0, reports: [] });

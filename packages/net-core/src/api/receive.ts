@@ -70,6 +70,6 @@ export interface SocketOptions {
 
 export interface Sockets {
   readonly open: (options: SocketOptions) => ReceiveSocket;
-  /** A tap: a socket that gets its own clone of every packet. @kernel packet_rcv (net/packet/af_packet.c) */
+  /** A tap: a socket that gets its own clone of every packet, from its link-layer header on. @kernel packet_rcv (net/packet/af_packet.c), of SOCK_RAW */
   readonly openTap: (options: SocketOptions) => ReceiveSocket;
 }

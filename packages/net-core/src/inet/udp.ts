@@ -114,6 +114,8 @@ export class UdpInput implements UdpGroSockets {
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_PFMEMALLOC);
       return;
     }
+    // Without its header from here on. @kernel udp_csum_pull_header
+    this.parts.edit.skbPull(skb, UDP_HLEN);
     if (socket.queueRcv(skb)) return;
     stats.udpRcvbufErrors++;
     stats.udpInErrors++;
@@ -142,7 +144,7 @@ export class UdpInput implements UdpGroSockets {
   /** False: its checksum is wrong, and it is gone. */
   private holds(skb: SkBuff): boolean {
     const { payload, stats } = this.parts;
-    if (checksumHolds(skb, payload)) return true;
+    if (checksumHolds(skb, 0, payload)) return true;
     stats.udpCsumErrors++;
     this.drop(skb, SKB_DROP_REASON_UDP_CSUM);
     return false;
@@ -154,10 +156,10 @@ export class UdpInput implements UdpGroSockets {
   }
 }
 
-/** Whether a datagram, at its UDP header, is as it was sent, or says nothing of it; it is not looked at again. @kernel udp_lib_checksum_complete */
-function checksumHolds(skb: SkBuff, payload: PayloadMemory): boolean {
+/** Whether a datagram, its UDP header `at` bytes from its data, is as it was sent, or says nothing of it; it is not looked at again. @kernel udp_lib_checksum_complete */
+function checksumHolds(skb: SkBuff, at: number, payload: PayloadMemory): boolean {
   if (skb.ipSummed !== CHECKSUM_NONE) return true;
-  if (read16(skbRegion(skb).bytes, skb.data + UDP_CHECK_AT) !== 0 && !transportHolds(skb, 0, skb.len, IPPROTO_UDP, payload)) return false;
+  if (read16(skbRegion(skb).bytes, skb.data + at + UDP_CHECK_AT) !== 0 && !transportHolds(skb, at, skb.len - at, IPPROTO_UDP, payload)) return false;
   skb.ipSummed = CHECKSUM_UNNECESSARY;
   return true;
 }
@@ -250,9 +252,9 @@ class UdpQueue implements UdpSocket {
     let skb = this.dequeue();
     if (skb !== null && skb.ipSummed === CHECKSUM_NONE) skb = this.firstThatHolds(skb);
     if (skb === null) return -EAGAIN;
-    const length = skb.len - UDP_HLEN;
-    const copied = bytes < length ? bytes : length;
-    const errno = edit.skbCopyBits(skb, UDP_HLEN, target, offset, copied);
+    const { len } = skb;
+    const copied = bytes < len ? bytes : len;
+    const errno = edit.skbCopyBits(skb, 0, target, offset, copied);
     if (errno < 0) {
       this.lose(skb, SKB_DROP_REASON_NOT_SPECIFIED);
       return errno;
@@ -268,7 +270,7 @@ class UdpQueue implements UdpSocket {
   private firstThatHolds(first: SkBuff): SkBuff | null {
     const { stats, payload } = this.parts;
     for (let skb: SkBuff | null = first; skb !== null; skb = this.dequeue()) {
-      if (checksumHolds(skb, payload)) return skb;
+      if (checksumHolds(skb, -UDP_HLEN, payload)) return skb;
       stats.udpCsumErrors++;
       this.lose(skb, SKB_DROP_REASON_UDP_CSUM);
     }

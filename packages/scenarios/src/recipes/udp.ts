@@ -1,7 +1,7 @@
 import { ipFragments, udpFrame } from "@netmem/testkit";
 import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError } from "@netmem/kernel/api";
 import { XDP_DROP, XDP_PASS, XDP_TX, type CpuMap, type DevMap, type XdpProgram } from "@netmem/xdp/api";
-import { XDP_FLAGS_SKB_MODE, type PacketHandler } from "@netmem/net-core/api";
+import { IP_HLEN, SKB_DROP_REASON_NO_SOCKET, UDP_HLEN, XDP_FLAGS_SKB_MODE, type PacketHandler } from "@netmem/net-core/api";
 import type { FlushPoint } from "../deferred-flushes.ts";
 import type { Truth } from "../truth.ts";
 import { NAPI_CPU, OTHER_CPU, type VethWorld } from "../world.ts";
@@ -111,9 +111,23 @@ function tearDown(world: VethWorld, truth: Truth, variant: Variant, { end, flush
 
 const pass: XdpProgram = () => XDP_PASS;
 
-/** Packets whose end is in the softirq that received them: an echo request, which is answered by another packet. */
-function consumeAll(world: VethWorld): PacketHandler {
-  return { packetRcv: (skb) => world.machine.net.lifetime.consumeSkb(skb) };
+/** An ICMP header is as long as UDP's. */
+const ICMP_HLEN: number = UDP_HLEN;
+
+/** Packets whose end is in the softirq that received them: an echo request, which is answered by another packet. @kernel icmp_rcv */
+function echoes({ machine: { net } }: VethWorld): PacketHandler {
+  return { packetRcv: (skb) => {
+    net.edit.skbPull(skb, IP_HLEN + ICMP_HLEN);
+    net.lifetime.consumeSkb(skb);
+  } };
+}
+
+/** Another host's stack, that has no socket for them. @kernel __udp4_lib_rcv */
+function noSockets({ machine: { net } }: VethWorld): PacketHandler {
+  return { packetRcv: (skb) => {
+    net.edit.skbPull(skb, IP_HLEN);
+    net.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
+  } };
 }
 
 export function ping(): Recipe {
@@ -121,9 +135,8 @@ export function ping(): Recipe {
     level: "exact", variants: only, presets: ["6.8", "6.18"],
     run: (world, truth, variant, times) => {
       world.attach(world.kcb0, world.program(pass));
-      world.setProtocol(consumeAll(world));
+      world.setProtocol(echoes(world));
       const { count, payloadBytes } = truth.pings ?? { count: 0, payloadBytes: 0 };
-      // An ICMP header is as long as UDP's.
       const frame = udpFrame(new Uint8Array(payloadBytes));
       for (let i = 0; i < count; i++) {
         world.runTo(world.seconds + 0.05);
@@ -195,6 +208,7 @@ export function tap(): Recipe {
 export function forward(): Recipe {
   return udpRecipe("exact", only, (world) => {
     world.attach(world.kcb0, world.program(pass));
+    world.setProtocol(world.machine.net.inet, [world.kca0, world.kcb0], noSockets(world));
     const errno = world.machine.net.inet.routeAdd({ destination: 0x0a00_0000, prefixLength: 8, dev: world.kcb1.dev, neighbour: new Uint8Array([2, 0, 0, 0, 0, 3]) });
     if (errno !== 0) throw new UsageError("scenarios", "route", errno, "it was refused with this errno");
   });

@@ -15,6 +15,18 @@ export type TraceEventKind = "hold" | "release" | "shutdown" | "packet" | "packe
 
 export type TraceFormat = "tracefs" | "perf" | "monitor" | "bpftrace" | "dmesg" | "netlink";
 
+/** State of a packet, sampled at an event of its own. @kernel struct sk_buff, skb_shared_info (include/linux/skbuff.h) */
+export interface PacketSample {
+  readonly len: number;
+  readonly dataLen: number;
+  readonly truesize: number;
+  readonly nrFrags: number;
+  /** Both halves. */
+  readonly dataref: number;
+  readonly cloned: number;
+  readonly users: number;
+}
+
 /** State of a pool, sampled at an event by the monitor. @kernel struct page_pool (include/net/page_pool/types.h) */
 export interface PoolSample {
   /** Pages in the consumer's cache. @kernel alloc.count */
@@ -26,6 +38,8 @@ export interface PoolSample {
   /** References of the page's own, and those the pool counts; null: the event is of no page. The latter may be near 2^62 and is kept as text. */
   readonly refcount: number | null;
   readonly ppRef: string | null;
+  /** Null: the event is of no packet. */
+  readonly packet: PacketSample | null;
 }
 
 /** What netlink says of a pool, those of it that were there. @kernel NETDEV_A_PAGE_POOL_STATS_ALLOC_FAST … NETDEV_A_PAGE_POOL_STATS_RECYCLE_RELEASED_REFCNT */

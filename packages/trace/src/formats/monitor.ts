@@ -1,4 +1,4 @@
-import type { TraceEventKind } from "../api/index.ts";
+import type { PacketSample, TraceEventKind } from "../api/index.ts";
 import { ReadEvent } from "../event.ts";
 import { parseAddress, parseHex, type Interned } from "../fields.ts";
 import { parseJson } from "../json.ts";
@@ -33,9 +33,17 @@ export function readMonitorLine(line: string, names: Interned): ReadEvent | null
   const ppRef = read["pp_ref"];
   event.sample = {
     cache: number(read, "cache") ?? 0, ring: number(read, "ring") ?? 0, fragOffset: number(read, "frag_off") ?? 0, fragUsers: number(read, "frag_users") ?? 0,
-    refcount: number(read, "refcount"), ppRef: typeof ppRef === "string" ? ppRef : null,
+    refcount: number(read, "refcount"), ppRef: typeof ppRef === "string" ? ppRef : null, packet: packetOf(read),
   };
   return event;
+}
+
+function packetOf(read: Readonly<Record<string, unknown>>): PacketSample | null {
+  if (typeof read["skb"] !== "string") return null;
+  return {
+    len: number(read, "len") ?? 0, dataLen: number(read, "data_len") ?? 0, truesize: number(read, "truesize") ?? 0, nrFrags: number(read, "nr_frags") ?? 0,
+    dataref: number(read, "dataref") ?? 0, cloned: number(read, "cloned") ?? 0, users: number(read, "users") ?? 0,
+  };
 }
 
 function number(read: Readonly<Record<string, unknown>>, name: string): number | null {
