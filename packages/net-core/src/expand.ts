@@ -1,12 +1,11 @@
 import { ENOMEM, type ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC, __GFP_MEMALLOC, type PayloadMemory } from "@netmem/mm/api";
-import { SKB_SHARED_INFO_BYTES } from "@netmem/xdp/api";
+import { SKB_SHARED_INFO_BYTES, netmemFragCopy } from "@netmem/xdp/api";
 import {
   NET_SKB_PAD, SKB_CONSUMED, skbCloned, skbEndOffset, skbHeaderCloned, skbHeadroom, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbExpand, type SkbZerocopy,
 } from "./api/index.ts";
 import { SkbBoundary } from "./bounds.ts";
 import type { FragRefs } from "./frag-refs.ts";
-import { copyFrag } from "./frags.ts";
 import type { SkbHeads } from "./heads.ts";
 import type { SkbLives } from "./lifetime.ts";
 import { mustLive } from "./must-live.ts";
@@ -139,7 +138,7 @@ export class SkbExpansion extends SkbBoundary implements SkbExpand {
     const info = this.cache.takeInfo();
     if (skbZcopy(skb) && old.uarg !== null) old.uarg.refcnt++;
     this.refs.refAll(skb);
-    for (let i = 0; i < old.nrFrags; i++) copyFrag(info.frags[i]!, old.frags[i]!);
+    for (let i = 0; i < old.nrFrags; i++) netmemFragCopy(info.frags[i]!, old.frags[i]!);
     info.nrFrags = old.nrFrags;
     info.fragList = old.fragList;
     info.flags = old.flags;

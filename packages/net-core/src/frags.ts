@@ -1,16 +1,9 @@
-import type { NetmemFrag } from "@netmem/xdp/api";
+import { netmemFragCopy, type NetmemFrag } from "@netmem/xdp/api";
 import type { SkBuff, SkbSharedInfo } from "./api/index.ts";
-
-/** The same bytes. Whose reference it is then, is the caller's to say. */
-export function copyFrag(to: NetmemFrag, from: NetmemFrag): void {
-  to.netmem = from.netmem;
-  to.offset = from.offset;
-  to.sizeBytes = from.sizeBytes;
-}
 
 /** Another frag of the packet's, as it is: neither its kind nor its origin is looked at. */
 export function appendFrag(info: SkbSharedInfo, from: NetmemFrag): void {
-  copyFrag(info.frags[info.nrFrags++]!, from);
+  netmemFragCopy(info.frags[info.nrFrags++]!, from);
 }
 
 /** What is left of it when its first `bytes` are gone. */

@@ -84,7 +84,10 @@ export function createNetCore(deps: NetCoreDeps): NetCore {
   const merge = new SkbMerges(edit, refs, zerocopy, segmentation, rules, reports);
   const gso = new InetGso({ edit, merge, lifetime: lives, payload });
   transmit.useGso(gso);
-  const inet = new IpInput({ lifetime: lives, edit, merge, gso, payload, pages, transmit, clock: kernel.clock, context: kernel.context, timers: kernel.timers, rcu: kernel.rcu, softirqs: kernel.softirqs, zerocopy: new TcpZerocopy(mm.userMappings), udpNeverBeyondRcvbuf: rules.udpNeverBeyondRcvbuf, udpDefersFrees: rules.udpDefersFrees, tcpTakesBareFin: rules.tcpTakesBareFin, tcpCloseDefersFrees: rules.tcpCloseDefersFrees, tcpPrunesBehind: rules.tcpPrunesBehind, tcpCountsSegment: rules.tcpCountsSegment, tcpScalesRoom: rules.tcpScalesRoom, tcpMakesRoomFirst: rules.tcpMakesRoomFirst, tcpMeasuresAhead: rules.tcpMeasuresAhead, tcpFirstRatio: rules.tcpFirstRatio });
+  const inet = new IpInput({
+    lifetime: lives, edit, merge, gso, payload, pages, transmit, clock: kernel.clock, context: kernel.context, timers: kernel.timers, rcu: kernel.rcu, softirqs: kernel.softirqs,
+    zerocopy: new TcpZerocopy(mm.userMappings), rules,
+  });
   const inetGro = new InetGro(payload, edit, new TcpGro(payload, edit, merge, rules), new UdpGro(payload, edit, merge, inet.udp, rules));
   const gro = new Gro({ kernel, inet: inetGro, edit, lifetime: lives, up: receive, probe: deps.probe });
   receive.useGro(gro);

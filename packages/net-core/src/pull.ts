@@ -1,10 +1,11 @@
 import { EFAULT, ENOMEM } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
+import { netmemFragCopy } from "@netmem/xdp/api";
 import {
   SKB_DROP_REASON_NOT_SPECIFIED, SKB_GSO_DODGY, skbCloned, skbEndOffset, skbHeadFrag, skbHeadlen, skbIsGso, skbName, skbOwner, skbRegion, skbShared, skbTruesize, type SkBuff, type SkbPullTrim,
 } from "./api/index.ts";
 import { SkbExpansion } from "./expand.ts";
-import { advanceFrag, copyFrag } from "./frags.ts";
+import { advanceFrag } from "./frags.ts";
 import { mustLive } from "./must-live.ts";
 import { zcopyClear } from "./zcopy-clear.ts";
 
@@ -180,7 +181,7 @@ export class SkbPulls extends SkbExpansion implements SkbPullTrim {
         continue;
       }
       const to = info.frags[kept++]!;
-      copyFrag(to, frag);
+      netmemFragCopy(to, frag);
       advanceFrag(to, eat);
       eat = 0;
     }

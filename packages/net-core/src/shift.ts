@@ -1,10 +1,10 @@
 import type { ReportSink } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
-import { MAX_SKB_FRAGS, type NetmemFrag } from "@netmem/xdp/api";
+import { MAX_SKB_FRAGS, netmemFragCopy, type NetmemFrag } from "@netmem/xdp/api";
 import { SKBFL_PURE_ZEROCOPY, SKBFL_SHARED_FRAG, skbHeadlen, skbName, skbOwner, skbRegion, skbZcopy, type SkBuff, type SkbZerocopy } from "./api/index.ts";
 import type { SkbEdits } from "./edit.ts";
 import type { FragRefs } from "./frag-refs.ts";
-import { advanceFrag, copyFrag } from "./frags.ts";
+import { advanceFrag } from "./frags.ts";
 
 /** Moves bytes between packets of one connection; a frag that is cut in two gets one more page reference. */
 export class SkbShifts {
@@ -53,7 +53,7 @@ export class SkbShifts {
       const frag = from.frags[i]!;
       const part = Math.min(left, frag.sizeBytes);
       const target = to.frags[next++]!;
-      copyFrag(target, frag);
+      netmemFragCopy(target, frag);
       target.sizeBytes = part;
       left -= part;
       if (part === frag.sizeBytes) i++;
@@ -69,7 +69,7 @@ export class SkbShifts {
     }
     to.nrFrags = next;
     let kept = 0;
-    for (; i < from.nrFrags; i++) copyFrag(from.frags[kept++]!, from.frags[i]!);
+    for (; i < from.nrFrags; i++) netmemFragCopy(from.frags[kept++]!, from.frags[i]!);
     from.nrFrags = kept;
     return moved(tgt, skb, bytes);
   }
@@ -94,7 +94,7 @@ export class SkbShifts {
     const at = skb1.tail;
     this.#edit.skbPut(skb1, headlen - len);
     this.#edit.skbCopyBits(skb, len, skbRegion(skb1), at, headlen - len);
-    for (let i = 0; i < from.nrFrags; i++) copyFrag(to.frags[i]!, from.frags[i]!);
+    for (let i = 0; i < from.nrFrags; i++) netmemFragCopy(to.frags[i]!, from.frags[i]!);
     to.nrFrags = from.nrFrags;
     from.nrFrags = 0;
     skb1.dataLen = skb.dataLen;
@@ -120,7 +120,7 @@ export class SkbShifts {
       const { sizeBytes } = frag;
       if (pos + sizeBytes > len) {
         const target = to.frags[moving++]!;
-        copyFrag(target, frag);
+        netmemFragCopy(target, frag);
         if (pos < len) {
           this.#refs.ref(skb, frag.netmem!);
           advanceFrag(target, len - pos);

@@ -1,7 +1,7 @@
 import { ENOMEM, EOPNOTSUPP, type ExecutionContext } from "@netmem/kernel/api";
 import { PAGE_SIZE, type Netmem, type FaultGate, type FaultPoint, type Page, type PayloadMemory } from "@netmem/mm/api";
 import {
-  MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
+  MAX_SKB_FRAGS, MEM_TYPE_PAGE_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, netmemFragCopy, skbDataAlign, xdpBuffHasFrags, xdpDataMetaUnsupported,
   type FragSource, type MemInfo, type NetDevice, type NetmemFrag, type Xdp, type XdpBuff, type XdpFrame,
 } from "@netmem/xdp/api";
 import { skbHeadlen, skbHeadroom, skbRegion, type SkBuff, type SkbEdit, type SkbRecycle, type XdpSkbs } from "./api/index.ts";
@@ -187,9 +187,7 @@ export class XdpConversions implements XdpSkbs {
     for (let i = 0; i < info.nrFrags; i++) {
       const frag = buff.frags[i]!;
       const source = info.frags[i]!;
-      frag.netmem = source.netmem;
-      frag.offset = source.offset;
-      frag.sizeBytes = source.sizeBytes;
+      netmemFragCopy(frag, source);
     }
   }
 
@@ -213,9 +211,7 @@ export class XdpConversions implements XdpSkbs {
     for (let i = 0; i < from.nrFrags; i++) {
       const source = from.frags[i]!;
       const frag = info.frags[i]!;
-      frag.netmem = source.netmem;
-      frag.offset = source.offset;
-      frag.sizeBytes = source.sizeBytes;
+      netmemFragCopy(frag, source);
       source.netmem = null;
     }
     info.nrFrags = from.nrFrags;

@@ -2,7 +2,7 @@ import { EINVAL, ENOSPC, UsageError, type ReportSink } from "@netmem/kernel/api"
 import { GFP_ATOMIC, NUMA_NO_NODE, PAGE_SIZE, __GFP_NOWARN, netmemIsPfmemalloc, netmemName, type Netmem, type PageAllocator, type PayloadMemory } from "@netmem/mm/api";
 import {
   MAX_SKB_FRAGS, MEM_TYPE_PAGE_ORDER0, MEM_TYPE_XSK_BUFF_POOL, SKB_SHARED_INFO_BYTES, XDP_FLAGS_FRAGS_PF_MEMALLOC, XDP_FLAGS_FRAGS_UNREADABLE, XDP_FLAGS_HAS_FRAGS, XDP_FRAME_BYTES, xdpBuffHasFrags, xdpDataHardEnd,
-  xdpDataMetaUnsupported, type XdpBuff, type XdpBuffs, type XdpFrame, type XdpReturn,
+  netmemFragCopy, xdpDataMetaUnsupported, type XdpBuff, type XdpBuffs, type XdpFrame, type XdpReturn,
 } from "./api/index.ts";
 import type { FrameStructs } from "./frames.ts";
 
@@ -185,12 +185,6 @@ export class PacketBuffs implements XdpBuffs {
     to.nrFrags = from.nrFrags;
     to.xdpFragsSize = from.xdpFragsSize;
     to.xdpFragsTruesize = from.xdpFragsTruesize;
-    for (let i = 0; i < from.nrFrags; i++) {
-      const target = to.frags[i]!;
-      const source = from.frags[i]!;
-      target.netmem = source.netmem;
-      target.offset = source.offset;
-      target.sizeBytes = source.sizeBytes;
-    }
+    for (let i = 0; i < from.nrFrags; i++) netmemFragCopy(to.frags[i]!, from.frags[i]!);
   }
 }

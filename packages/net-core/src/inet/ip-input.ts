@@ -14,10 +14,11 @@ import { TcpInput } from "./tcp-input.ts";
 import type { TcpParts } from "./tcp-parts.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
-export interface InetParts extends Omit<UdpParts, "stats">, Omit<TcpParts, "stats">, Omit<ForwardParts, "stats" | "output">, Omit<OutputParts, "stats">, Omit<FragmentParts, "stats">, Omit<PipeParts, "filledPipes"> {
+export interface InetParts extends Omit<UdpParts, "stats" | "rules">, Omit<TcpParts, "stats" | "rules">, Omit<ForwardParts, "stats" | "output">, Omit<OutputParts, "stats">, Omit<FragmentParts, "stats">, Omit<PipeParts, "filledPipes"> {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
+  readonly rules: UdpParts["rules"] & TcpParts["rules"];
 }
 
 /** @kernel net/ipv4/ip_input.c */

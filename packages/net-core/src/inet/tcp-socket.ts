@@ -10,7 +10,7 @@ import { SkbQueue } from "../skb-queue.ts";
 import { TcpCollapse } from "./tcp-collapse.ts";
 import { OutOfOrder, tryCoalesce } from "./tcp-out-of-order.ts";
 import { ReceiveSpace } from "./tcp-receive-space.ts";
-import type { TcpConnection, TcpParts } from "./tcp-parts.ts";
+import type { TcpConnection, TcpParts, TcpRules } from "./tcp-parts.ts";
 import type { TcpStream } from "./tcp-zerocopy.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
@@ -28,6 +28,7 @@ export class TcpReceiver implements TcpSocket {
   readonly memalloc: boolean;
   nextInChain: TcpReceiver | null;
   private readonly parts: TcpParts;
+  private readonly rules: TcpRules;
   private readonly rcvbufBytes: number;
   private dataReady: (() => void) | null;
   private readonly gone: () => void;
@@ -58,13 +59,14 @@ export class TcpReceiver implements TcpSocket {
     this.memalloc = listener.memalloc ?? false;
     this.nextInChain = null;
     this.parts = parts;
+    this.rules = parts.rules;
     this.rcvbufBytes = listener.rcvbufBytes ?? TCP_RMEM_MAX;
     this.dataReady = listener.dataReady ?? null;
     this.gone = connection.gone;
     this.ended = connection.closed;
     this.queue = new SkbQueue();
     this.ahead = new OutOfOrder(parts, (skb, reason) => this.drop(skb, reason));
-    this.space = new ReceiveSpace(parts.tcpScalesRoom, parts.tcpFirstRatio);
+    this.space = new ReceiveSpace(parts.rules.tcpScalesRoom, parts.rules.tcpFirstRatio);
     this.collapse = new TcpCollapse(parts, (truesize) => this.space.winFromSpace(truesize));
     this.stream = {
       available: () => this.available(),
@@ -120,7 +122,7 @@ export class TcpReceiver implements TcpSocket {
         this.drop(skb, SKB_DROP_REASON_PROTO_MEM);
         return;
       }
-      if (this.parts.tcpMeasuresAhead === true) this.space.measure(skb);
+      if (this.rules.tcpMeasuresAhead === true) this.space.measure(skb);
       this.ahead.keep(skb);
     } else if (!this.takes(skb)) this.drop(skb, this.closed ? SKB_DROP_REASON_TCP_CLOSE : SKB_DROP_REASON_PROTO_MEM);
     else {
@@ -151,7 +153,7 @@ export class TcpReceiver implements TcpSocket {
 
   /** Of what is next: where nothing waits to be read, however large it is. @kernel tcp_data_queue, sk_forced_mem_schedule */
   private takes(skb: SkBuff): boolean {
-    const { tcpTakesBareFin, tcpMakesRoomFirst } = this.parts;
+    const { tcpTakesBareFin, tcpMakesRoomFirst } = this.rules;
     if (tcpMakesRoomFirst === false && this.queue.first === null) return true;
     if (this.hasRoom(skb)) return true;
     if (this.dataReady !== null) this.dataReady();
@@ -170,13 +172,13 @@ export class TcpReceiver implements TcpSocket {
     this.collapse.ahead(ahead.queue, rcvbufBytes);
     this.collapse.inOrder(queue, this.copiedSeq, this.rcvNxt);
     if (this.ingests(skb)) return true;
-    ahead.prune(this.parts.tcpPrunesBehind === true ? skb : null, rcvbufBytes >> 3, () => this.ingests(skb));
+    ahead.prune(this.rules.tcpPrunesBehind === true ? skb : null, rcvbufBytes >> 3, () => this.ingests(skb));
     return this.ingests(skb);
   }
 
   /** @kernel tcp_can_ingest */
   private ingests(skb: SkBuff): boolean {
-    return this.rmemAlloc() + (this.parts.tcpCountsSegment === true ? skb.len : 0) <= this.rcvbufBytes;
+    return this.rmemAlloc() + (this.rules.tcpCountsSegment === true ? skb.len : 0) <= this.rcvbufBytes;
   }
 
   /** The bytes that are next. @kernel tcp_queue_rcv */
@@ -353,9 +355,9 @@ export class TcpReceiver implements TcpSocket {
     this.closed = true;
     this.gone();
     this.ended();
-    const { lifetime, softirqs, tcpCloseDefersFrees } = this.parts;
+    const { lifetime, softirqs } = this.parts;
     for (let skb = this.queue.shift(); skb !== null; skb = this.queue.shift()) {
-      if (tcpCloseDefersFrees) lifetime.skbAttemptDeferFree(skb);
+      if (this.rules.tcpCloseDefersFrees) lifetime.skbAttemptDeferFree(skb);
       else lifetime.kfreeSkbPartial(skb, false);
     }
     softirqs.localBhDisable();

@@ -7,6 +7,7 @@ import {
 import { addHolder } from "../holders.ts";
 import { SkbQueue } from "../skb-queue.ts";
 import type { UdpGroSockets } from "../gro/udp-gro.ts";
+import type { NetCoreDates } from "../rules.ts";
 import { transportHolds } from "./checksum.ts";
 import type { InetGso } from "./inet-gso.ts";
 import { PortTable } from "./ports.ts";
@@ -22,10 +23,7 @@ export interface UdpParts {
   readonly clock: Clock;
   readonly rcu: Rcu;
   readonly stats: InetStats;
-  /** From 6.18 a datagram that would not fit is dropped, unless nothing waits; before, one may go beyond. */
-  readonly udpNeverBeyondRcvbuf: boolean;
-  /** From 6.18 what was read is freed where it was allocated; before, by its reader. */
-  readonly udpDefersFrees: boolean;
+  readonly rules: Pick<NetCoreDates, "udpNeverBeyondRcvbuf" | "udpDefersFrees">;
 }
 
 /** @kernel net/ipv4/udp.c */
@@ -171,6 +169,8 @@ class UdpQueue implements UdpSocket {
   /** @kernel SOCK_MEMALLOC */
   readonly memalloc: boolean;
   private readonly parts: UdpParts;
+  private readonly neverBeyondRcvbuf: boolean;
+  private readonly defersFrees: boolean;
   private readonly rcvbufBytes: number;
   /** Null, too, once it is closed. @kernel sock_orphan */
   private dataReady: (() => void) | null;
@@ -191,6 +191,8 @@ class UdpQueue implements UdpSocket {
     this.gro = options.gro ?? false;
     this.memalloc = options.memalloc ?? false;
     this.parts = parts;
+    this.neverBeyondRcvbuf = parts.rules.udpNeverBeyondRcvbuf;
+    this.defersFrees = parts.rules.udpDefersFrees;
     this.rcvbufBytes = options.rcvbufBytes ?? RMEM_DEFAULT;
     this.dataReady = options.dataReady ?? null;
     this.queue = new SkbQueue();
@@ -205,9 +207,9 @@ class UdpQueue implements UdpSocket {
 
   /** False: there is no room, and it is gone. @kernel __udp_enqueue_schedule_skb */
   queueRcv(skb: SkBuff): boolean {
-    const { lifetime, edit, udpNeverBeyondRcvbuf } = this.parts;
+    const { lifetime, edit } = this.parts;
     const { charged, rcvbufBytes } = this;
-    const full = udpNeverBeyondRcvbuf === true ? charged > 0 && charged + skb.truesize > rcvbufBytes : charged > rcvbufBytes;
+    const full = this.neverBeyondRcvbuf === true ? charged > 0 && charged + skb.truesize > rcvbufBytes : charged > rcvbufBytes;
     if (full) {
       this.dropped++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_SOCKET_RCVBUFF);
@@ -247,7 +249,7 @@ class UdpQueue implements UdpSocket {
   }
 
   recvmsg(target: PayloadRegion, offset: number, bytes: number): number {
-    const { edit, lifetime, stats, udpDefersFrees } = this.parts;
+    const { edit, lifetime, stats } = this.parts;
     if (this.closed === true) return -EBADF;
     let skb = this.dequeue();
     if (skb !== null && skb.ipSummed === CHECKSUM_NONE) skb = this.firstThatHolds(skb);
@@ -261,7 +263,7 @@ class UdpQueue implements UdpSocket {
     }
     stats.udpInDatagrams++;
     this.gsoBytes = skb.shinfo!.gsoSize;
-    if (udpDefersFrees === true) lifetime.skbAttemptDeferFree(skb);
+    if (this.defersFrees === true) lifetime.skbAttemptDeferFree(skb);
     else lifetime.consumeSkb(skb);
     return copied;
   }

@@ -37,6 +37,13 @@ export class NetmemFrag {
   }
 }
 
+/** The same bytes. Whose reference it is then, is the caller's to say. @kernel skb_frag_page_copy, and assignments of skb_frag_t */
+export function netmemFragCopy(to: NetmemFrag, from: NetmemFrag): void {
+  to.netmem = from.netmem;
+  to.offset = from.offset;
+  to.sizeBytes = from.sizeBytes;
+}
+
 /** The frag table of one packet. */
 export function createNetmemFrags(): NetmemFrag[] {
   const frags: NetmemFrag[] = [];
