@@ -54,6 +54,10 @@ export const MODEL_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "binding.ts", find: "    for (const { dev, index } of this.#queues.splice(0)) this.#deps.providers.closeRxq(dev, index, this);\n    this.provided.unmap();\n", replace: "    this.provided.unmap();\n    for (const { dev, index } of this.#queues.splice(0)) this.#deps.providers.closeRxq(dev, index, this);\n" }],
   },
   {
+    ...devmem, rule: "M9", subtle: true, mistake: "forgets its queues as it is closed, and they it not",
+    edits: [{ file: "binding.ts", find: "    for (const { dev, index } of this.#queues.splice(0)) this.#deps.providers.closeRxq(dev, index, this);\n", replace: "    this.#queues.splice(0);\n" }],
+  },
+  {
     ...devmem, rule: "M6", subtle: true, mistake: "stays bound to a device that is gone",
     edits: [{ file: "binding.ts", find: "    queue.memoryProvider = null;\n", replace: "" }],
   },

@@ -124,8 +124,12 @@ export class ModelWorld {
   }
 
   close(): void {
-    this.binding?.close();
+    if (this.binding === null) return;
+    this.binding.close();
     this.binding = null;
+    this.#occasion("M9");
+    // The last of an AF_XDP socket is a workqueue's. @kernel xp_release_deferred
+    if (!this.deliversFrames && this.isBound()) this.findings.consequence("M9", "closed, and its queue is still bound to it: the next pool there is made with it", this.boundWhere);
     if (this.deliversFrames) this.#connections[0]!.stream = null;
   }
 
