@@ -153,7 +153,7 @@ test("a machine has room for all that sockets may hold which are not read, or sa
 
 describe("--forward", () => {
   test("every IPv4 packet of the shipped captures leaves, merged on the way or not", async () => {
-    for (const gro of [[], ["--gro"]]) {
+    for (const gro of [[], ["--gro"], ["--gro", "--udp-gro"]]) {
       for (const run of await runs([...SHIPPED, "--forward", ...gro], ROOT)) {
         expect([run.design, run.inet!.forwarded, run.inet!.dropped.notIpv4, run.dropped, run.inflightAtEnd, run.reports]).toEqual([run.design, 1902, 4, 4, 0, []]);
       }
@@ -168,7 +168,7 @@ describe("--forward", () => {
 });
 
 test.each([
-  [["--udp-gro"], "--udp-gro is what sockets ask for: give --sockets too"], [["--udp-gro", "--sockets", "1"], "--udp-gro asks for datagrams that were merged as they were received: give --gro too"],
+  [["--udp-gro"], "--udp-gro is what sockets ask for, or a device that sends on: give --sockets or --forward too"], [["--udp-gro", "--sockets", "1"], "--udp-gro asks for datagrams that were merged as they were received: give --gro too"],
   [["--gro"], "--gro makes other packets of those that came in: give --sockets or --forward too"],
   [["--sockets", "0"], "--sockets 0: give a whole number from 1 to 1000"],
   [["--sockets", "4", "--forward"], "--sockets and --forward: a packet ends here, or goes on; give one of them"],

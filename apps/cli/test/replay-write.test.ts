@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readCapture } from "@netmem/pcap";
+import { pcapFile, testPayload, udpFrame } from "@netmem/testkit";
+import type { ReplayDocument } from "../src/replay/command.ts";
 import { cli } from "./cli.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -43,6 +45,18 @@ test.each([[[]], [["--driver", "mvpp2"]], [["--driver", "split-page"]], [["--gro
   const [there, here] = [directions(sent.map(({ bytes }) => bytes)), directions(cut)];
   expect([sent.length, there.map((bytes, i) => bytes.length > 1000 && bytes.equals(here[i]!))]).toEqual([came.length, [true, true]]);
   expect(sent.every(({ ns }, i) => ns >= came[0]!.ns && (i === 0 || ns >= sent[i - 1]!.ns))).toBe(true);
+});
+
+test("datagrams that were merged to be sent on leave one by one, each as it came but for MAC addresses, hop count and header checksum", async () => {
+  const source = join(folder, "flow.pcap");
+  const came = Array.from({ length: 200 }, (_, i) => udpFrame(testPayload(i % 50 === 49 ? 90 : 300, i), { ipId: i }));
+  writeFileSync(source, pcapFile(came.map((bytes) => ({ bytes }))));
+  const path = join(folder, "merged.pcap");
+  const { code, out, err } = await cli(["replay", source, "--forward", "--gro", "--udp-gro", "--counts-only", "--json", "--design", "6.18", "--write", path], ROOT);
+  expect([code, err]).toEqual([0, ""]);
+  const [run] = (JSON.parse(out) as ReplayDocument).runs;
+  const unchanged = (frame: readonly number[]): string => Buffer.from([...frame.slice(12, 22), ...frame.slice(23, 24), ...frame.slice(26)]).toString("hex");
+  expect([run!.inet!.forwarded, frames(path).map(({ bytes }) => unchanged(bytes))]).toEqual([200, came.map((frame) => unchanged([...frame]))]);
 });
 
 test.skipIf(TSHARK === null)(`tshark reads it, and finds right what a router changed${TSHARK === null ? " (skipped: tshark cannot be run)" : ""}`, async () => {

@@ -102,6 +102,31 @@ describe.each(LAYOUTS)("datagrams of one flow, each received as %s", (layout) =>
   });
 });
 
+describe("on a device that merges what is to be sent on (rx-udp-gro-forwarding)", () => {
+  const frames = flow([300, 300, 120]);
+
+  test.each([["no socket at all", false], ["sockets, and this is none's", true]])("with %s datagrams of a flow are merged", (_what, othersAsk) => {
+    const gro = new UdpGroRig({ port: othersAsk ? PORT + 1 : PORT });
+    if (!othersAsk) gro.socket.close();
+    gro.receive(...frames);
+    gro.rig.dev.groUdpFwd = true;
+    gro.receive(...frames);
+    expect([gro.segments(), gro.up.at(-1)!.shinfo!.gsoType, gro.up.at(-1)!.shinfo!.gsoSize]).toEqual([[1, 1, 1, 3], SKB_GSO_UDP_L4, 308 - 8]);
+    expect(gro.end()).toEqual({ lost: 0, reports: [] });
+  });
+
+  test("a socket that did not ask gets each by itself: merged where nobody asks, and cut before it is queued; not merged where somebody does, and it is looked up", () => {
+    for (const othersAsk of [false, true]) {
+      const gro = new UdpGroRig({ gro: false }).deliver();
+      if (othersAsk) gro.bind({ port: PORT + 1, gro: true });
+      gro.rig.dev.groUdpFwd = true;
+      gro.receive(...frames);
+      expect([gro.rig.machine.net.receive.stats.groMerged, gro.socket.length(), gro.datagrams()]).toEqual([othersAsk ? 0 : 2, 3, payloads(frames)]);
+      expect(gro.end()).toEqual({ lost: 0, reports: [] });
+    }
+  });
+});
+
 test("closed as the first of them is said to be there, a socket is told of no more, and keeps none", () => {
   const gro = new UdpGroRig().deliver();
   let next: UdpSocket | null = null;

@@ -116,7 +116,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--rcvbuf <bytes>", "with --sockets: bytes of truesize that each may hold (default: 212992, of TCP 6291456)").argParser(wholeNumber("rcvbuf", 1, 0x7fffffff)))
     .addOption(new Option("--forward", "send every IPv4 packet on by a second device, as a router does"))
     .addOption(new Option("--gro", "with --sockets or --forward: merge TCP segments of a connection as they are received"))
-    .addOption(new Option("--udp-gro", "with --sockets and --gro: sockets of UDP ask for UDP_GRO, so that datagrams of a flow are merged, too, and read together"))
+    .addOption(new Option("--udp-gro", "with --gro: datagrams of a flow are merged, too: with --sockets, of which those of UDP ask for it (UDP_GRO), to be read together; with --forward to be sent on (rx-udp-gro-forwarding)"))
     .addOption(new Option("--return-path <name>", "override how a recycling design finds a page's owner").choices([...RETURN_PATHS]))
     .addOption(new Option("--shared-release <policy>", "override what a put does that finds another reference: leave the pool (5.14), let the last holder recycle (the 2021 proposal), or count pool-aware holders apart (6.8)").choices([...SHARED_RELEASES]))
     .addOption(new Option("--ring <descriptors>", "receive descriptors, 32 to 512 (what the hardware has)").default(DEFAULT_RING).argParser(wholeNumber("ring", 32, 512)))
@@ -208,7 +208,7 @@ function checkInetOptions(raw: RawOptions): void {
   if (sockets === undefined && raw.reader !== undefined) throw new CliError("--reader says when sockets are read: give --sockets too");
   if (sockets === undefined && raw.zerocopy === true) throw new CliError("--zerocopy says how sockets are read: give --sockets too");
   if (sockets === undefined && raw.rcvbuf !== undefined) throw new CliError("--rcvbuf is what sockets may hold: give --sockets too");
-  if (sockets === undefined && raw.udpGro === true) throw new CliError("--udp-gro is what sockets ask for: give --sockets too");
+  if (sockets === undefined && forward !== true && raw.udpGro === true) throw new CliError("--udp-gro is what sockets ask for, or a device that sends on: give --sockets or --forward too");
   if (raw.udpGro === true && raw.gro !== true) throw new CliError("--udp-gro asks for datagrams that were merged as they were received: give --gro too");
   if (sockets === undefined && forward !== true) {
     if (raw.gro === true) throw new CliError("--gro makes other packets of those that came in: give --sockets or --forward too");

@@ -106,6 +106,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const givesFrames = model?.delivers === "frames";
   const device = attachFirst(machine, driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null || givesFrames ? 1 : 2, cpu: 0, ...reach });
   device.netif.dev.gro = options.gro;
+  device.netif.dev.groUdpFwd = options.udpGro && options.forward;
   device.netif.dev.mtu = mtuFor(frames);
   const frameEnd = options.sockets === undefined && !options.forward && !givesFrames ? frameReader(machine, user, options) : null;
   const withProgram = program === null ? null : attach(machine, design, device, program, options, frames, user, watcher);

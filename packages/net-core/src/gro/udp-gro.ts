@@ -12,11 +12,11 @@ const UDP_GRO_CNT_MAX = 64;
 export interface UdpGroSockets {
   /** How many asked. @kernel udp_encap_needed_key */
   readonly groSockets: () => number;
-  /** The datagram with these headers is such a one's. @kernel udp4_gro_lookup_skb, UDP_GRO */
-  readonly wantsGro: (bytes: Uint8Array, ip: number, udp: number) => boolean;
+  /** Whether the socket of the datagram with these headers did; null: it is no socket's. @kernel udp4_gro_lookup_skb, UDP_GRO */
+  readonly asksForGro: (bytes: Uint8Array, ip: number, udp: number) => boolean | null;
 }
 
-/** Datagrams of one flow, for sockets that asked for it. @kernel net/ipv4/udp_offload.c */
+/** Datagrams of one flow, for sockets that asked for it, or to be sent on. @kernel net/ipv4/udp_offload.c */
 export class UdpGro {
   private readonly payload: PayloadMemory;
   private readonly edit: Pick<SkbPullTrim, "pskbMayPull">;
@@ -52,9 +52,8 @@ export class UdpGro {
     const { bytes } = region;
     const udp = ip + IP_HLEN;
     const udpBytes = skbGroLen(skb);
-    const { sockets } = this;
     const hasSum = read16(bytes, udp + UDP_CHECK_AT) !== 0;
-    if ((gro.flush === false && hasSum && !groTransportHolds(skb, region, ip, IPPROTO_UDP, this.payload)) || sockets.groSockets() === 0 || !sockets.wantsGro(bytes, ip, udp)
+    if ((gro.flush === false && hasSum && !groTransportHolds(skb, region, ip, IPPROTO_UDP, this.payload)) || !this.mayMerge(skb, bytes, ip, udp)
       || !hasSum || udpBytes <= UDP_HLEN || read16(bytes, udp + 4) !== udpBytes) {
       gro.flush = true;
       return -1;
@@ -62,6 +61,15 @@ export class UdpGro {
     gro.dataOffset += UDP_HLEN;
     const i = groLookup(node, region, udp);
     return i < 0 ? -1 : this.into(i, node.held[i]!, skb, bytes, ip, udpBytes);
+  }
+
+  /** For a socket that asked, or to be sent on. @kernel udp_gro_receive */
+  private mayMerge(skb: SkBuff, bytes: Uint8Array, ip: number, udp: number): boolean {
+    const { sockets } = this;
+    const forwards = skb.dev!.groUdpFwd;
+    if (sockets.groSockets() === 0) return forwards;
+    const asks = sockets.asksForGro(bytes, ip, udp);
+    return asks === null ? forwards : asks;
   }
 
   /** Into the packet at `i` of its flow: one that is shorter is its last. */

@@ -64,9 +64,9 @@ export class UdpInput implements UdpGroSockets {
     return this.askedForGro;
   }
 
-  wantsGro(bytes: Uint8Array, ip: number, udp: number): boolean {
+  asksForGro(bytes: Uint8Array, ip: number, udp: number): boolean | null {
     const socket = this.ports.lookup(bytes, ip, udp);
-    return socket !== null && socket.gro === true;
+    return socket === null ? null : socket.gro;
   }
 
   addHolders(to: PacketHolder[]): void {

@@ -190,6 +190,8 @@ export class NetDevice {
   hardHeaderLen: number;
   /** Packets of one flow are merged as they are received. @kernel NETIF_F_GRO */
   gro: boolean;
+  /** With `gro`: datagrams that are no socket's are merged, too, to be sent on. @kernel NETIF_F_GRO_UDP_FWD (ethtool's rx-udp-gro-forwarding) */
+  groUdpFwd: boolean;
   /** It sends packets of several segments whole, of TCP and of UDP. @kernel NETIF_F_GSO_SOFTWARE */
   gsoSoftware: boolean;
   /** A packet may leave its checksum to it; for a device that does not take such packets the stack writes it before. @kernel NETIF_F_HW_CSUM (NETIF_F_CSUM_MASK) */
@@ -236,6 +238,7 @@ export class NetDevice {
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;
     this.gro = false;
+    this.groUdpFwd = false;
     this.gsoSoftware = false;
     this.hwCsum = false;
     this.fragList = false;
