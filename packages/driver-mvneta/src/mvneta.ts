@@ -33,6 +33,7 @@ class MvnetaInterface implements NetInterface {
       xskSetupPool: null,
       xskWakeup: null,
     };
+    this.dev.changeMtu = (mtu) => (takesMtu(mtu, this.#prog) ? 0 : -EINVAL);
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#port.tx === null ? NETDEV_TX_BUSY : this.#port.tx.startXmit(skb)) });
   }
 
@@ -81,7 +82,7 @@ class MvnetaInterface implements NetInterface {
 
   /** Pages are mapped otherwise with a program, so that the first and the last restart the device. @kernel mvneta_xdp_setup */
   #xdpSetup(prog: XdpProg | null): number {
-    if (prog !== null && !prog.hasFrags && this.dev.mtu > MVNETA_MAX_RX_BUF_SIZE) return -EOPNOTSUPP;
+    if (!takesMtu(this.dev.mtu, prog)) return -EOPNOTSUPP;
     const restart = this.#rxq !== null && (prog === null) !== (this.#prog === null);
     if (restart) this.stop();
     this.#prog = prog;
@@ -119,3 +120,8 @@ export const mvneta: NetDriver = {
     return new MvnetaInterface(deps, options);
   },
 };
+
+/** A program without fragments sees a packet in one page. @kernel mvneta_xdp_setup, mvneta_change_mtu */
+function takesMtu(mtu: number, prog: XdpProg | null): boolean {
+  return prog === null || prog.hasFrags || mtu <= MVNETA_MAX_RX_BUF_SIZE;
+}

@@ -29,6 +29,7 @@ class Mvpp2Interface implements NetInterface {
     });
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
     this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => xmitFrames(this.#shared.tx, frames, n, flags), xskSetupPool: null, xskWakeup: null };
+    this.dev.changeMtu = (mtu) => (takesMtu(mtu, this.#shared.prog) ? 0 : -EINVAL);
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
@@ -92,7 +93,7 @@ class Mvpp2Interface implements NetInterface {
 
   /** Pages are mapped otherwise with a program, so that the first and the last restart the device. @kernel mvpp2_xdp_setup */
   #xdpSetup(prog: XdpProg | null): number {
-    if (prog !== null && this.dev.mtu > MVPP2_MAX_RX_BUF_SIZE) return -EOPNOTSUPP;
+    if (!takesMtu(this.dev.mtu, prog)) return -EOPNOTSUPP;
     const restart = this.#shared.tx !== null && (prog === null) !== (this.#shared.prog === null);
     if (restart) this.stop();
     this.#shared.prog = prog;
@@ -113,3 +114,8 @@ export const mvpp2: NetDriver = {
     return new Mvpp2Interface(deps, options);
   },
 };
+
+/** A program sees a packet in one buffer of the long pool. @kernel mvpp2_xdp_setup, mvpp2_change_mtu */
+function takesMtu(mtu: number, prog: XdpProg | null): boolean {
+  return prog === null || mtu <= MVPP2_MAX_RX_BUF_SIZE;
+}

@@ -19,6 +19,7 @@ class SplitInterface implements NetInterface {
     for (let i = 0; i < options.rxQueueCount; i++) this.#queues.push(new SplitQueue(deps, this.#shared, i, (options.cpu + i) % deps.kernel.nrCpus));
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
     this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => xmitFrames(this.#shared.tx, frames, n, flags), xskSetupPool: null, xskWakeup: null };
+    this.dev.changeMtu = (mtu) => (takesMtu(mtu, this.#shared.prog) ? 0 : -EINVAL);
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
@@ -40,12 +41,17 @@ class SplitInterface implements NetInterface {
     return queuesInRings(this.#shared);
   }
 
-  /** A frame must fit into one half. @kernel ixgbe_xdp_setup */
+  /** @kernel ixgbe_xdp_setup */
   #xdpSetup(prog: XdpProg | null): number {
-    if (prog !== null && this.dev.mtu + ETH_HLEN > SP_BUFFER_BYTES) return -EINVAL;
+    if (!takesMtu(this.dev.mtu, prog)) return -EINVAL;
     this.#shared.prog = prog;
     return 0;
   }
+}
+
+/** With a program a frame must fit into one half. @kernel ixgbe_xdp_setup, ixgbe_change_mtu */
+function takesMtu(mtu: number, prog: XdpProg | null): boolean {
+  return prog === null || mtu + ETH_HLEN <= SP_BUFFER_BYTES;
 }
 
 /** Pages of the driver's own, two packets to a page, as ixgbe and i40e had them before page_pool: what the 2021 series could not help. @kernel drivers/net/ethernet/intel/ixgbe/ixgbe_main.c */

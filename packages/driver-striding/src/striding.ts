@@ -20,6 +20,7 @@ class StridingInterface implements NetInterface {
     for (let i = 0; i < options.rxQueueCount; i++) this.#queues.push(new StridingQueue(deps, this.#shared, i, (options.cpu + i) % deps.kernel.nrCpus));
     this.dev.xdpFeatures = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
     this.dev.xdpOps = { xdpSetupProg: (prog) => this.#xdpSetup(prog), xdpXmit: (frames, n, flags) => xmitFrames(this.#shared.tx, frames, n, flags), xskSetupPool: null, xskWakeup: null };
+    this.dev.changeMtu = (mtu) => (layoutFor(mtu, this.#shared.prog !== null, this.#rxRingSize) === null ? -EINVAL : 0);
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
@@ -44,7 +45,7 @@ class StridingInterface implements NetInterface {
 
   /** Strides are others with a program, so that the first and the last restart the device. @kernel mlx5e_xdp_set */
   #xdpSetup(prog: XdpProg | null): number {
-    if (prog !== null && layoutFor(this.dev.mtu, true, this.#rxRingSize) === null) return -EOPNOTSUPP;
+    if (layoutFor(this.dev.mtu, prog !== null, this.#rxRingSize) === null) return -EOPNOTSUPP;
     const restart = this.#shared.tx !== null && (prog === null) !== (this.#shared.prog === null);
     if (restart) this.stop();
     this.#shared.prog = prog;

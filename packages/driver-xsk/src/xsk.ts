@@ -26,6 +26,7 @@ class DwInterface implements NetInterface {
       xskSetupPool: (pool, queueId) => (pool === null ? this.#disablePool(queueId) : this.#enablePool(pool, queueId)),
       xskWakeup: (queueId) => this.#wakeup(queueId),
     };
+    this.dev.changeMtu = (mtu) => (takesMtu(mtu, this.#shared.prog) ? 0 : -EINVAL);
     deps.transmit.setStartXmit(this.dev, { startXmit: (skb) => (this.#shared.tx === null ? NETDEV_TX_BUSY : this.#shared.tx.startXmit(skb)) });
   }
 
@@ -49,7 +50,7 @@ class DwInterface implements NetInterface {
 
   /** Pages are mapped otherwise with a program, and users' memory is used with one only, so that the first and the last restart the device. @kernel stmmac_xdp_set_prog (drivers/net/ethernet/stmicro/stmmac/stmmac_xdp.c) */
   #xdpSetup(prog: XdpProg | null): number {
-    if (prog !== null && this.dev.mtu > DW_XDP_MTU) return -EOPNOTSUPP;
+    if (!takesMtu(this.dev.mtu, prog)) return -EOPNOTSUPP;
     const restart = this.#shared.tx !== null && (prog === null) !== (this.#shared.prog === null);
     if (restart) this.stop();
     this.#shared.prog = prog;
@@ -101,6 +102,11 @@ class DwInterface implements NetInterface {
     this.#deps.napi.napiSchedule(queue.napi);
     return 0;
   }
+}
+
+/** With a program no frame is a jumbo. @kernel stmmac_xdp_set_prog, stmmac_change_mtu */
+function takesMtu(mtu: number, prog: XdpProg | null): boolean {
+  return prog === null || mtu <= DW_XDP_MTU;
 }
 
 /** DesignWare Ethernet (stmmac): page_pool pages, or the memory of an AF_XDP user, queue by queue. @kernel drivers/net/ethernet/stmicro/stmmac/stmmac_main.c */

@@ -2,7 +2,7 @@ import { NET_RX_SOFTIRQ, NSEC_PER_SEC, UsageError, type Kernel } from "@netmem/k
 import type { DmaDevice, DmaDeviceOptions, Mm } from "@netmem/mm/api";
 import type { NetCore } from "@netmem/net-core/api";
 import type { PagePool, PagePools } from "@netmem/page-pool/api";
-import { ETH_HLEN, ETHTOOL_TCP_DATA_SPLIT_ENABLED, type Xdp } from "@netmem/xdp/api";
+import { ETH_HLEN, ETHTOOL_TCP_DATA_SPLIT_ENABLED, type NetDevice, type Xdp } from "@netmem/xdp/api";
 import { ModelledNic, createTxRings } from "@netmem/driver";
 import { createProvidedAreas } from "@netmem/memory-model";
 import type { MemoryBinding, MemoryModel, MemoryModelDeps } from "@netmem/memory-model/api";
@@ -90,12 +90,10 @@ export class Machine {
     const deps = this.#linkDeps();
     const txRings = createTxRings({ dma, hw: hardware.txQueues[0]!, format: txDescFormat, lifetime: deps.lifetime, xdpReturn: deps.xdpReturn, xdpStructs: deps.xdpStructs });
     const netif = driver.probe(
-      { ...deps, dma, nic: hardware, txRings },
+      { ...deps, registerNetdev: (devName, queues) => this.#registerNic(driver, devName, queues), dma, nic: hardware, txRings },
       { name, rxRingSize: options.rxRingSize ?? 512, rxQueueCount, cpu: options.cpu ?? 0, earlyDrop: options.earlyDrop ?? false },
     );
     checkInterface(driver, netif);
-    netif.dev.maxMtu = driver.maxFrameBytes - ETH_HLEN;
-    netif.dev.mtuNeedsDown = true;
     const device: Device = { nic, dma, netif };
     this.#devices.push(device);
     return device;
@@ -109,6 +107,14 @@ export class Machine {
     const link = driver.newlink(this.#linkDeps(), { names, rxQueueCount: options.rxQueueCount ?? 1 });
     this.#links.push(link);
     return link;
+  }
+
+  /** Of what its probe does not say otherwise: as long as its frames may be, in rings that were made for it. */
+  #registerNic(driver: NetDriver, name: string, rxQueueCount: number): NetDevice {
+    const dev = this.net.registerNetdev(name, rxQueueCount);
+    dev.maxMtu = driver.maxFrameBytes - ETH_HLEN;
+    dev.mtuNeedsDown = true;
+    return dev;
   }
 
   #linkDeps(): LinkDeps {

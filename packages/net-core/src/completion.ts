@@ -1,9 +1,9 @@
 import { NET_TX_SOFTIRQ, type Kernel } from "@netmem/kernel/api";
-import { SKB_FCLONE_UNAVAILABLE, type SkBuff } from "./api/index.ts";
+import { SKB_DROP_REASON_NOT_SPECIFIED, SKB_FCLONE_UNAVAILABLE, type SkBuff } from "./api/index.ts";
 import type { SkbRelease } from "./release.ts";
 
 /**
- * Packets whose last user let go in hardirq, where neither destructors nor pools may run: the transmit softirq of that CPU frees them,
+ * Packets whose last user let go in hardirq, where destructors may not run, nor pools be put to: the transmit softirq of that CPU frees them,
  * the last one first. @kernel softnet_data.completion_queue, dev_kfree_skb_irq_reason, net_tx_action (net/core/dev.c)
  */
 export class CompletionQueue {
@@ -27,18 +27,20 @@ export class CompletionQueue {
     this.#kernel.softirqs.raiseSoftirq(cpu, NET_TX_SOFTIRQ);
   }
 
-  /** What may be freed with interrupts off is, as consumed: nobody is to be told of it, and it has no list of others. The rest waits on. @kernel zap_completion_queue, skb_irq_freeable (net/core/netpoll.c) */
+  /** What nobody is to be told of, and has no list of others, is freed here, untraced. The rest waits on, and is dropped in the end, whatever it was. @kernel zap_completion_queue, skb_irq_freeable (net/core/netpoll.c) */
   zap(): void {
     const { cpu } = this.#kernel.context;
     let skb = this.#lists[cpu]!;
     this.#lists[cpu] = null;
     let waits: SkBuff | null = null;
     while (skb !== null) {
+      if (this.#lost(skb)) break;
       const next: SkBuff | null = skb.next;
       if (skb.destructor === null && skb.shinfo!.fragList === null) {
         skb.next = null;
         this.#release.dropUntraced(skb);
       } else {
+        skb.reason = SKB_DROP_REASON_NOT_SPECIFIED;
         skb.next = waits;
         waits = skb;
       }
@@ -52,16 +54,18 @@ export class CompletionQueue {
     let skb = this.#lists[cpu]!;
     this.#lists[cpu] = null;
     while (skb !== null) {
-      if (skb.free) {
-        // Its `next` leads among the free structs.
-        this.#release.reportUseAfterFree(skb, "freed while it waited to be freed: those behind it are lost");
-        return;
-      }
+      if (this.#lost(skb)) return;
       const next: SkBuff | null = skb.next;
       skb.next = null;
       if (skb.fclone === SKB_FCLONE_UNAVAILABLE) this.#release.dropInSoftirq(skb, skb.reason);
       else this.#release.drop(skb, skb.reason);
       skb = next!;
     }
+  }
+  /** Freed by somebody: its `next` leads among the free structs. */
+  #lost(skb: SkBuff): boolean {
+    if (!skb.free) return false;
+    this.#release.reportUseAfterFree(skb, "freed while it waited to be freed: those behind it are lost");
+    return true;
   }
 }

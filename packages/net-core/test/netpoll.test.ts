@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { CONTEXT_HARDIRQ, ENETDOWN, ENOTSUPP } from "@netmem/kernel/api";
+import { CONTEXT_HARDIRQ, CONTEXT_PROCESS, ENETDOWN, ENOTSUPP } from "@netmem/kernel/api";
 import { GFP_ATOMIC } from "@netmem/mm/api";
 import { NAPIF_STATE_MISSED, NAPIF_STATE_NPSVC, NAPIF_STATE_SCHED, type NapiStruct } from "@netmem/xdp/api";
 import { SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "../src/api/index.ts";
@@ -73,4 +73,38 @@ test("packets that wait for the transmit softirq are freed, but those whose end 
   expect([plain.free, owned.free, told]).toEqual([true, false, 0]);
   rig.kernel.scheduler.runFor(0);
   expect([owned.free, told, rig.kinds()]).toEqual([true, 1, []]);
+});
+
+test("of those that wait on, one that was consumed is dropped in the end: they are put back without their reason", () => {
+  const rig = new NetRig();
+  polled(rig);
+  const skb = rig.net.lifetime.allocSkb(100, GFP_ATOMIC)!;
+  const reasons: number[] = [];
+  skb.destructor = { destruct: () => void reasons.push(skb.reason) };
+  rig.kernel.irqs.withIrqsOff(() => rig.net.lifetime.devConsumeSkbAny(skb));
+  rig.net.netpoll.netpollPollDev(rig.dev);
+  rig.kernel.scheduler.runFor(0);
+  expect([skb.free, reasons, rig.kinds()]).toEqual([true, [SKB_DROP_REASON_NOT_SPECIFIED], []]);
+});
+
+test("one that was freed meanwhile is reported, and ends the list, not the machine", () => {
+  const rig = new NetRig();
+  polled(rig);
+  const [behind, freed] = [0, 1].map(() => rig.net.lifetime.allocSkb(100, GFP_ATOMIC)!) as [SkBuff, SkBuff];
+  rig.kernel.irqs.withIrqsOff(() => {
+    for (const skb of [behind, freed]) rig.net.lifetime.devKfreeSkbAny(skb, SKB_DROP_REASON_NOT_SPECIFIED);
+  });
+  freed.users = 1;
+  rig.net.lifetime.kfreeSkb(freed, SKB_DROP_REASON_NOT_SPECIFIED);
+  rig.net.netpoll.netpollPollDev(rig.dev);
+  expect([behind.free, rig.kinds(), rig.kernel.context.level]).toEqual([false, ["skb-use-after-free"], CONTEXT_PROCESS]);
+});
+
+test("of several instances the last that was added is polled first: it is the head of the device's list", () => {
+  const rig = new NetRig();
+  const order: number[] = [];
+  for (const i of [0, 1, 2]) rig.net.napi.napiEnable(rig.net.napi.netifNapiAdd(rig.dev, { poll: () => (order.push(i), 0) }, 64));
+  rig.dev.up = true;
+  rig.net.netpoll.netpollPollDev(rig.dev);
+  expect(order).toEqual([2, 1, 0]);
 });

@@ -36,6 +36,10 @@ describe.each(DESIGNS)("invariants at every step under %s", (preset) => {
     runChecked(MIXED, { preset, lag: 20, tap: true, expand: true, freeOrder: "alternate" });
   });
 
+  test("read into less memory than a packet has bytes", () => {
+    runChecked(MIXED, { preset, userBytes: 1000 });
+  });
+
   test("dropped in the driver", () => {
     runChecked(MIXED, { preset, earlyDrop: true });
   });

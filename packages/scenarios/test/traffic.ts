@@ -14,6 +14,8 @@ export interface TrafficOptions extends MachineOptions {
   readonly freeOrder?: FreeOrder;
   readonly earlyDrop?: boolean;
   readonly rxRingSize?: number;
+  /** Of the memory that is read into. */
+  readonly userBytes?: number;
   readonly readerCpu?: number;
   /** CPU of the NIC's interrupt. */
   readonly nicCpu?: number;
@@ -54,7 +56,7 @@ export function traffic(sent: readonly WireFrame[], options: TrafficOptions = {}
   const { kernel, net, mm } = machine;
   const wire = new Wire(kernel, mm.payload, sent, options.timing ?? "back-to-back");
   const chunks: Uint8Array[] = [];
-  const reader = new Reader(kernel, net, mm.payload.addRegion("user", USER_BUFFER_BYTES, true), {
+  const reader = new Reader(kernel, net, mm.payload.addRegion("user", options.userBytes ?? USER_BUFFER_BYTES, true), {
     cpu: options.readerCpu ?? 1,
     lag: options.lag ?? 0,
     tap: options.tap ?? false,

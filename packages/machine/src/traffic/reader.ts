@@ -95,8 +95,13 @@ export class Reader {
     const headers = skb.macHeader < 0 ? 0 : skb.data - skb.macHeader;
     const length = skb.len + headers;
     if (this.#filled + length > this.#user.bytes.length) this.#flush();
-    if (this.#net.edit.skbCopyBits(skb, -headers, this.#user, this.#filled, length) < 0) return;
-    this.#filled += length;
+    for (let done = 0; done < length;) {
+      const bytes = Math.min(length - done, this.#user.bytes.length - this.#filled);
+      if (this.#net.edit.skbCopyBits(skb, done - headers, this.#user, this.#filled, bytes) < 0) return;
+      this.#filled += bytes;
+      done += bytes;
+      if (done < length) this.#flush();
+    }
     this.bytes += length;
   }
 

@@ -1,4 +1,4 @@
-import { TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
+import { EIO, TASK_SLEEP, UsageError, type Kernel, type Runnable } from "@netmem/kernel/api";
 import { PAGE_SIZE, PROT_READ, type PayloadRegion, type UserMappings } from "@netmem/mm/api";
 import type { MemoryBinding, MemoryStream } from "@netmem/memory-model/api";
 import type { NetCore, TcpListener, TcpSocket, TcpZerocopyReceive, UdpSocket } from "@netmem/net-core/api";
@@ -202,7 +202,10 @@ export class SocketReaders {
     for (;;) {
       zc.length = area.vmEnd - area.vmStart;
       zc.copybufLen = 0;
-      if (socket.zerocopyReceive(zc) < 0) return;
+      const errno = socket.zerocopyReceive(zc);
+      // A read says so, too, and lets go of the packet that it came with.
+      if (errno === -EIO) socket.recvmsg(this.user, 0, 1);
+      if (errno < 0) return;
       if (zc.length > 0) {
         this.flush(reading.index);
         for (let i = 0; i < zc.length / PAGE_SIZE; i++) {

@@ -33,7 +33,7 @@ export class FreeChecks {
   /** Makes ready for the free lists what was in use; false if it is withheld. @kernel free_pages_prepare (mm/page_alloc.c) */
   prepare(page: Page, order: number): boolean {
     if (page.refcount !== 0) return this.bad(page, `freed with ${page.refcount} references`);
-    if (page.mapcount !== 0) return this.bad(page, `freed while mapped at ${page.mapcount} address${page.mapcount === 1 ? "" : "es"}`);
+    if (page.mapcount !== 0) return this.bad(page, `freed while ${mapped(page)}`);
     if (order > 0 || page.order > 0 || page.head !== page || page.state !== PAGE_IN_USE) {
       const bad = this.badBlock(page, order);
       if (bad !== null) return this.bad(page, bad);
@@ -99,6 +99,7 @@ export class FreeChecks {
       if ((tail.ppMagic | tail.ppRefCount) !== 0 || tail.pp !== null || (tail.claims !== 0 && tail.claims !== TAIL_CLAIMS)) {
         return this.bad(head, `page ${i} of the block was written as if it were its head`);
       }
+      if (tail.mapcount !== 0) return this.bad(head, `page ${i} of the block is still ${mapped(tail)}`);
     }
     for (let i = 1; i < 1 << order; i++) {
       const tail = this.map.pageAt(head, i);
@@ -145,4 +146,8 @@ function describe(page: Page): string {
   if (page.ppRefCount !== 0) parts.push(`pp_ref_count ${page.ppRefCount} in word 5`);
   if (page.claims !== 0) parts.push(`words claimed by ${PAGE_VIEWS[page.claims & 0xf]!.name}`);
   return parts.join(", ");
+}
+
+function mapped({ mapcount }: Page): string {
+  return `mapped at ${mapcount} address${mapcount === 1 ? "" : "es"}`;
 }

@@ -102,6 +102,14 @@ describe("the union words of struct page", () => {
     expect(mm.reports.reports).toMatchObject([{ kind: "bad-page", message: "page 3 of the block was written as if it were its head; block withheld" }]);
   });
 
+  test("and one that a process maps", () => {
+    const mm = memory();
+    const head = mm.pages.allocPages(GFP_KERNEL | __GFP_COMP, 2, NUMA_NO_NODE)!;
+    mm.pages.pages[3]!.mapcount = 2;
+    mm.pages.putPage(head);
+    expect(mm.reports.reports).toMatchObject([{ kind: "bad-page", message: "page 3 of the block is still mapped at 2 addresses; block withheld" }]);
+  });
+
   test("a tail that is freed on its own is reported and withheld", () => {
     const mm = memory();
     mm.pages.allocPages(GFP_KERNEL | __GFP_COMP, 2, NUMA_NO_NODE);

@@ -129,7 +129,7 @@ export interface TcpSocket extends InetSocket {
   readonly mmap: (prot: number, lengthBytes: number) => VmArea | number;
   /**
    * The next bytes that fill pages from their beginning to their end appear at an address, each page with a reference more, which keeps it as long as it is mapped; `zc` says how many, and how many bytes must be read instead. 0;
-   * -EINVAL (an address that is no page's, or outside the area, or a page that cannot be), -EBUSY (a page is there, and the hint said otherwise), -EFAULT (no buffer for what is too little), -EIO (the end), -EBADF once it is closed. A packet that ends the stream stays, read to its end or not, until a read has said so. Shares the pages. Process context.
+   * -EINVAL (an address that is no page's, or outside the area, or a page that cannot be), -EBUSY (a page is there, and the hint said otherwise), -EFAULT (no buffer for what is too little, or one that ends before), -EIO (the end), -EBADF once it is closed; with an errno `zc` stays as it was. A packet that ends the stream stays, read to its end or not, until a read has said so. Shares the pages. Process context.
    * @kernel tcp_zerocopy_receive
    */
   readonly zerocopyReceive: (zc: TcpZerocopyReceive) => number;
@@ -137,7 +137,7 @@ export interface TcpSocket extends InetSocket {
 
 /** What only listens, and has no bytes. @kernel TCP_LISTEN */
 export interface TcpListener extends Pick<TcpSocket, "name" | "recvmsg" | "readSock" | "spliceRead" | "mmap" | "zerocopyReceive"> {
-  /** -ENOTCONN, as each of the others but `mmap`. @kernel tcp_recvmsg_locked (net/ipv4/tcp.c) */
+  /** -ENOTCONN, as each of the others but `mmap`; -EBADF once it is closed, of all. @kernel tcp_recvmsg_locked (net/ipv4/tcp.c) */
   readonly recvmsg: TcpSocket["recvmsg"];
   /** -EINVAL for an address that is no page's, before -ENOTCONN. */
   readonly zerocopyReceive: TcpSocket["zerocopyReceive"];

@@ -14,7 +14,7 @@ export interface Netpoll {
   /**
    * Takes back what a device has sent, for whoever sends from anywhere and cannot wait for softirqs, as a console over the network does. Each of its instances is polled with a
    * budget of 0, scheduled or not, with interrupts off; nothing of who is scheduled, or owns it, changes. Those that are disabled or being polled are left out; a poll that answers more than
-   * 0 is report `napi-netpoll-work`. Then packets that wait for this CPU's transmit softirq are freed, but for those that it takes a softirq to free. 0; -ENOTSUPP from a device that is not to be polled so, -ENETDOWN from one
+   * 0 is report `napi-netpoll-work`. Then packets that wait for this CPU's transmit softirq are freed, but for those whose end somebody is to be told of, or that have a list of others. A pool's pages among them are put with interrupts off, which is report `pp-put-in-hardirq`: not for devices that send what others received. 0; -ENOTSUPP from a device that is not to be polled so, -ENETDOWN from one
    * that is down. Any context. @kernel netpoll_poll_dev, poll_one_napi, zap_completion_queue (net/core/netpoll.c)
    */
   readonly netpollPollDev: (dev: NetDevice) => number;

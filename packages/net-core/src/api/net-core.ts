@@ -53,7 +53,7 @@ export interface NetCore {
   readonly registerNetdev: (name: string, rxQueueCount: number) => NetDevice;
   /** The device is gone: memory providers of its queues are uninstalled and everyone is told. Again: report `netdev-unregistered`. Process context. @kernel unregister_netdev, dev_memory_provider_uninstall (net/core/dev.c) */
   readonly unregisterNetdev: (dev: NetDevice) => void;
-  /** 0; -EINVAL below `minMtu` or above `maxMtu`, which a veth lowers as its peer gets a program; -EBUSY where rings were made for another and the device is up. Process context. @kernel dev_set_mtu, dev_validate_mtu (net/core/dev.c) */
+  /** 0; -EINVAL below `minMtu` or above `maxMtu`, which a veth lowers as its peer gets a program; -EBUSY where rings were made for another and the device is up; or what its driver has against it, as one whose program takes no longer packets. Process context. @kernel dev_set_mtu, dev_validate_mtu, ndo_change_mtu (net/core/dev.c) */
   readonly devSetMtu: (dev: NetDevice, mtu: number) => number;
   /** The device of ifindex 1, which inherits pools whose own is gone. @kernel net.loopback_dev */
   readonly loopback: NetDevice;

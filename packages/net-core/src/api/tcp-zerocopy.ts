@@ -3,7 +3,7 @@ import type { PayloadRegion, VmArea } from "@netmem/mm/api";
 /** Of `TcpZerocopyReceive.flags`: nothing is mapped there, it need not be cleared first. @kernel TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT (include/uapi/linux/tcp.h) */
 export const TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT = 1;
 
-/** Asked, and answered in place; the caller's. @kernel struct tcp_zerocopy_receive */
+/** Asked, and answered in place, unless the call answers an errno, which leaves it as it was; the caller's. @kernel struct tcp_zerocopy_receive */
 export interface TcpZerocopyReceive {
   /** Where pages are to appear: an area of `TcpSocket.mmap`, an address in it. In. */
   readonly area: VmArea;
@@ -20,6 +20,6 @@ export interface TcpZerocopyReceive {
   readonly flags: number;
   /** Bytes that can be read from here on, at least 1 once the end is known: whoever asks is to go on, and be told. Out. @kernel tcp_inq_hint */
   inq: number;
-  /** Why there will be no more, a negative errno, said once; 0. Out, unless the call answers one itself. @kernel sock_error */
+  /** Why there will be no more, a negative errno, said once; 0. Out. @kernel sock_error */
   err: number;
 }

@@ -30,8 +30,9 @@ export class NetDevices {
     if (mtu === dev.mtu) return 0;
     if (!Number.isInteger(mtu) || mtu < dev.minMtu || mtu > dev.maxMtu) return -EINVAL;
     if (dev.up && dev.mtuNeedsDown) return -EBUSY;
-    dev.mtu = mtu;
-    return 0;
+    const errno = dev.changeMtu === null ? 0 : dev.changeMtu(mtu);
+    if (errno === 0) dev.mtu = mtu;
+    return errno;
   }
 
   /** `flush`: once it is marked, and before anybody else is told. */

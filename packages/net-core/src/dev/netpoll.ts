@@ -24,7 +24,8 @@ export class BudgetlessPolls implements Netpoll {
     if (dev.disableNetpoll) return -ENOTSUPP;
     if (!dev.up) return -ENETDOWN;
     kernel.irqs.withIrqsOff(() => {
-      for (const { napi, polling } of instancesOf(dev)) if (!polling) this.#pollOne(napi);
+      // The last that was added is the head of the device's list.
+      for (const { napi, polling } of instancesOf(dev).toReversed()) if (!polling) this.#pollOne(napi);
       completions.zap();
     });
     return 0;

@@ -1,4 +1,4 @@
-import { EINVAL, ENOTCONN } from "@netmem/kernel/api";
+import { EBADF, EINVAL, ENOTCONN } from "@netmem/kernel/api";
 import { PAGE_SIZE, type VmArea } from "@netmem/mm/api";
 import type { TcpListenOptions, TcpListener, TcpZerocopyReceive } from "../api/index.ts";
 import type { PortTable } from "./ports.ts";
@@ -10,6 +10,7 @@ export class ListeningSocket implements TcpListener {
   readonly #listeners: PortTable<TcpListenOptions>;
   readonly #options: TcpListenOptions;
   readonly #zerocopy: TcpZerocopy;
+  #closed: boolean = false;
 
   constructor(listeners: PortTable<TcpListenOptions>, options: TcpListenOptions, zerocopy: TcpZerocopy) {
     this.name = options.name;
@@ -19,27 +20,28 @@ export class ListeningSocket implements TcpListener {
   }
 
   recvmsg(): number {
-    return -ENOTCONN;
+    return this.#closed ? -EBADF : -ENOTCONN;
   }
 
   readSock(): number {
-    return -ENOTCONN;
+    return this.#closed ? -EBADF : -ENOTCONN;
   }
 
   spliceRead(): number {
-    return -ENOTCONN;
+    return this.#closed ? -EBADF : -ENOTCONN;
   }
 
   mmap(prot: number, lengthBytes: number): VmArea | number {
-    return this.#zerocopy.mmap(prot, lengthBytes, this.name);
+    return this.#closed ? -EBADF : this.#zerocopy.mmap(prot, lengthBytes, this.name);
   }
 
   zerocopyReceive(zc: TcpZerocopyReceive): number {
-    zc.copybufLen = 0;
+    if (this.#closed) return -EBADF;
     return zc.address % PAGE_SIZE === 0 ? -ENOTCONN : -EINVAL;
   }
 
   close(): void {
+    this.#closed = true;
     this.#listeners.remove(this.#options.port, this.#options);
   }
 }

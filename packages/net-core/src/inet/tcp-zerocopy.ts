@@ -12,7 +12,7 @@ export interface TcpStream {
   readonly isFinished: () => boolean;
   /** Of the next byte to be read. */
   readonly copiedSeq: () => number;
-  /** The packet that has byte `seq`, those before it being freed. @kernel tcp_recv_skb */
+  /** The packet that has byte `seq`, or the end of the stream there; those before it are freed. @kernel tcp_recv_skb */
   readonly recvSkb: (seq: number) => SkBuff | null;
   readonly readUpTo: (seq: number) => void;
   /** A plain read. */
@@ -48,10 +48,17 @@ export class TcpZerocopy {
 
   /** @kernel do_tcp_getsockopt, TCP_ZEROCOPY_RECEIVE */
   receive(stream: TcpStream, zc: TcpZerocopyReceive): number {
+    const { length, recvSkipHint, copybufLen } = zc;
     const errno = this.receiveInto(stream, zc);
-    if (errno === 0) zc.err = stream.sockError();
+    if (errno !== 0) {
+      zc.length = length;
+      zc.recvSkipHint = recvSkipHint;
+      zc.copybufLen = copybufLen;
+      return errno;
+    }
+    zc.err = stream.sockError();
     zc.inq = stream.available() + (stream.isFinished() ? 1 : 0);
-    return errno;
+    return 0;
   }
 
   private receiveInto(stream: TcpStream, zc: TcpZerocopyReceive): number {
@@ -153,10 +160,11 @@ export class TcpZerocopy {
 
   /** Bytes that no page has, of those that come next: how many were copied. @kernel tcp_zc_handle_leftover, tcp_copy_straggler_data */
   private handleLeftover(stream: TcpStream, zc: TcpZerocopyReceive, room: number): number {
-    const bytes = Math.min(room, zc.recvSkipHint);
+    // Signed where it decides on a fallback, unsigned here.
+    const bytes = Math.min(room >>> 0, zc.recvSkipHint);
     const skb = bytes === 0 ? null : stream.recvSkb(this.seq);
     if (skb === null) return 0;
-    const errno = zc.copybuf === null ? -EFAULT : stream.copyBits(skb, (this.seq - skb.seq) | 0, zc.copybuf, zc.copybufOffset, bytes);
+    const errno = !hasRoom(zc, bytes) ? -EFAULT : stream.copyBits(skb, (this.seq - skb.seq) | 0, zc.copybuf!, zc.copybufOffset, bytes);
     zc.copybufLen = errno < 0 ? errno : bytes;
     if (errno < 0) return 0;
     zc.recvSkipHint -= bytes;
@@ -167,10 +175,15 @@ export class TcpZerocopy {
 
 /** All that there is. @kernel receive_fallback_to_copy */
 function fallbackToCopy(stream: TcpStream, zc: TcpZerocopyReceive, bytes: number): number {
-  const copied = zc.copybuf === null ? -EFAULT : stream.recvmsg(zc.copybuf, zc.copybufOffset, bytes);
+  const copied = !hasRoom(zc, bytes) ? -EFAULT : stream.recvmsg(zc.copybuf!, zc.copybufOffset, bytes);
   if (copied < 0) return copied;
   zc.copybufLen = copied;
   return 0;
+}
+
+/** Whether the buffer is the user's memory so far. */
+function hasRoom({ copybuf, copybufOffset }: TcpZerocopyReceive, bytes: number): boolean {
+  return copybuf !== null && copybufOffset + bytes <= copybuf.bytes.length;
 }
 
 /** The frag that begins `offset` bytes into the packet; −1: none begins there, or it has a frag list. @kernel skb_advance_to_frag */
@@ -192,10 +205,10 @@ function bytesToMappable(frags: readonly NetmemFrag[], index: number, nrFrags: n
 
 /** @kernel can_map_frag */
 function canMapFrag({ netmem, offset, sizeBytes }: NetmemFrag): boolean {
-  return sizeBytes === PAGE_SIZE && offset === 0 && isSinglePage(netmem!);
+  return sizeBytes === PAGE_SIZE && offset === 0 && isPlainPage(netmem!);
 }
 
-/** And neither a file's nor an anonymous one. */
-function isSinglePage(netmem: Netmem): boolean {
+/** One page by itself, and neither a file's nor an anonymous one. */
+function isPlainPage(netmem: Netmem): boolean {
   return !netmem.isNetIov && netmem.head === netmem && netmem.order === 0 && !pageHasMapping(netmem);
 }

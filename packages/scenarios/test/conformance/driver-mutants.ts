@@ -151,6 +151,14 @@ export const DRIVER_MUTANTS: readonly Mutant[] = [
     edits: [{ file: "queue.ts", find: "shared.tx.done(budget);", replace: "shared.tx.done(64);" }],
   },
   {
+    ...striding, rule: "R14", subtle: true, mistake: "does nothing at all in a poll with a budget of 0",
+    edits: [{ file: "queue.ts", find: "if (this.index === 0 && shared.tx !== null) shared.tx.done(budget);\n    if (budget === 0) return 0;\n", replace: "if (budget === 0) return 0;\n    if (this.index === 0 && shared.tx !== null) shared.tx.done(budget);\n" }],
+  },
+  {
+    ...headerSplit, rule: "R14", subtle: true, mistake: "enables its interrupts as it leaves, whatever its budget is",
+    edits: [{ file: "queue.ts", find: "      if (budget === 0) return 0;\n", replace: "      if (budget === 0) {\n        this.hw.enableIrq();\n        return 0;\n      }\n" }],
+  },
+  {
     ...xsk, rule: "R13", subtle: true, mistake: "gives its pool no NAPI instance",
     edits: [{ file: "queue.ts", find: "dev: dma, napi: this.napi,", replace: "dev: dma, napi: null," }],
   },

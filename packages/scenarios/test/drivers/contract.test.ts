@@ -5,6 +5,7 @@ import { mvpp2 } from "@netmem/driver-mvpp2";
 import { splitPage } from "@netmem/driver-split-page";
 import { striding } from "@netmem/driver-striding";
 import { xsk } from "@netmem/driver-xsk";
+import { createTxRings } from "@netmem/driver";
 import type { NetDriver } from "@netmem/driver/api";
 import { EINVAL, ENOMEM, EOPNOTSUPP } from "@netmem/kernel/api";
 import { GFP_KERNEL } from "@netmem/mm/api";
@@ -13,7 +14,8 @@ import { CHECKSUM_NONE, CHECKSUM_UNNECESSARY, XDP_FLAGS_DRV_MODE, type SkBuff } 
 import { conservationFaults, internetChecksum, tcpFrame, testFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type XdpProg } from "@netmem/xdp/api";
 import { capture } from "../captured.ts";
-import { NOTHING_LEFT, asText, frameOf, driverRig, wire } from "./driver-rig.ts";
+import { plainFrame } from "../xdp/plain-frame.ts";
+import { NOTHING_LEFT, asText, frameOf, driverRig, wire, type DriverRig } from "./driver-rig.ts";
 
 /** Whoever writes a driver adds it here. */
 const DRIVERS: readonly NetDriver[] = [mvneta, mvpp2, headerSplit, splitPage, striding, xsk];
@@ -85,11 +87,7 @@ describe.each(DRIVERS)("$name", (driver) => {
     } });
     const live = net.lifetime.stats.live;
     // The engine runs, and no CPU has had the interrupt yet.
-    for (let i = 0; i < 3; i++) {
-      const skb = net.lifetime.allocSkb(100, GFP_KERNEL)!;
-      net.edit.skbPut(skb, 60);
-      net.transmit.devDirectXmit(skb, dev, 0);
-    }
+    transmit(rig, 3);
     new Wire(machine.kernel, machine.mm.payload, wire([udpFrame(testPayload(20, 1))]), "back-to-back").connect(device.nic);
     while (device.nic.stats.sentFrames < 3 || device.nic.stats.frames < 1) machine.kernel.scheduler.step();
     const pools = (): readonly (readonly number[])[] => machine.pagePools.pools().map(({ holdCnt, releaseCnt, cacheCount }) => [holdCnt, releaseCnt, cacheCount]);
@@ -295,6 +293,41 @@ test.each(DRIVERS.filter((driver) => driver.mostRxQueues > 1 && driver !== heade
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
+test.each([
+  [mvneta, "devKfreeSkbAny"], [mvpp2, "devKfreeSkbAny"], [xsk, "devConsumeSkbAny"],
+  [headerSplit, "napiConsumeSkb"], [splitPage, "napiConsumeSkb"], [striding, "napiConsumeSkb"],
+] as const)("what $name has sent ends as its original's does", (driver, way) => {
+  const ended: string[] = [];
+  const listening: NetDriver = { ...driver, probe: (deps, options) => {
+    const { lifetime } = deps;
+    const heard: typeof lifetime = Object.assign(Object.create(lifetime) as typeof lifetime, {
+      devKfreeSkbAny: (skb: SkBuff, reason: number) => (ended.push("devKfreeSkbAny"), lifetime.devKfreeSkbAny(skb, reason)),
+      devConsumeSkbAny: (skb: SkBuff) => (ended.push("devConsumeSkbAny"), lifetime.devConsumeSkbAny(skb)),
+      napiConsumeSkb: (skb: SkBuff, budget: number) => (ended.push(budget > 0 ? "napiConsumeSkb" : "no budget"), lifetime.napiConsumeSkb(skb, budget)),
+    });
+    return driver.probe({ ...deps, txRings: createTxRings({ ...deps, lifetime: heard, hw: deps.nic.txQueues[0]!, format: driver.txDescFormat }) }, options);
+  } };
+  const rig = driverRig(listening, { mtu: 1500 });
+  transmit(rig, 3);
+  while (rig.machine.kernel.scheduler.step());
+  const inPoll = ended.splice(0);
+  // What was not sent is dropped by all.
+  transmit(rig, 1);
+  rig.device.netif.stop();
+  expect([inPoll, ended]).toEqual([[way, way, way], ["devKfreeSkbAny"]]);
+  while (rig.machine.kernel.scheduler.step());
+  expect(rig.end()).toEqual(NOTHING_LEFT);
+});
+
+/** So many packets of the stack's, of 60 bytes. */
+function transmit({ machine: { net }, device }: DriverRig, n: number): void {
+  for (let i = 0; i < n; i++) {
+    const skb = net.lifetime.allocSkb(100, GFP_KERNEL)!;
+    net.edit.skbPut(skb, 60);
+    net.transmit.devDirectXmit(skb, device.netif.dev, 0);
+  }
+}
+
 /** Those whose original runs programs. */
 describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name", (driver) => {
   test("what becomes of each frame is what the program said, and its page is home in the end", () => {
@@ -328,6 +361,45 @@ describe.each(DRIVERS.filter((driver) => driver !== headerSplit))("XDP of $name"
       expect(sent).toEqual([of(2), of(4)]);
       expect([preset, rig.end()]).toEqual([preset, NOTHING_LEFT]);
     }
+  });
+
+  test("a poll with a budget of 0 takes back skbs up to a program's frame: what is sent behind that waits for the softirq", () => {
+    const rig = driverRig(driver, { mtu: 1500 });
+    const { machine: { net, kernel }, device } = rig;
+    const { dev, inRings } = device.netif;
+    const frame = plainFrame(rig.machine, dev, testFrame(60, 1));
+    transmit(rig, 2);
+    kernel.irqs.withIrqsOff(() => expect(dev.xdpOps!.xdpXmit!([frame], 1, 1)).toBe(1));
+    transmit(rig, 1);
+    while (device.nic.stats.sentFrames < 4) kernel.scheduler.step();
+    const count = (): number[] => [inRings!.call(device.netif).skbs.length, inRings!.call(device.netif).frames.length];
+    expect([count(), net.netpoll.netpollPollDev(dev), count()]).toEqual([[3, 1], 0, [1, 1]]);
+    while (kernel.scheduler.step());
+    expect([count(), rig.end()]).toEqual([[0, 0], NOTHING_LEFT]);
+  });
+
+  test("what it has against a program at an MTU it has against the MTU with that program, and the MTU stays", () => {
+    const { machine: { net, xdp }, device: { netif: { dev, stop }, netif } } = driverRig(driver, { mtu: 1500 });
+    const whole = xdp.programs.bpfProgLoad("whole", () => XDP_DROP, false) as XdpProg;
+    const most = Math.min(9000, dev.maxMtu);
+    const attach = (prog: XdpProg | null): number => net.xdpAttachment.devXdpAttach(dev, prog, XDP_FLAGS_DRV_MODE, null);
+    stop.call(netif);
+    const differing: unknown[] = [];
+    const refused: number[] = [];
+    for (let mtu = 1500; mtu <= most; mtu += mtu < 4096 ? 1 : 100) {
+      attach(null);
+      expect(net.devSetMtu(dev, mtu)).toBe(0);
+      const takesProgram = attach(whole) === 0;
+      if (!takesProgram) refused.push(mtu);
+      attach(null);
+      net.devSetMtu(dev, 1500);
+      attach(whole);
+      const errno = net.devSetMtu(dev, mtu);
+      if (errno !== (takesProgram ? 0 : -EINVAL) || dev.mtu !== (takesProgram ? mtu : 1500)) differing.push([mtu, takesProgram, errno, dev.mtu]);
+    }
+    // What mvpp2's long pool does not hold it does not receive at all.
+    expect([differing, refused.length > 0]).toEqual([[], driver !== mvpp2]);
+    expect([attach(null), net.devSetMtu(dev, most), dev.mtu]).toEqual([0, 0, most]);
   });
 
   test.each([["PASS", XDP_PASS], ["DROP", XDP_DROP], ["TX", XDP_TX], ["ABORTED", XDP_ABORTED]])("a program that takes its own interface down and says %s: reported, the packet is dropped, those it redirected before go out, and all pages are home", (_name, verdict) => {

@@ -218,6 +218,20 @@ test("a process that reads so gets the stream's bytes, holds what it has mapped,
   expect(zc.rig.reportKinds()).toEqual([]);
 });
 
+test("such a process reads the end, too: of a stream that was mapped to it, the socket holds nothing", () => {
+  const zc = new ZcRig("6.18", false);
+  const { kernel, net, mm } = zc.rig.machine;
+  const user = mm.payload.adoptRegion("buffer", new Uint8Array(USER_BUFFER_BYTES), true);
+  const readers = new SocketReaders(kernel, net, mm.userMappings, user, { cpu: 1, sockets: 1, reads: "prompt", zerocopy: true, onBytes: () => {} });
+  zc.send([PAGE_SIZE, PAGE_SIZE], { flags: FIN | ACK });
+  kernel.scheduler.runFor(1000);
+  zc.rig.machine.flushDeferred();
+  expect([readers.mappedBytes, pageHolders(zc.rig.machine).map(({ kind, pages }) => [kind, pages])]).toEqual([2 * PAGE_SIZE, [["mapping", 2]]]);
+  readers.close();
+  zc.rig.machine.flushDeferred();
+  expect(net.lifetime.stats.live).toBe(0);
+});
+
 test("a packet with a frag list is not mapped: its pages are not all in its frags", () => {
   const zc = new ZcRig();
   zc.send([PAGE_SIZE, PAGE_SIZE]);
@@ -299,7 +313,7 @@ test("what is asked comes with how many bytes are there, at least one at the end
   over.send([10], { flags: FIN | ACK });
   over.read(10);
   const end: TcpZerocopyReceive = { area: over.area(1), address: 0, length: 0, recvSkipHint: 0, copybuf: null, copybufOffset: 0, copybufLen: 0, flags: 0, inq: -1, err: -1 };
-  expect([over.socket.zerocopyReceive(end), end.inq, end.err]).toEqual([-EIO, 1, -1]);
+  expect([over.socket.zerocopyReceive(end), end.inq, end.err]).toEqual([-EIO, -1, -1]);
   over.socket.close();
   expect(over.socket.zerocopyReceive(end)).toBe(-EBADF);
 });
@@ -314,6 +328,7 @@ test("what only listens has no bytes: -ENOTCONN, after an address that is no pag
   expect([ask(area.vmStart + 1), ask(area.vmStart), listener.recvmsg(user, 0, 8), listener.readSock(8, () => 8), listener.spliceRead(net.inet.createPipe(), 8), listener.mmap(PROT_WRITE, PAGE_SIZE)]).toEqual([-EINVAL, -ENOTCONN, -ENOTCONN, -ENOTCONN, -ENOTCONN, -EPERM]);
   zc.send([10]);
   listener.close();
+  expect([ask(area.vmStart + 1), listener.recvmsg(user, 0, 8), listener.readSock(8, () => 8), listener.spliceRead(net.inet.createPipe(), 8), listener.mmap(PROT_READ, PAGE_SIZE)]).toEqual([-EBADF, -EBADF, -EBADF, -EBADF, -EBADF]);
   expect([zc.read(10), net.inet.tcpListen({ name: "again", port: 2000, accept: () => undefined })]).toEqual([zc.sent, expect.objectContaining({ name: "again" })]);
 });
 
@@ -330,7 +345,24 @@ describe("bytes behind the pages that cannot be copied", () => {
   test("and nothing else: the call's", () => {
     const zc = new ZcRig();
     zc.send([500]);
-    expect([zc.receive(zc.area(1), { copybufLen: 600 }), zc.socket.available()]).toEqual([{ errno: -EFAULT, length: 0, hint: 0, copied: 0 }, 500]);
+    expect([zc.receive(zc.area(1), { copybufLen: 600 }), zc.socket.available()]).toEqual([{ errno: -EFAULT, length: PAGE_SIZE, hint: 0, copied: 600 }, 500]);
+  });
+
+  test("asked again with that errno for a length, as it came, and a buffer: they are copied, as its bits are many", () => {
+    const zc = new ZcRig();
+    zc.send([PAGE_SIZE, 500]);
+    const area = zc.area(2);
+    const copybuf = zc.rig.machine.mm.payload.adoptRegion("user", new Uint8Array(500), true);
+    expect(zc.receive(area, { copybuf, copybufLen: -EFAULT })).toEqual({ errno: 0, length: PAGE_SIZE, hint: 0, copied: 500 });
+    expect([...copybuf.bytes]).toEqual(zc.sent.slice(-500));
+    zc.rig.machine.mm.userMappings.munmap(area);
+  });
+
+  test("nor into a buffer that ends before", () => {
+    const zc = new ZcRig();
+    zc.send([500]);
+    const copybuf = zc.rig.machine.mm.payload.adoptRegion("user", new Uint8Array(499), true);
+    expect([zc.receive(zc.area(1), { copybuf, copybufLen: 600 }), zc.socket.available()]).toEqual([{ errno: -EFAULT, length: PAGE_SIZE, hint: 0, copied: 600 }, 500]);
   });
 });
 
@@ -382,7 +414,7 @@ describe("what is not to be inserted, behind pages that are", () => {
     zc.pages[3]!.state = PAGE_SLAB;
     expect(zc.receive(area)).toEqual({ errno: 0, length: 3 * PAGE_SIZE, hint: 3 * PAGE_SIZE, copied: 0 });
     expect([zc.pages.map(({ mapcount }) => mapcount), zc.socket.available()]).toEqual([[1, 1, 1, 0, 0, 0], 3 * PAGE_SIZE]);
-    expect(zc.receive(area)).toEqual({ errno: -EINVAL, length: 0, hint: 3 * PAGE_SIZE, copied: 0 });
+    expect(zc.receive(area)).toEqual({ errno: -EINVAL, length: 6 * PAGE_SIZE, hint: 0, copied: 0 });
     zc.pages[3]!.state = PAGE_IN_USE;
     expect([zc.receive(area).length, zc.bytes(area)]).toEqual([3 * PAGE_SIZE, zc.sent.slice(3 * PAGE_SIZE)]);
     zc.rig.machine.mm.userMappings.munmap(area);

@@ -1,10 +1,11 @@
 import type { VethEnd } from "@netmem/driver-veth";
 import { createMachine, type Machine, type MachineOptions } from "@netmem/machine";
-import { GFP_ATOMIC, PAGE_SIZE } from "@netmem/mm/api";
+import { GFP_ATOMIC } from "@netmem/mm/api";
 import { skbRegion, type SkBuff } from "@netmem/net-core/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import { XDP_PASS, type XdpFrame, type XdpProg, type XdpProgram } from "@netmem/xdp/api";
 import { vethOf } from "../../src/world.ts";
+import { plainFrame } from "../xdp/plain-frame.ts";
 
 /** What a socket's send leaves in front of a packet, far less than XDP wants. */
 const LL_RESERVED = 16;
@@ -59,17 +60,7 @@ export class VethRig {
 
   /** In a page of nobody's pool, as another device would redirect it. */
   frame(bytes: Uint8Array): XdpFrame {
-    const { xdp, mm } = this.machine;
-    const rxq = xdp.structs.createXdpRxqInfo();
-    rxq.dev = this.a.dev;
-    const buff = xdp.structs.createXdpBuff(rxq);
-    xdp.buffs.xdpInitBuff(buff, PAGE_SIZE);
-    const page = mm.pages.allocPages(GFP_ATOMIC, 0, -1)!;
-    page.region.bytes.set(bytes, page.base + 256);
-    xdp.buffs.xdpPrepareBuff(buff, page, 0, 256, bytes.length, true);
-    const frame = xdp.buffs.xdpConvertBuffToFrame(buff)!;
-    frame.devRx = this.a.dev;
-    return frame;
+    return plainFrame(this.machine, this.a.dev, bytes);
   }
 
   /** Each in a softirq of its own on `cpu`, as a process that sends one after the other. */

@@ -468,7 +468,6 @@ describe("frames of others", () => {
   });
 });
 
-/** A frame in a page of nobody's. */
 describe("GRO", () => {
   test("asked for, it brings NAPI and a pool, and segments are merged once the peer sends them one by one", () => {
     const rig = new VethRig();

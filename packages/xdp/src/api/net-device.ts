@@ -183,6 +183,8 @@ export class NetDevice {
   maxMtu: number;
   /** Its rings were made for an MTU, so that it is set while the device is down. */
   mtuNeedsDown: boolean;
+  /** The driver's word on an MTU within `minMtu` and `maxMtu`: 0, upon which it is set, or a negative errno. Null: it takes all. Process context. @kernel ndo_change_mtu (include/linux/netdevice.h) */
+  changeMtu: ((mtu: number) => number) | null;
   /** Bytes that GRO makes of several packets at most. @kernel gro_max_size */
   groMaxSize: number;
   /** The same of IPv4 packets, from 6.3. @kernel gro_ipv4_max_size */
@@ -234,6 +236,7 @@ export class NetDevice {
     this.minMtu = ETH_MIN_MTU;
     this.maxMtu = ETH_DATA_LEN;
     this.mtuNeedsDown = false;
+    this.changeMtu = null;
     this.groMaxSize = GRO_LEGACY_MAX_SIZE;
     this.groIpv4MaxSize = GRO_LEGACY_MAX_SIZE;
     this.hardHeaderLen = ETH_HLEN;

@@ -119,7 +119,7 @@ class CaseRunner {
         });
         return;
       case "netpoll":
-        if (world.dev.up) this.#answers(world, "netpoll_poll_dev", world.machine.net.netpoll.netpollPollDev(world.dev));
+        if (world.dev.up) this.#netpoll(world);
         return;
       case "no program":
         world.attach(null);
@@ -134,6 +134,16 @@ class CaseRunner {
       case "unbind memory":
         world.unbind();
     }
+  }
+
+  /** As things are; and after a packet of the stack's is sent, before its interrupt. */
+  #netpoll(world: DriverWorld): void {
+    const { netpoll } = world.machine.net;
+    this.#answers(world, "netpoll_poll_dev", netpoll.netpollPollDev(world.dev));
+    // Behind a program's frame it may stay.
+    if (world.hasProgram || !world.dev.up || !world.transmit()) return;
+    netpoll.netpollPollDev(world.dev);
+    if (world.watch.txRing!.inRing().skbs.length > 0) this.#findings.consequence("R14", "a poll with a budget of 0 takes back no packet of the stack's that was sent", "");
   }
 
   /** With some of the calls in it failing. */

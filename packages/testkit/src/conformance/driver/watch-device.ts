@@ -94,6 +94,9 @@ export function watchNic(watch: DriverWatch, nic: NicHardware): NicHardware {
       setStrides: { before: (completions, entries, strideBytes) => posted.setStrides(i, completions, entries, strideBytes) },
       addNonOccupied: { before: (n) => posted.addNonOccupied(i, n) },
       decOccupied: { before: (n) => posted.decOccupied(i, n) },
+      enableIrq: { before: () => {
+        if (watch.budgetless > 0) watch.findings.broke("R14", "interrupts are enabled in a poll with a budget of 0: whoever has scheduled it polls it still");
+      } },
       start: { before: () => void (posted.queues[i]!.running = true) },
       stop: { after: () => void (posted.queues[i]!.running = false) },
     })),
@@ -108,10 +111,12 @@ export function watchNic(watch: DriverWatch, nic: NicHardware): NicHardware {
 
 /** What is sent again: R4, and R3 as it is taken back. */
 export function watchTxRings(watch: DriverWatch, txRings: TxRings): TxRings {
-  return watch.watched(txRings, { create: { instead: (call, entries) => {
+  return watch.watched(txRings, { create: { instead: (call, entries, sentSkbs) => {
     if (watch.failing.fails("a transmit ring's memory")) return -ENOMEM;
-    const ring = call(entries);
-    return typeof ring === "number" ? ring : watchTxRing(watch, ring);
+    const ring = call(entries, sentSkbs);
+    if (typeof ring === "number") return ring;
+    watch.txRing = ring;
+    return watchTxRing(watch, ring);
   } } });
 }
 

@@ -5,7 +5,7 @@ import type { Watch } from "../watched.ts";
 import { WatchedPool } from "./pools.ts";
 import type { DriverWatch } from "./watch.ts";
 
-/** Pools as a driver makes them: R1, R3, R4, R5, R9, R12 and R13 begin here. */
+/** Pools as a driver makes them: R1, R3, R4, R5, R9, R12, R13 and R14 begin here. */
 export function watchPools(watch: DriverWatch, pagePools: PagePools, dma: DmaDevice): PagePools {
   const create = (call: (params: PagePoolParams) => PagePool | number, params: PagePoolParams): PagePool | number => {
     judgeParams(watch, params, dma);

@@ -1,6 +1,6 @@
 import { ENOMEM } from "@netmem/kernel/api";
 import { netmemName } from "@netmem/mm/api";
-import { MEM_TYPE_PAGE_POOL, XDP_FLAGS_HAS_FRAGS, type MemInfo, type MemModel, type XdpBuff, type XdpPrograms, type XdpReturn, type XdpRxQueues, type XdpRxqInfo } from "@netmem/xdp/api";
+import { MEM_TYPE_PAGE_POOL, XDP_FLAGS_HAS_FRAGS, type MemInfo, type MemModel, type XdpBuff, type XdpPrograms, type XdpRedirect, type XdpReturn, type XdpRxQueues, type XdpRxqInfo } from "@netmem/xdp/api";
 import type { PagePool } from "@netmem/page-pool/api";
 import { mayRecycleDirect, mayTouchPools } from "./watch-pools.ts";
 import { reads } from "./watch-stack.ts";
@@ -103,4 +103,9 @@ export function watchReturns(watch: DriverWatch, returns: XdpReturn): XdpReturn 
     xdpReturnFrag: { before: (netmem) => direct(netmem) },
     xdpReturnNetmem: { before: (netmem, _type, _id, napiDirect) => void (napiDirect && direct(netmem)) },
   });
+}
+
+/** What was redirected before is nothing of a poll's that may not receive: R14. */
+export function watchRedirect(watch: DriverWatch, redirect: XdpRedirect): XdpRedirect {
+  return watch.watched(redirect, { xdpDoFlush: { before: () => mayTouchPools(watch, "what was redirected is flushed") } });
 }

@@ -1,7 +1,7 @@
 import type { Timer } from "@netmem/kernel/api";
 import { netmemName, type CoherentMemory, type Netmem } from "@netmem/mm/api";
 import type { NapiStruct, NetDevice } from "@netmem/xdp/api";
-import type { DriverDeps, DriverOptions, NetDriver, NetInterface } from "@netmem/driver/api";
+import type { DriverDeps, DriverOptions, NetDriver, NetInterface, TxRing } from "@netmem/driver/api";
 import type { Machine } from "@netmem/machine";
 import type { PagePool } from "@netmem/page-pool/api";
 import type { Findings } from "../findings.ts";
@@ -15,7 +15,7 @@ import { ruleOfReport } from "./reports.ts";
 import { watchDma, watchNic, watchPages, watchTxRings } from "./watch-device.ts";
 import { watchPools } from "./watch-pools.ts";
 import { watchEdit, watchLifetime, watchNapi, watchReceive, watchRecycle } from "./watch-stack.ts";
-import { watchPrograms, watchReturns, watchRxqs } from "./watch-xdp.ts";
+import { watchPrograms, watchRedirect, watchReturns, watchRxqs } from "./watch-xdp.ts";
 
 /** A queue, or a memory model, that XDP knows of; the pool behind it, and where that was done. */
 export interface Registration {
@@ -48,6 +48,8 @@ export class DriverWatch {
   /** How many of these have a budget of 0. */
   budgetless = 0;
   dev: NetDevice | null = null;
+  /** The last that it made. */
+  txRing: TxRing | null = null;
   posted: PostedBuffers | null = null;
   readonly #reports: FreshReports;
 
@@ -109,7 +111,7 @@ export class DriverWatch {
       kernel: { ...deps.kernel, timers: this.watched(deps.kernel.timers, { modTimer: { before: (timer) => void this.timers.set(timer, this.findings.trace()) } }) },
       dma: watchDma(this, deps.dma), nic: watchNic(this, nic), txRings: watchTxRings(this, deps.txRings), pages: watchPages(this, deps.pages),
       pagePools: watchPools(this, deps.pagePools, deps.dma),
-      xdpRxqs: watchRxqs(this, deps.xdpRxqs), xdpPrograms: watchPrograms(this, deps.xdpPrograms), xdpReturn: watchReturns(this, deps.xdpReturn),
+      xdpRxqs: watchRxqs(this, deps.xdpRxqs), xdpPrograms: watchPrograms(this, deps.xdpPrograms), xdpReturn: watchReturns(this, deps.xdpReturn), xdpRedirect: watchRedirect(this, deps.xdpRedirect),
       lifetime: watchLifetime(this, deps.lifetime), recycle: watchRecycle(this, deps.recycle), edit: watchEdit(this, deps.edit),
       receive: watchReceive(this, deps.receive), napi: watchNapi(this, deps.napi),
       registerNetdev: (name, rxQueueCount) => {

@@ -1,6 +1,6 @@
 import { ETHTOOL_TCP_DATA_SPLIT_ENABLED, XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX, type NetDevice, type XdpMd, type XdpFrame, type XdpProg } from "@netmem/xdp/api";
 import { backingBytes } from "@netmem/mm";
-import { NET_IOV_DMABUF, PAGE_SHIFT } from "@netmem/mm/api";
+import { GFP_KERNEL, NET_IOV_DMABUF, PAGE_SHIFT } from "@netmem/mm/api";
 import { XDP_FLAGS_DRV_MODE, skbHeadlen, skbRegion, type SkBuff } from "@netmem/net-core/api";
 import type { NetDriver } from "@netmem/driver/api";
 import { Wire, createMachine, dmaKind, type Device, type Machine } from "@netmem/machine";
@@ -19,6 +19,10 @@ const NIOVS = 160;
 const MOST_BINDINGS = 3;
 /** A user has not all of memory. */
 const MOST_HELD_BYTES = 256 << 10;
+/** Of what the stack sends: 60 bytes that no frame of the wire's has. */
+const SMALLEST_FRAME = 60;
+const STACK_BYTE = 0xff;
+
 /** A frame that was sent: the how-manieth, in which step, and how many times it came. */
 interface Sent {
   readonly bytes: Uint8Array;
@@ -129,6 +133,20 @@ export class DriverWorld {
     this.#provider = null;
   }
 
+  /** Until the NIC has sent a packet of the stack's. True: and nobody has taken it back yet. */
+  transmit(): boolean {
+    const { machine: { net, kernel }, device: { nic }, watch: { txRing } } = this;
+    const skb = net.lifetime.allocSkb(SMALLEST_FRAME, GFP_KERNEL);
+    if (txRing === null || skb === null) return false;
+    net.edit.skbPut(skb, SMALLEST_FRAME);
+    skbRegion(skb).bytes.fill(STACK_BYTE, skb.data, skb.data + SMALLEST_FRAME);
+    const { sentFrames } = nic.stats;
+    net.transmit.devDirectXmit(skb, this.dev, 0);
+    // Without it, it could not be mapped.
+    while (txRing.inRing().skbs.length > 0 && nic.stats.sentFrames === sentFrames && kernel.scheduler.step());
+    return this.dev.up && txRing.inRing().skbs.length > 0;
+  }
+
   /** What a process, and the other device, still have. From another CPU than the interrupt's, too. */
   release(): void {
     this.#heldBytes = 0;
@@ -173,7 +191,7 @@ export class DriverWorld {
 
   /** Sent frames come in their order, some missing where something failed. Of several queues, and of what a program sends, each is in order by itself. */
   #arrived(bytes: Uint8Array): void {
-    if (this.wrongFrame !== null) return;
+    if (this.wrongFrame !== null || (bytes.length === SMALLEST_FRAME && bytes.every((byte) => byte === STACK_BYTE))) return;
     this.wrongFrame = this.#wrongWith(bytes);
     if (this.wrongFrame !== null) this.wrongWhere = this.watch.findings.here();
   }
