@@ -77,7 +77,9 @@ function readBytes(path: string, cwd: string): Uint8Array {
   const file = resolve(cwd, path);
   try {
     if (path === "-") return readFileSync(0);
-    const { size } = statSync(file);
+    const stats = statSync(file);
+    if (stats.isCharacterDevice()) throw new CliError(`${path}: a device, which may never end; give a file, or - for standard input`);
+    const { size } = stats;
     if (size > MAX_FILE_BYTES) throw new CliError(`${path}: ${size} bytes, more than ${MAX_FILE_BYTES}; split it (editcap -c)`);
     return readFileSync(file);
   } catch (error) {

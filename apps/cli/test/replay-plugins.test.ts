@@ -113,6 +113,16 @@ describe.each(["netgpu", "devmem", "zcrx"])("--model %s", (model) => {
     }
   });
 
+  test("never read, each of its buffers that is out is with a socket or posted; read at once, with its user or posted", async () => {
+    const held = async (reader: string) => (await replay(CAPTURES[1]!, "--driver", "header-split", "--model", model, "--sockets", "2", "--reader", reader, "--design", "6.18")).runs[0]!.held ?? { by: [], posted: 0 };
+    const [never, prompt] = [await held("never"), await held("prompt")];
+    const pagesOf = (kind: string, { by }: typeof never): number => by.filter((holder) => holder.kind === kind).reduce((sum, { pages }) => sum + pages, 0);
+    const plain = (await replay(CAPTURES[1]!, "--driver", "header-split", "--sockets", "2", "--reader", "never", "--design", "6.18")).runs[0]!.held!;
+    // Two queues of 512, and pages of headers.
+    expect([pagesOf("socket", never) >= pagesOf("socket", plain), pagesOf("user", never), never.posted < 1200]).toEqual([true, 0, true]);
+    expect([pagesOf("socket", prompt), pagesOf("user", prompt) <= 1024, prompt.posted < 1200]).toEqual([0, true, true]);
+  });
+
   test("its packages' folder is as good as its name", async () => {
     const [byName, byPath] = [await replay(CAPTURES[0]!, "--driver", "header-split", "--model", model, "--sockets", "1", "--design", "6.18"), await replay(CAPTURES[0]!, "--driver", "packages/driver-header-split", "--model", `packages/memory-model-${model}`, "--sockets", "1", "--design", "6.18")];
     expect(byPath.runs.map((run) => ({ ...run, nsPerPacket: 0 }))).toEqual(byName.runs.map((run) => ({ ...run, nsPerPacket: 0 })));
@@ -280,7 +290,7 @@ describe("what cannot be loaded is one line, and exit 2", () => {
     [["--model", "netgpu", "--sockets", "1"], "--model netgpu: mvneta does not split headers into buffers of their own, on a queue of their own; give --driver header-split"],
     [["--model", "netgpu", "--sockets", "1", "--zerocopy"], "--model and --zerocopy: a stream is read by way of the model, or by mapping pages; give one of them"],
     [["--model", "netgpu", "--sockets", "1", "--design", "stock,6.18"], "--model: under stock each packet takes its memory from its pool for good, and a model's cannot go; name other designs"],
-    [["--driver", "mvneta", "--model", "xsk", "--design", "6.18"], "6.18: xsk was not bound (-EOPNOTSUPP): this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500"],
+    [["--driver", "mvneta", "--model", "xsk", "--design", "6.18"], "6.18: xsk was not bound (-EOPNOTSUPP): eth0 has no zero copy, or none at its MTU of 1500, which the longest frame asks for; --driver xsk has it up to 1500"],
     [["--driver", "xsk", "--model", "xsk", "--dma", "bounce", "--design", "6.18"], /xsk was not bound \(-(?:ENOMEM|EOPNOTSUPP)\): /],
     [["--driver", "header-split", "--model", "netgpu", "--sockets", "2", "--dma", "bounce", "--design", "6.18"], /^6\.18: netgpu was not bound \(-ENOMEM\): report dma-unreachable: .* such memory cannot be bounced, choose another --dma$/],
     [["--driver", "xsk", "--model", "xsk", "--sockets", "2"], "--model xsk delivers whole frames, which no stack sees: leave out --sockets"],

@@ -190,6 +190,13 @@ describe("what cannot be compared", () => {
     expect((await validate(folder)).err).toContain("the trace has no page_pool in it");
   });
 
+  test("a trace that is none, beside a monitor that is whole", async () => {
+    const folder = folderOf("a-ping-pass");
+    change(folder, "a-ping-pass.trace.gz", () => "garbage\n");
+    const { code, err } = await validate(folder);
+    expect([code, err]).toEqual([2, expect.stringContaining("the trace has no event in it, and some were recorded")]);
+  });
+
   test("a folder that is called as if it were a truth", async () => {
     const folder = folderOf("d-xdp-drop");
     mkdirSync(join(folder, "odd.truth.json"));

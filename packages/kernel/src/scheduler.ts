@@ -226,12 +226,12 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
   runFor(durationNs: number): void {
     if (!Number.isInteger(durationNs) || durationNs < 0) throw new UsageError("kernel", "runFor durationNs", durationNs, "give a whole number of nanoseconds, 0 or more");
     const end = this.#clock.nowNs + durationNs;
-    while (this.#nextMomentNs() <= end && this.step());
+    while (this.nextMomentNs() <= end && this.step());
     if (this.#clock.nowNs < end) this.#clock.moveTo(end);
   }
 
   step(): boolean {
-    const moment = this.#nextMomentNs();
+    const moment = this.nextMomentNs();
     if (moment === Infinity) return false;
     if (moment > this.#clock.nowNs) this.#clock.moveTo(moment);
     this.#expireDeviceTimers();
@@ -247,8 +247,7 @@ export class StepScheduler implements Scheduler, Softirqs, Interrupts, WorkQueue
     return true;
   }
 
-  /** When the next step can happen: now, when a busy CPU with work becomes free, or when a timer expires. */
-  #nextMomentNs(): number {
+  nextMomentNs(): number {
     // Hardware that is ready waits for no CPU; while traffic runs some nearly always is.
     for (let i = 0; i < this.#actors.length; i++) if (this.#actors[i]!.ready) return this.#clock.nowNs;
     let moment = this.#timers.nextExpiryNs(NO_CPU);

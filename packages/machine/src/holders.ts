@@ -1,4 +1,4 @@
-import { netmemIsMarked, type Page } from "@netmem/mm/api";
+import { netmemCompoundHead, netmemIsMarked, type Netmem } from "@netmem/mm/api";
 import type { PacketHolderKind, SkBuff } from "@netmem/net-core/api";
 import { XDP_FLAGS_HAS_FRAGS, type XdpFrame } from "@netmem/xdp/api";
 import type { Machine } from "./machine.ts";
@@ -9,7 +9,7 @@ export interface PageHolder {
   readonly kind: PacketHolderKind | "ring" | "mapping";
   readonly name: string;
   readonly packets: number;
-  /** Pages, each counted once. */
+  /** Pages, and buffers of memory models, each counted once. */
   readonly pages: number;
   /** Of them, those that a pool counts as its own. */
   readonly poolPages: number;
@@ -31,22 +31,19 @@ export function pageHolders(machine: Machine): readonly PageHolder[] {
   return holders;
 }
 
-function holderOf(kind: PageHolder["kind"], name: string, packets: number, pages: readonly Page[], since: number): PageHolder {
+function holderOf(kind: PageHolder["kind"], name: string, packets: number, pages: readonly Netmem[], since: number): PageHolder {
   const distinct = [...new Set(pages)];
   return { kind, name, packets, pages: distinct.length, poolPages: distinct.filter(netmemIsMarked).length, since: since === Infinity ? null : since };
 }
 
-function pagesOf(skb: SkBuff): Page[] {
+function pagesOf(skb: SkBuff): Netmem[] {
   const { headPage, frags, nrFrags, fragList } = skb.shinfo!;
-  const pages = headPage === null ? [] : [headPage.head];
-  for (let i = 0; i < nrFrags; i++) {
-    const { netmem } = frags[i]!;
-    if (!netmem!.isNetIov) pages.push(netmem!.head);
-  }
+  const pages: Netmem[] = headPage === null ? [] : [headPage.head];
+  for (let i = 0; i < nrFrags; i++) pages.push(netmemCompoundHead(frags[i]!.netmem!));
   for (let member = fragList; member !== null; member = member.next) pages.push(...pagesOf(member));
   return pages;
 }
 
-function pagesOfFrame({ head, frags, flags, nrFrags }: XdpFrame): Page[] {
-  return [head, ...frags.slice(0, (flags & XDP_FLAGS_HAS_FRAGS) === 0 ? 0 : nrFrags).map(({ netmem }) => netmem)].filter((netmem) => netmem !== null && !netmem.isNetIov).map((netmem) => (netmem as Page).head);
+function pagesOfFrame({ head, frags, flags, nrFrags }: XdpFrame): Netmem[] {
+  return [head, ...frags.slice(0, (flags & XDP_FLAGS_HAS_FRAGS) === 0 ? 0 : nrFrags).map(({ netmem }) => netmem)].filter((netmem) => netmem !== null).map(netmemCompoundHead);
 }

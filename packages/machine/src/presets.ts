@@ -69,6 +69,7 @@ const STOCK: Preset = {
     udpNeverBeyondRcvbuf: false,
     udpDefersFrees: false,
     tcpTakesBareFin: false,
+    ipSaysMartian: false,
     tcpPrunesBehind: false,
     tcpCountsSegment: false,
     tcpScalesRoom: false,

@@ -29,6 +29,7 @@ const CHANGES: readonly (readonly [string, unknown, unknown, number])[] = [
   ["net.tcpCloseDefersFrees", false, true, 618],
   ["net.tcpTakesBareFin", false, true, 610],
   ["net.tcpPrunesBehind", false, true, 602],
+  ["net.ipSaysMartian", false, true, 613],
   ["net.groComparesCwr", false, true, 615],
   ["net.tcpCountsSegment", false, true, 618],
   ["net.tcpScalesRoom", false, true, 606],

@@ -81,6 +81,8 @@ export interface NetCoreDates {
   readonly tcpCloseDefersFrees: boolean;
   /** From 6.10 (2bd99aef1b19): a segment of nothing but a FIN that is next is taken where there is no room. */
   readonly tcpTakesBareFin: boolean;
+  /** From 6.13 (5b92112acd8e): a packet whose addresses cannot be is dropped with that as its reason; before, for none that is stated. */
+  readonly ipSaysMartian: boolean;
   /** From 6.2: short of room, segments give way that lie behind the one that comes; before, any do. */
   readonly tcpPrunesBehind: boolean;
   /** From 6.18 (f017c1f768b6; 6.17 counts what it is charged): a segment is taken if its bytes fit beside what a socket of TCP is charged; before, if that does not go beyond the buffer yet. */
@@ -137,6 +139,7 @@ export const NET_CORE_DATES_6_18: NetCoreDates = {
   udpDefersFrees: true,
   tcpCloseDefersFrees: true,
   tcpTakesBareFin: true,
+  ipSaysMartian: true,
   tcpPrunesBehind: true,
   tcpCountsSegment: true,
   tcpScalesRoom: true,

@@ -82,7 +82,8 @@ const FIRST_PAGE_WITHIN = 30;
 const NOT_LOOKED_AT = /^xdp_/;
 
 /** Why the trace cannot be of what `truth` tells; null: it can. */
-function notOfThisRun({ pools, explanation }: KernelRecord, { t0 }: Truth): string | null {
+function notOfThisRun({ pools, explanation, events }: KernelRecord, { t0, events: recorded }: Truth): string | null {
+  if (events.size === 0 && recorded.size > 0) return "the trace has no event in it, and some were recorded";
   const starts = (pools.length > 0 ? pools.map(({ pool }) => pool) : explanation.pools).flatMap(({ startedAt }) => (startedAt === null ? [] : [startedAt]));
   const first = starts.reduce((least, at) => Math.min(least, at), Infinity);
   if (first === Infinity) return "the trace has no page_pool in it";

@@ -94,7 +94,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   }
   const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, plugins, terminal));
-  if (!options.json) terminal.out(fullText(runs, options) + unsentText(runs, options) + unmappedText(runs, options) + heldText(runs));
+  if (!options.json) terminal.out(fullText(runs, options) + untakenText(runs, inputs) + unsentText(runs, options) + unmappedText(runs, options) + heldText(runs));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
@@ -186,6 +186,17 @@ const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: 
 function fullText(runs: readonly DesignRun[], { reader, timing }: ReplayOptions): string {
   if (reader !== "prompt" || timing !== "back-to-back" || runs.every(({ inet }) => (inet?.dropped.socketFull ?? 0) === 0)) return "";
   return "\nSockets were full because frames back to back come faster than they are read: --rcvbuf gives more room, --timing capture keeps the file's pace.\n";
+}
+
+/** What captures have that nobody takes, most of them for a reason that is not in the packets. */
+function untakenText(runs: readonly DesignRun[], inputs: readonly LoadedCapture[]): string {
+  const frames = inputs.reduce((sum, input) => sum + input.frames.length, 0);
+  const most = (why: "checksum" | "notIpv4" | "badHeader"): boolean => runs.some(({ inet }) => (inet?.dropped[why] ?? 0) * 2 > frames);
+  const said: string[] = [];
+  if (most("checksum")) said.push("Most checksums are wrong: a host that leaves them to its NIC captures what it sends before they are written; capture where it arrives.");
+  if (most("notIpv4")) said.push("Most frames are not IPv4, or are tagged (VLAN), which is nobody's here either.");
+  if (most("badHeader") && inputs.some(({ capture }) => capture.snapped > 0)) said.push("Packets that the capture's snap length has cut are shorter than their headers say, and dropped for that; capture with -s 0.");
+  return said.map((line) => `\n${line}\n`).join("");
 }
 
 /** Why nothing was mapped, though that was asked for. */

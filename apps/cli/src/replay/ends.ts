@@ -39,7 +39,7 @@ export interface InetRun {
 /** Where pages are when the traffic is over. The names are those of the JSON document. */
 export interface HeldAtEnd {
   /** By whom, and since when: simulated ns, or back to back, when no time passes, the number of the frame that the NIC had taken last. */
-  readonly by: readonly (Omit<PageHolder, "since"> & { readonly sinceNs?: number | null; readonly sinceFrame?: number | null })[];
+  readonly by: readonly (Omit<PageHolder, "since" | "kind"> & { readonly kind: PageHolder["kind"] | "user"; readonly sinceNs?: number | null; readonly sinceFrame?: number | null })[];
   /** Of the device's pools: in buffers that are posted, or on their way. */
   readonly posted: number;
 }
@@ -147,7 +147,7 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   const { rxPackets, rxDropped } = devices[0]!.netif.dev;
   const { received, groMerged } = net.receive.stats;
   const waiting = readers?.waitingPackets() ?? 0;
-  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipExceedsMtu + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
+  const decided = stats.ipInHdrErrors + stats.ipInTruncatedPkts + stats.ipInDiscards + stats.ipInUnknownProtos + stats.ipSourceRoutes + stats.ipMartians + stats.ipExceedsMtu + stats.ipForwDatagrams + stats.ipReasmReqds - stats.ipReasmOks + waiting + stats.udpInDatagrams + stats.udpNoPorts + stats.udpInErrors + stats.tcpInSegs;
   const differences = [
     devices[0]!.nic.stats.frames - rxPackets - rxDropped, rxPackets - received - groMerged, received - stats.ipInReceives - net.receive.stats.unhandled,
     stats.ipInReceives - decided, stats.udpInDatagrams - (readers === null ? 0 : readers.datagrams - readers.mergedDatagrams),
@@ -155,8 +155,10 @@ function unaccountedFrames({ devices, net }: Machine, readers: SocketReaders | n
   return differences.reduce((sum, difference) => sum + Math.abs(difference), 0);
 }
 
-export function heldAtEnd(machine: Machine, pools: readonly PagePool[], timing: ReplayOptions["timing"]): HeldAtEnd {
-  const by = pageHolders(machine).map(({ since, ...holder }) => ({ ...holder, ...(timing === "capture" ? { sinceNs: since } : { sinceFrame: since }) }));
+/** `user`: who a memory model has given buffers to, and how many it holds; null without one. */
+export function heldAtEnd(machine: Machine, pools: readonly PagePool[], timing: ReplayOptions["timing"], user: { readonly name: string; readonly holds: number } | null): HeldAtEnd {
+  const by: HeldAtEnd["by"][number][] = pageHolders(machine).map(({ since, ...holder }) => ({ ...holder, ...(timing === "capture" ? { sinceNs: since } : { sinceFrame: since }) }));
+  if (user !== null && user.holds > 0) by.push({ kind: "user", name: `of ${user.name}`, packets: 0, pages: user.holds, poolPages: user.holds });
   const away = pools.reduce((sum, pool) => sum + pool.inflight() - pool.cacheCount - pool.ringCount(), 0);
   return { by, posted: Math.max(0, away - by.reduce((sum, { poolPages }) => sum + poolPages, 0)) };
 }
@@ -170,8 +172,8 @@ function droppedOf(stats: InetStats, notIpv4: number, unsent: number): InetRun["
     unknownProtocol: stats.ipInUnknownProtos,
     noSocket: stats.udpNoPorts + stats.tcpNoPorts,
     notSent: unsent,
-    socketFull: stats.udpRcvbufErrors + stats.tcpRcvbufErrors,
-    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipFragFails + stats.ipReasmFails,
+    socketFull: stats.udpRcvbufErrors + stats.udpRcvbufMerged + stats.tcpRcvbufErrors,
+    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipMartians + stats.ipFragFails + stats.ipReasmFails,
   };
 }
 

@@ -15,8 +15,8 @@ export function heldText(runs: readonly DesignRun[]): string {
 function heldBy({ by, posted }: HeldAtEnd): string {
   const most = by.toSorted((a, b) => b.pages - a.pages);
   const named = most.slice(0, MOST_NAMED).map(({ kind, name, packets, pages, sinceNs = null, sinceFrame = null }) => {
-    const since = sinceNs !== null ? `, since ${(sinceNs / 1e9).toFixed(6)} s` : sinceFrame !== null ? `, since frame ${grouped(sinceFrame)}` : "";
-    return `${kind} ${name}: ${counted(pages, "page")}${packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${since}`;
+    const since = sinceNs !== null ? `, since ${(sinceNs / 1e9).toFixed(6)} s` : sinceFrame !== null ? `, since frame ${grouped(sinceFrame)} or before` : "";
+    return `${kind} ${name}: ${counted(pages, "page")}${kind === "user" ? ", or given back and not yet taken" : packets === 0 ? "" : ` of ${counted(packets, "packet")}`}${since}`;
   });
   const others = most.slice(MOST_NAMED);
   if (others.length > 0) named.push(`${counted(others.length, "other")}: ${counted(others.reduce((sum, { pages }) => sum + pages, 0), "page")}`);

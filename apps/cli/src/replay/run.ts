@@ -6,9 +6,9 @@ import { createMachine, dmaKind, USER_BUFFER_BYTES, Wire, wireBytes, type Device
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 import { backingBytes } from "@netmem/mm";
 import { PAGE_SIZE, type DmaStats, type PayloadRegion } from "@netmem/mm/api";
-import { IPPROTO_TCP } from "@netmem/net-core/api";
+import { IPPROTO_TCP, IP_FRAG_TIME_NS } from "@netmem/net-core/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
-import { ETH_DATA_LEN, ETH_HLEN } from "@netmem/xdp/api";
+import { ETH_DATA_LEN, ETH_HLEN, type NetDevice } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
 import { makeOld } from "./make-old.ts";
 import { machineMemory } from "./backing.ts";
@@ -135,8 +135,10 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const percent = recyclingPercent(stats);
   const xdp = withProgram?.attached.result();
   const sending = withProgram?.sending();
+  const held = heldAtEnd(machine, pools, options.timing, binding === null || givesFrames ? null : { name: model!.name, holds: binding.held() });
+  // Given up by then.
+  if (held.by.some(({ kind }) => kind === "ip-fragments")) kernel.scheduler.runFor(IP_FRAG_TIME_NS);
   const inet = sockets === null && forwarding === null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
-  const held = heldAtEnd(machine, pools, options.timing);
   end.close();
   binding?.close();
   machine.shutdown();
@@ -217,8 +219,8 @@ function stalled(design: PresetName, wire: Wire, frames: readonly WireFrame[], b
 }
 
 /** What can be done where a model was not bound. */
-function remedyFor(errno: number, givesFrames: boolean, buffers: number): string {
-  if (errno === -EOPNOTSUPP) return givesFrames ? ": this driver has no zero copy, or none with frames of this size; --driver xsk has it up to an MTU of 1500" : ": this driver cannot restart a queue; one that splits headers can, --driver header-split";
+function remedyFor(errno: number, givesFrames: boolean, buffers: number, { name, mtu }: NetDevice): string {
+  if (errno === -EOPNOTSUPP) return givesFrames ? `: ${name} has no zero copy, or none at its MTU of ${mtu}, which the longest frame asks for; --driver xsk has it up to 1500` : ": this driver cannot restart a queue; one that splits headers can, --driver header-split";
   if (errno === -ENOMEM) return givesFrames ? `: there is not memory enough, or bounce buffers, for ${buffers} buffers and the rings; lower --buffers or --ring` : `: ${buffers} buffers are too few, raise --buffers`;
   return "";
 }
@@ -234,7 +236,7 @@ function bindModel(machine: Machine, design: PresetName, device: Device, model: 
   if (typeof binding === "number") {
     const cause = machine.kernel.reports.reports.slice(reportsBefore).find(({ kind }) => !OF_A_CAUSE.includes(kind));
     if (cause !== undefined) throw new CliError(`${design}: ${model.name} was not bound (${errnoName(binding)}): report ${cause.kind}: ${cause.object}: ${cause.message}${cause.kind === "dma-unreachable" ? "; such memory cannot be bounced, choose another --dma" : ""}`);
-    throw new Refused(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedyFor(binding, givesFrames, buffers)}`);
+    throw new Refused(`${design}: ${model.name} was not bound (${errnoName(binding)})${remedyFor(binding, givesFrames, buffers, device.netif.dev)}`);
   }
   if (givesFrames) return binding;
   // What is not TCP is not split, and is the first queue's.
@@ -323,6 +325,8 @@ function stepUntil(machine: Machine, wire: Wire, end: TrafficEnd, until: number,
       // A driver that is short of memory tries again for ever; nobody will free any before the reader drains.
       break;
     }
+    // What expires much later, as pieces of a datagram do, is held until then.
+    if (wire.finished() && scheduler.nextMomentNs() - movedAtNs > STALL_NS) break;
   }
   return false;
 }

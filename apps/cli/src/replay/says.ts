@@ -65,7 +65,9 @@ function pathSentence(runs: readonly DesignRun[]): string {
   const recycling = runs.filter((run) => run.recycled.cached + run.recycled.ring > 0);
   if (recycling.length === 0) return "No page came back to its pool: each left it with its packet, or with the last of those who shared it.";
   const looking = recycling.filter((run) => run.memInfoLookups > 0);
-  const pointing = recycling.filter((run) => run.memInfoLookups === 0);
+  // Stock has no such pointer: its drivers put back what they took.
+  const pointing = recycling.filter((run) => run.memInfoLookups === 0 && run.design !== "stock");
+  if (looking.length + pointing.length === 0) return `What came back its driver put back itself; ${wherePagesWent(recycling)}.`;
   const same = looking.every((run) => run.memInfoLookups === looking[0]!.memInfoLookups);
   const asked = looking.length === 0 ? ""
     : same ? `${names(looking)} ${looking.length > 1 ? "each " : ""}asked the mem_info registry ${times(looking[0]!.memInfoLookups)}`

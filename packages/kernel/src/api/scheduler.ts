@@ -77,6 +77,8 @@ export interface Scheduler {
   readonly charge: (costNs: number) => void;
   /** One step, advancing the clock first if nothing is ready. False when neither step nor timer is left. */
   readonly step: () => boolean;
+  /** When the next step can happen, simulated ns: now, or as a timer expires or a CPU is free; Infinity: never. */
+  readonly nextMomentNs: () => number;
   /** Steps until `done()` or until nothing is left; answers `done()`. */
   readonly runUntil: (done: () => boolean) => boolean;
   /** Steps, then idles, until the clock has moved by `durationNs`. */

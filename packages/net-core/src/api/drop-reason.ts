@@ -37,11 +37,15 @@ export const SKB_DROP_REASON_FRAG_TOO_FAR = 30;
 export const SKB_DROP_REASON_TCP_FLAGS = 31;
 export const SKB_DROP_REASON_TCP_INVALID_SYN = 32;
 export const SKB_DROP_REASON_PACKET_SOCK_ERROR = 33;
+export const SKB_DROP_REASON_IP_INVALID_SOURCE = 34;
+export const SKB_DROP_REASON_IP_INVALID_DEST = 35;
+export const SKB_DROP_REASON_IP_LOCALNET = 36;
 
 /** Names of the core's, by number. */
 export const CORE_DROP_REASONS: readonly string[] = [
   "NOT_DROPPED_YET", "CONSUMED", "NOT_SPECIFIED", "NO_SOCKET", "SOCKET_CLOSE", "SOCKET_RCVBUFF", "UNHANDLED_PROTO", "NOMEM", "XDP", "QUEUE_PURGE", "PFMEMALLOC", "CPU_BACKLOG", "DEV_READY",
   "PKT_TOO_SMALL", "IP_INHDR", "IP_CSUM", "IP_NOPROTO", "DUP_FRAG", "UDP_CSUM", "TCP_CSUM", "TCP_RESET", "TCP_OLD_DATA", "TCP_OVERWINDOW", "TCP_OFOMERGE", "TCP_OFO_DROP", "TCP_OFO_QUEUE_PRUNE", "PROTO_MEM", "TCP_CLOSE", "PKT_TOO_BIG", "FRAG_REASM_TIMEOUT", "FRAG_TOO_FAR", "TCP_FLAGS", "TCP_INVALID_SYN", "PACKET_SOCK_ERROR",
+  "IP_INVALID_SOURCE", "IP_INVALID_DEST", "IP_LOCALNET",
 ];
 
 /** The upper 16 bits of a reason name the subsystem whose it is. @kernel enum skb_drop_reason_subsys (include/net/dropreason.h) */

@@ -7,6 +7,8 @@ import type { TcpZerocopyReceive } from "./tcp-zerocopy.ts";
 
 /** Bytes of truesize that a socket may hold unless it says otherwise. @kernel net.core.rmem_default, net.ipv4.tcp_rmem[2] */
 export const RMEM_DEFAULT = 212_992;
+/** How long the pieces of a datagram wait for the rest. @kernel IP_FRAG_TIME (include/net/ip.h) */
+export const IP_FRAG_TIME_NS = 30_000_000_000;
 export const TCP_RMEM_MAX = 6_291_456;
 
 /** What came in, by what became of it. @kernel struct ipstats_mib, udp_mib (include/net/snmp.h) */
@@ -22,6 +24,8 @@ export interface InetStats {
   ipInUnknownProtos: number;
   /** That say the way they went or are to go (LSRR, SSRR), which nobody lets them: dropped. @kernel accept_source_route */
   ipSourceRoutes: number;
+  /** That were to be sent on, and whose addresses no network has, or that were not sent to this machine alone: dropped. @kernel martian_source, martian_destination (net/ipv4/route.c), ip_forward */
+  ipMartians: number;
   ipForwDatagrams: number;
   /** Longer than the next device's MTU, and not to be cut. */
   ipExceedsMtu: number;
@@ -40,6 +44,8 @@ export interface InetStats {
   udpNoPorts: number;
   udpInErrors: number;
   udpRcvbufErrors: number;
+  /** What those had merged, beyond one datagram each. */
+  udpRcvbufMerged: number;
   udpCsumErrors: number;
   tcpInSegs: number;
   tcpInErrs: number;

@@ -1,9 +1,11 @@
 import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
 import type { NetDevice } from "@netmem/xdp/api";
 import {
-  IP_DF, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_PKT_TOO_BIG, csumReplace2, read16, read32, skbRegion, write16,
+  IP_DF, SKB_DROP_REASON_IP_INHDR, SKB_DROP_REASON_IP_INVALID_DEST, SKB_DROP_REASON_IP_INVALID_SOURCE, SKB_DROP_REASON_IP_LOCALNET, SKB_DROP_REASON_NOMEM, SKB_DROP_REASON_NOT_SPECIFIED,
+  SKB_DROP_REASON_PKT_TOO_BIG, csumReplace2, read16, read32, skbRegion, write16,
   type InetRoute, type InetStats, type SkBuff, type SkbEdit, type SkbLifetime,
 } from "../api/index.ts";
+import type { NetCoreDates } from "../rules.ts";
 import { ETH_ALEN, LL_RESERVED_SPACE, longestOf, type IpOutput } from "./ip-output.ts";
 
 export interface ForwardParts {
@@ -11,6 +13,7 @@ export interface ForwardParts {
   readonly edit: SkbEdit;
   readonly output: IpOutput;
   readonly stats: InetStats;
+  readonly rules: Pick<NetCoreDates, "ipSaysMartian">;
 }
 
 /** Packets for others, and where they go. @kernel net/ipv4/ip_forward.c, fib_trie.c */
@@ -47,9 +50,13 @@ export class IpForward {
     for (let i = this.routes.length - 1; i >= 0; i--) if (this.routes[i]!.dev === dev) this.routes.splice(i, 1);
   }
 
-  /** By its IP header; null: it is for us. @kernel ip_route_input */
+  /** By its IP header; null: it is for us, as what is for everybody is. @kernel ip_route_input_slow */
   routeOf(skb: SkBuff): InetRoute | null {
-    return this.routes.length === 0 ? null : this.lookup(read32(skbRegion(skb).bytes, skb.networkHeader + 16));
+    if (this.routes.length === 0) return null;
+    const { bytes } = skbRegion(skb);
+    const daddr = read32(bytes, skb.networkHeader + 16);
+    const isForAll = isGroup(daddr) || daddr === BROADCAST || (daddr === 0 && read32(bytes, skb.networkHeader + 12) === 0);
+    return isForAll ? null : this.lookup(daddr);
   }
 
   private lookup(daddr: number): InetRoute | null {
@@ -60,9 +67,27 @@ export class IpForward {
     return null;
   }
 
+  /** 0: it may be sent on. @kernel martian_source, martian_destination (net/ipv4/route.c), PACKET_HOST */
+  private whyNot(skb: SkBuff): number {
+    const { bytes } = skbRegion(skb);
+    const saddr = read32(bytes, skb.networkHeader + 12);
+    const daddr = read32(bytes, skb.networkHeader + 16);
+    const wasForAll = skb.macHeader >= 0 && (bytes[skb.macHeader]! & 1) !== 0;
+    const martian = isGroup(saddr) || saddr === BROADCAST || saddr >>> 24 === 0 ? SKB_DROP_REASON_IP_INVALID_SOURCE
+      : daddr >>> 24 === 0 ? SKB_DROP_REASON_IP_INVALID_DEST
+      : daddr >>> 24 === 127 || saddr >>> 24 === 127 ? SKB_DROP_REASON_IP_LOCALNET : 0;
+    return (martian !== 0 && !this.parts.rules.ipSaysMartian) || (martian === 0 && wasForAll) ? SKB_DROP_REASON_NOT_SPECIFIED : martian;
+  }
+
   /** At its IP header. Consumes. @kernel ip_forward */
   forward(skb: SkBuff, route: InetRoute): void {
     const { lifetime, edit, stats } = this.parts;
+    const reason = this.whyNot(skb);
+    if (reason !== 0) {
+      stats.ipMartians++;
+      lifetime.kfreeSkb(skb, reason);
+      return;
+    }
     if (skbRegion(skb).bytes[skb.networkHeader + 8]! <= 1) {
       stats.ipInHdrErrors++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_IP_INHDR);
@@ -88,6 +113,13 @@ export class IpForward {
     stats.ipForwDatagrams++;
     this.parts.output.finish(skb, route);
   }
+}
+
+const BROADCAST = -1;
+
+/** @kernel ipv4_is_multicast */
+function isGroup(address: number): boolean {
+  return address >>> 28 === 0xe;
 }
 
 function maskOf(prefixLength: number): number {

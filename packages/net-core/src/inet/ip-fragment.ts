@@ -1,13 +1,11 @@
-import { NSEC_PER_SEC, type ExecutionContext, type Timer, type Timers } from "@netmem/kernel/api";
+import type { ExecutionContext, Timer, Timers } from "@netmem/kernel/api";
 import { GFP_ATOMIC, type PayloadMemory } from "@netmem/mm/api";
 import {
-  CHECKSUM_NONE, IP_DF, IP_MF, IP_OFFSET, SKB_CONSUMED, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_FRAG_TOO_FAR, SKB_DROP_REASON_NOT_SPECIFIED, read16, read32, skbRegion, write16,
+  CHECKSUM_NONE, IP_DF, IP_FRAG_TIME_NS, IP_MF, IP_OFFSET, SKB_CONSUMED, SKB_DROP_REASON_DUP_FRAG, SKB_DROP_REASON_FRAG_REASM_TIMEOUT, SKB_DROP_REASON_FRAG_TOO_FAR, SKB_DROP_REASON_NOT_SPECIFIED, read16, read32, skbRegion, write16,
   type Coalesced, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
 
-/** How long the pieces of a datagram wait for the rest. @kernel IP_FRAG_TIME (include/net/ip.h) */
-export const IP_FRAG_TIME_NS: number = 30 * NSEC_PER_SEC;
 /** Bytes of truesize that all pieces may have; no more are taken then. @kernel net.ipv4.ipfrag_high_thresh */
 export const IPFRAG_HIGH_THRESH: number = 4 << 20;
 /** Pieces of others that one sender may send between two of a datagram. @kernel net.ipv4.ipfrag_max_dist */

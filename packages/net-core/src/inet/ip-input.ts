@@ -14,11 +14,11 @@ import { TcpInput } from "./tcp-input.ts";
 import type { TcpParts } from "./tcp-parts.ts";
 import { UdpInput, type UdpParts } from "./udp.ts";
 
-export interface InetParts extends Omit<UdpParts, "stats" | "rules">, Omit<TcpParts, "stats" | "rules">, Omit<ForwardParts, "stats" | "output">, Omit<OutputParts, "stats">, Omit<FragmentParts, "stats">, Omit<PipeParts, "filledPipes"> {
+export interface InetParts extends Omit<UdpParts, "stats" | "rules">, Omit<TcpParts, "stats" | "rules">, Omit<ForwardParts, "stats" | "output" | "rules">, Omit<OutputParts, "stats">, Omit<FragmentParts, "stats">, Omit<PipeParts, "filledPipes"> {
   readonly lifetime: SkbLifetime;
   readonly edit: SkbEdit;
   readonly payload: PayloadMemory;
-  readonly rules: UdpParts["rules"] & TcpParts["rules"];
+  readonly rules: UdpParts["rules"] & TcpParts["rules"] & ForwardParts["rules"];
 }
 
 /** @kernel net/ipv4/ip_input.c */
@@ -34,7 +34,7 @@ export class IpInput implements Inet {
 
   constructor(parts: InetParts) {
     this.parts = parts;
-    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipInUnknownProtos: 0, ipSourceRoutes: 0, ipForwDatagrams: 0, ipExceedsMtu: 0, ipFragOks: 0, ipFragFails: 0, ipFragCreates: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, pfMemallocDrop: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0, tcpRcvCollapsed: 0 };
+    this.stats = { ipInReceives: 0, ipInHdrErrors: 0, ipInTruncatedPkts: 0, ipInDiscards: 0, ipInUnknownProtos: 0, ipSourceRoutes: 0, ipMartians: 0, ipForwDatagrams: 0, ipExceedsMtu: 0, ipFragOks: 0, ipFragFails: 0, ipFragCreates: 0, ipReasmReqds: 0, ipReasmOks: 0, ipReasmFails: 0, pfMemallocDrop: 0, udpInDatagrams: 0, udpNoPorts: 0, udpInErrors: 0, udpRcvbufErrors: 0, udpRcvbufMerged: 0, udpCsumErrors: 0, tcpInSegs: 0, tcpInErrs: 0, tcpCsumErrors: 0, tcpNoPorts: 0, tcpRcvbufErrors: 0, tcpRepeats: 0, tcpNotTaken: 0, tcpRcvCollapsed: 0 };
     this.routes = new IpForward({ ...parts, stats: this.stats, output: new IpOutput({ ...parts, stats: this.stats }) });
     this.fragments = new IpFragments({ ...parts, stats: this.stats });
     this.udp = new UdpInput({ ...parts, stats: this.stats });

@@ -46,8 +46,11 @@ export class PortTable<S> {
   }
 }
 
-/** Of addresses and ports, 31 bits. */
+/** Of addresses and ports, 31 bits, each of which all of theirs decide: few of them may differ. @kernel inet_ehashfn, udp_ehashfn */
 export function connectionHash(bytes: Uint8Array, ip: number, ports: number): number {
-  const mixed = Math.imul((read32(bytes, ip + 12) ^ Math.imul(read32(bytes, ip + 16), 0x9e3779b1)) ^ read32(bytes, ports), 0x85ebca6b);
-  return (mixed ^ (mixed >>> 15)) & 0x7fffffff;
+  let hash = Math.imul(read32(bytes, ip + 12) ^ Math.imul(read32(bytes, ip + 16), 0x9e3779b1), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 15) ^ read32(bytes, ports), 0xcc9e2d51);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) & 0x7fffffff;
 }

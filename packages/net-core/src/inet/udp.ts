@@ -98,8 +98,9 @@ export class UdpInput implements UdpGroSockets {
       this.parts.lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
       return;
     }
-    if (skbIsGso(skb) && socket.gro === false) this.queueEach(socket, skb);
-    else this.queue(socket, skb);
+    if (!skbIsGso(skb)) this.queue(socket, skb);
+    else if (socket.gro === false) this.queueEach(socket, skb);
+    else this.queueMerged(socket, skb);
   }
 
   /** @kernel udp_queue_rcv_one_skb, sk_filter_trim_cap (net/core/filter.c) */
@@ -117,6 +118,14 @@ export class UdpInput implements UdpGroSockets {
     if (socket.queueRcv(skb)) return;
     stats.udpRcvbufErrors++;
     stats.udpInErrors++;
+  }
+
+  private queueMerged(socket: UdpQueue, skb: SkBuff): void {
+    const { stats } = this.parts;
+    const { gsoSegs } = skb.shinfo!;
+    const before = stats.udpRcvbufErrors;
+    this.queue(socket, skb);
+    if (stats.udpRcvbufErrors !== before) stats.udpRcvbufMerged += gsoSegs - 1;
   }
 
   /** Merged for a socket that is no longer the one that asked. @kernel udp_queue_rcv_skb, udp_unexpected_gso, udp_rcv_segment (include/net/udp.h) */

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { mvneta } from "@netmem/driver-mvneta";
 import { EEXIST, EINVAL, ENOENT } from "@netmem/kernel/api";
-import { createMachine, Wire, wireBytes, type WireFrame } from "@netmem/machine";
+import { createMachine, Wire, wireBytes, type PresetName, type WireFrame } from "@netmem/machine";
+import { SKB_CONSUMED, SKB_DROP_REASON_IP_INVALID_DEST, SKB_DROP_REASON_IP_INVALID_SOURCE, SKB_DROP_REASON_IP_LOCALNET, SKB_DROP_REASON_NOT_SPECIFIED, type SkBuff } from "@netmem/net-core/api";
 import { internetChecksum, ipFragments, tcpFrame, testPayload, udpFrame } from "@netmem/testkit";
 import { capture } from "../captured.ts";
 import { InetRig } from "./inet-rig.ts";
@@ -10,8 +11,11 @@ import { InetRig } from "./inet-rig.ts";
 const NEIGHBOUR = new Uint8Array([2, 9, 9, 9, 9, 9]);
 
 /** What leaves eth1 of what arrives at eth0. */
-function forwarded(frames: readonly WireFrame[], options: { readonly gro?: boolean; readonly mtu?: number; readonly tap?: boolean } = {}) {
-  const machine = createMachine({ nrPages: 16_384, extraBytes: 2 * wireBytes(frames) + (1 << 20) });
+function forwarded(frames: readonly WireFrame[], options: { readonly gro?: boolean; readonly mtu?: number; readonly tap?: boolean; readonly preset?: PresetName } = {}) {
+  /** Of packets that were not consumed. */
+  const reasons: number[] = [];
+  const freed = (_skb: SkBuff, reason: number): void => void (reason !== SKB_CONSUMED && reasons.push(reason));
+  const machine = createMachine({ preset: options.preset ?? "6.18", probes: { skb: { freed, groReceiveEntry: () => undefined, received: () => undefined, polled: () => undefined } }, nrPages: 16_384, extraBytes: 2 * wireBytes(frames) + (1 << 20) });
   const { net, mm, kernel } = machine;
   const [from, to] = [machine.attach(mvneta, { rxRingSize: 512 }), machine.attach(mvneta, { rxRingSize: 512 })];
   for (const { netif } of [from, to]) {
@@ -32,7 +36,7 @@ function forwarded(frames: readonly WireFrame[], options: { readonly gro?: boole
   const dropped = net.transmit.stats.dropped;
   const { stats } = net.inet;
   machine.shutdown();
-  return { out, dropped, stats, mac: to.netif.dev.devAddr, live: net.lifetime.stats.live, inflight: machine.pagePools.pools().filter(({ system }) => !system).reduce((sum, pool) => sum + pool.inflight(), 0), reports: kernel.reports.counts() };
+  return { out, dropped, stats, reasons, mac: to.netif.dev.devAddr, live: net.lifetime.stats.live, inflight: machine.pagePools.pools().filter(({ system }) => !system).reduce((sum, pool) => sum + pool.inflight(), 0), reports: kernel.reports.counts() };
 }
 
 /** What a router makes of a frame. */
@@ -220,4 +224,31 @@ test("the longest prefix counts; what no route has is ours; a route is there onc
   expect([inet.routeDel(0x0a01_0000, 16), inet.routeDel(0x0a01_0000, 16)]).toEqual([0, -ENOENT]);
   deliver(0x0a01_0203);
   expect(sent).toEqual(["b", "a", "a"]);
+});
+
+describe("what no router sends on", () => {
+  const to = (saddr: number, daddr: number): Uint8Array => udpFrame(testPayload(20, 1), { saddr, daddr });
+  const [here, there, mdns, broadcast, loopback] = [0x0a00_0001, 0x0a00_0202, 0xe000_00fb, 0xffff_ffff, 0x7f00_0001] as const;
+
+  test.each([["a group", here, mdns], ["everybody", here, broadcast], ["nobody, of nobody, as DHCP of old", 0, 0]])("is for %s, and so for us, too", (_to, saddr, daddr) => {
+    const run = forwarded(wire([to(saddr, daddr), to(here, there)]));
+    expect([run.out.length, run.stats.udpNoPorts, run.stats.ipForwDatagrams, run.stats.ipMartians, run.live, run.inflight]).toEqual([1, 1, 1, 0, 0, 0]);
+  });
+
+  test.each([
+    ["of a group", mdns, there, SKB_DROP_REASON_IP_INVALID_SOURCE], ["of everybody", broadcast, there, SKB_DROP_REASON_IP_INVALID_SOURCE], ["of network 0", 0x0000_0005, there, SKB_DROP_REASON_IP_INVALID_SOURCE],
+    ["for network 0", here, 0x0000_0005, SKB_DROP_REASON_IP_INVALID_DEST], ["for this machine itself", here, loopback, SKB_DROP_REASON_IP_LOCALNET], ["of another machine itself", loopback, there, SKB_DROP_REASON_IP_LOCALNET],
+  ])("is %s: dropped, from 6.13 with the reason", (_what, saddr, daddr, reason) => {
+    for (const preset of ["6.8", "6.18"] as const) {
+      const run = forwarded(wire([to(saddr, daddr), to(here, there)]), { preset });
+      expect([run.out.length, run.stats.ipMartians, run.stats.ipForwDatagrams, run.reasons[0], run.live, run.inflight]).toEqual([1, 1, 1, preset === "6.8" ? SKB_DROP_REASON_NOT_SPECIFIED : reason, 0, 0]);
+    }
+  });
+
+  test("came to a group's MAC address: dropped", () => {
+    const frame = to(here, there);
+    frame[0] = 1;
+    const run = forwarded(wire([frame]));
+    expect([run.out.length, run.stats.ipMartians, run.reasons]).toEqual([0, 1, [SKB_DROP_REASON_NOT_SPECIFIED]]);
+  });
 });

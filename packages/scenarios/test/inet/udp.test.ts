@@ -195,6 +195,18 @@ test("sockets of no port share out what is left, a connection always going to th
   expect(rig.end()).toEqual(NOTHING_LEFT);
 });
 
+test.each([2, 3, 4, 8, 16])("%i sockets share out the clients of one server, whether they differ in address or in port: none has twice its part", (sockets) => {
+  for (const client of [(i: number) => ({ sport: 40_000 + i }), (i: number) => ({ saddr: 0x0a00_0100 + i }), (i: number) => ({ sport: 1024 + 256 * i })]) {
+    const rig = new InetRig();
+    const group = Array.from({ length: sockets }, () => rig.udp(null));
+    for (let i = 0; i < 240; i++) rig.receive([udpFrame(testPayload(4, i), client(i))]);
+    const shares = group.map((socket) => socket.length());
+    expect([Math.max(...shares) < (2 * 240) / sockets, Math.min(...shares) > 240 / sockets / 3]).toEqual([true, true]);
+    for (const socket of group) socket.close();
+    expect(rig.end()).toEqual(NOTHING_LEFT);
+  }
+});
+
 describe("a reader takes over all that waits, and gives its truesize back in lumps (__skb_recv_udp, udp_rmem_release)", () => {
   const FRAME = udpFrame(testPayload(1000, 1));
 
