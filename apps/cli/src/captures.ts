@@ -74,6 +74,7 @@ export function clockNote({ path, capture }: LoadedCapture): string | null {
 }
 
 function readBytes(path: string, cwd: string): Uint8Array {
+  if (path === "") throw new CliError("a capture without a name: name a file");
   const file = resolve(cwd, path);
   try {
     if (path === "-") return readFileSync(0);

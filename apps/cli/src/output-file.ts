@@ -17,6 +17,8 @@ export class OutputFile {
   constructor(option: string, path: string, cwd: string, taken: readonly string[]) {
     this.path = path;
     this.#named = `${option} ${path}`;
+    if (path === "") throw new CliError(`${option}: no name; name a file`);
+    if (path === "-") throw new CliError(`${this.#named}: only what is read may be that; name a file, or /dev/stdout`);
     if (path.startsWith("--")) throw new CliError(`${this.#named}: that is an option; name a file`);
     const named = resolve(cwd, path);
     const there = statSync(named, { throwIfNoEntry: false });

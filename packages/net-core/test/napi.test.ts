@@ -141,6 +141,14 @@ test("more work than budget is a report, once", () => {
   expect([rig.net.napi.stats.polls, rig.kinds()]).toEqual([3, ["napi-over-budget"]]);
 });
 
+test.each([undefined, Number.NaN])("a poll that answers %s, and not how many, is refused, by name: it would be polled for ever", (answer) => {
+  const rig = new NetRig();
+  const napi: NapiStruct = rig.net.napi.netifNapiAdd(rig.dev, { poll: () => answer as number }, 64);
+  rig.net.napi.napiEnable(napi);
+  rig.net.napi.napiSchedule(napi);
+  expect(() => rig.kernel.scheduler.runFor(0)).toThrow(`what the poll of NAPI instance ${napi.napiId} of eth0 answered = ${answer}: answer how many packets it took, 0 to 64`);
+});
+
 test("a poll that found less than its budget and did not complete is a report: nobody will poll it again", () => {
   const rig = new NetRig();
   let polls = 0;

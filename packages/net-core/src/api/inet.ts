@@ -51,7 +51,7 @@ export interface InetStats {
   tcpInErrs: number;
   tcpCsumErrors: number;
   tcpNoPorts: number;
-  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or without ACK, cut short in the header, or in reserves. */
+  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or that began one beside a FIN, or without ACK, cut short in the header, or in reserves. */
   tcpRcvbufErrors: number;
   tcpRepeats: number;
   tcpNotTaken: number;

@@ -1,4 +1,4 @@
-import type { ReportSeverity, ReportSink, Runnable, Timer } from "@netmem/kernel/api";
+import { UsageError, type ReportSeverity, type ReportSink, type Runnable, type Timer } from "@netmem/kernel/api";
 import type { NapiCore, NapiStruct } from "@netmem/xdp/api";
 import { GroNode } from "../gro/gro-node.ts";
 
@@ -47,6 +47,8 @@ export function reportNapi(reports: ReportSink, kind: string, severity: ReportSe
 
 /** Told once of each instance. */
 export function reportOverBudget(reports: ReportSink, napi: NapiStruct, work: number, budget: number): void {
+  // A poll that forgot to answer would be polled for ever.
+  if (!(work > budget)) throw new UsageError("net-core", `what the poll of NAPI instance ${napi.napiId} of ${napi.dev.name} answered`, work, `answer how many packets it took, 0 to ${budget}`);
   const instance = instanceOf(napi);
   if (instance.overBudget) return;
   instance.overBudget = true;

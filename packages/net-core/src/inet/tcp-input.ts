@@ -1,5 +1,5 @@
 import {
-  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
+  CHECKSUM_NONE, CHECKSUM_UNNECESSARY, IPPROTO_TCP, SKB_DROP_REASON_NOT_SPECIFIED, SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_PFMEMALLOC, SKB_DROP_REASON_PKT_TOO_SMALL, SKB_DROP_REASON_TCP_CSUM, SKB_DROP_REASON_TCP_FLAGS, TCPHDR_ACK, TCPHDR_FIN, TCPHDR_RST, TCPHDR_SYN, TCP_HLEN,
   read16, read32, skbRegion, type PacketHolder, type SkBuff, type TcpListener, type TcpListenOptions,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
@@ -83,6 +83,11 @@ export class TcpInput {
     if (again) known.unhash();
     const begins = known === null || again;
     const socket = begins ? this.connect(bytes, ip, tcp, skb, skb.len > headerBytes) : known;
+    if (socket === null && isSynWithFin(flags) && this.listeners.lookup(bytes, ip, tcp) !== null) {
+      stats.tcpNotTaken++;
+      lifetime.kfreeSkb(skb, SKB_DROP_REASON_TCP_FLAGS);
+      return;
+    }
     if (socket === null) {
       stats.tcpNoPorts++;
       lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
@@ -112,7 +117,7 @@ export class TcpInput {
   /** A connection that nobody has seen yet begins here: with a SYN, or, met under way, with bytes. What comes after one that was closed begins none. */
   private connect(bytes: Uint8Array, ip: number, tcp: number, skb: SkBuff, hasBytes: boolean): TcpReceiver | null {
     const { tcpFlags } = skb;
-    if ((tcpFlags & TCPHDR_RST) !== 0) return null;
+    if ((tcpFlags & TCPHDR_RST) !== 0 || isSynWithFin(tcpFlags)) return null;
     if ((tcpFlags & TCPHDR_SYN) === 0 && ((tcpFlags & TCPHDR_ACK) === 0 || !hasBytes)) return null;
     const listener = this.listeners.lookup(bytes, ip, tcp);
     if (listener === null) return null;
@@ -172,4 +177,9 @@ export class TcpInput {
 
 function emptyChains(n: number): (TcpReceiver | null)[] {
   return Array.from({ length: n }, () => null);
+}
+
+/** Which nobody who listens takes. @kernel tcp_rcv_state_process, TCP_LISTEN (net/ipv4/tcp_input.c) */
+function isSynWithFin(flags: number): boolean {
+  return (flags & TCPHDR_SYN) !== 0 && (flags & TCPHDR_FIN) !== 0;
 }

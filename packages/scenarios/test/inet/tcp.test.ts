@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { EAGAIN, ECONNRESET } from "@netmem/kernel/api";
 import { PAGE_SIZE } from "@netmem/mm/api";
+import { SKB_DROP_REASON_NO_SOCKET, SKB_DROP_REASON_TCP_FLAGS } from "@netmem/net-core/api";
 import { tcpFrame, testPayload, type TcpHeader } from "@netmem/testkit";
 import { InetRig } from "./inet-rig.ts";
 
@@ -60,6 +61,15 @@ describe.each([["in one piece", undefined], ["headers in the head, payload in a 
     socket.close();
     expect(rig.end()).toEqual(NOTHING_LEFT);
   });
+});
+
+test("SYN and FIN in one begin no connection, where somebody listens and where nobody does", () => {
+  const reasons: number[] = [];
+  const rig = new InetRig({ probes: { skb: { freed: (_skb, reason) => void reasons.push(reason), groReceiveEntry: () => undefined, received: () => undefined, polled: () => undefined } } });
+  const streams = rig.tcp(2000);
+  rig.receive([tcpFrame(testPayload(1, 1), { flags: SYN | FIN }), tcpFrame(testPayload(1, 1), { flags: SYN | FIN, dport: 2001 })]);
+  const { stats } = rig.machine.net.inet;
+  expect([streams.length, stats.tcpNotTaken, stats.tcpNoPorts, reasons]).toEqual([0, 1, 1, [SKB_DROP_REASON_TCP_FLAGS, SKB_DROP_REASON_NO_SOCKET]]);
 });
 
 test("a connection met under way begins where it is met; a reset of none is nobody's", () => {
