@@ -123,8 +123,8 @@ describe("bad usage: one line, exit 2", () => {
     [["replay", "x", "--free-order", "clone"], /give --tap too/],
     [["replay", "x", "--tap", "--early-drop"], /give one of them/],
     [["replay", ""], /a capture without a name: name a file/],
-    [["replay", "good.pcap", "--forward", "--write", ""], /--write: no name; name a file/],
-    [["replay", "good.pcap", "--forward", "--write", "-"], /--write -: only what is read may be that; name a file, or \/dev\/stdout/],
+    [["replay", "good.pcap", "--forward", "--design", "6.18", "--write", ""], /--write: no name; name a file/],
+    [["replay", "good.pcap", "--forward", "--design", "6.18", "--write", "-"], /--write -: only what is read may be that; name a file, or \/dev\/stdout/],
     [["replay", "/dev/zero"], /\/dev\/zero: a device, which may never end; give a file, or - for standard input/],
     [["frobnicate"], /unknown command 'frobnicate'/],
   ])("netmem %j", async (args, line) => {
