@@ -269,6 +269,8 @@ describe("a plugin that fails as it runs is one line, by name, and exit 2", () =
     ["a driver's probe throws", "--driver", DRIVER.replace("PROBE", `() => { throw new Error("no hardware"); }`), /^FILE: threw Error: no hardware, in \S*probe$/],
     ["a driver's probe answers no interface", "--driver", DRIVER.replace("PROBE", "() => ({ dev: {} })"), /^@netmem\/machine: open of interface of driver mine = undefined: it must be a function$/],
     ["a driver's poll throws", "--driver", DRIVER.replace("PROBE", POLLS), /^FILE: threw RangeError: no such buffer, in \S*poll$/],
+    ["a driver's poll answers nothing", "--driver", DRIVER.replace("PROBE", POLLS.replace(/\{ throw .*?\}/, "{}")), /^@netmem\/net-core: what the poll of NAPI instance \d+ of eth0 answered = undefined: answer how many packets it took, 0 to 64$/],
+    ["a driver's poll always answers its budget", "--driver", DRIVER.replace("PROBE", POLLS.replace(/\{ throw .*?\}/, "64")), /^nothing moves after \d+ frames?: something is scheduled again and again, as a poll is that always answers its budget$/],
     ["a model's bind throws", "--model", `module.exports = { mine: { name: "mine", bind() { throw new Error("no memory"); } } };`, /^FILE: threw Error: no memory, in \S*bind$/],
     ["a model's bind answers no binding", "--model", `module.exports = { mine: { name: "mine", bind: () => ({ free: () => 1 }) } };`, /^@netmem\/machine: held of binding of memory model mine = undefined: it must be a function$/],
   ])("%s", async (what, option, text, message) => {

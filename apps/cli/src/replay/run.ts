@@ -10,6 +10,7 @@ import { IPPROTO_TCP, IP_FRAG_TIME_NS } from "@netmem/net-core/api";
 import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN, type NetDevice } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
+import { counted } from "../words.ts";
 import { makeOld } from "./make-old.ts";
 import { machineMemory } from "./backing.ts";
 import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, modelFrames, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
@@ -80,6 +81,8 @@ const FIRST_AGING_PACKETS = 20_000;
 const PROGRESS_STEPS = 256;
 /** Simulated time without a frame sent or read after which a phase is over. */
 const STALL_NS = 10 * NSEC_PER_SEC;
+/** Steps without one after which none will come: no driver has so much else to do. */
+const MOST_IDLE_STEPS = 1_000_000;
 
 /** Boots a machine, replays the frames through it, takes it down, and counts. */
 export function runDesign(design: PresetName, frames: readonly WireFrame[], options: ReplayOptions, watcher: RunWatcher = {}, program: ProgramInstance | null = null, plugins: Plugins = OURS): DesignRun {
@@ -313,13 +316,18 @@ function stepUntil(machine: Machine, wire: Wire, end: TrafficEnd, until: number,
   let steps = 0;
   let moved = 0;
   let movedAtNs = clock.nowNs;
+  let movedAtStep = 0;
   while (scheduler.step()) {
     if (watchStep !== null) watchStep();
-    if (++steps % PROGRESS_STEPS === 0 && progress !== null) progress(end.packets());
+    if (++steps % PROGRESS_STEPS === 0) {
+      if (progress !== null) progress(end.packets());
+      if (steps - movedAtStep > MOST_IDLE_STEPS) throw new CliError(`nothing moves after ${counted(wire.sent(), "frame")}: something is scheduled again and again, as a poll is that always answers its budget`);
+    }
     const sentAndRead = wire.sent() + end.packets();
     if (sentAndRead !== moved) {
       moved = sentAndRead;
       movedAtNs = clock.nowNs;
+      movedAtStep = steps;
       if (moved >= until) return true;
     } else if (clock.nowNs - movedAtNs > STALL_NS && (wire.lossless || wire.finished())) {
       // A driver that is short of memory tries again for ever; nobody will free any before the reader drains.
