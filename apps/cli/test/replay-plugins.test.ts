@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -245,26 +245,26 @@ test("forwarded by a device with fewer descriptors than frames come back to back
   expect(out).toContain("Frames were not sent because eth1 had no descriptor left: back to back they come faster than they leave; --timing capture keeps the file's pace.");
 });
 
-describe("a plugin that fails as it runs is one line, by name, and exit 2", () => {
-  const DRIVER = `const words = { sizeBytes: 16, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2 };
-    const driver = { name: "mine", mostRxQueues: 1, rxDescFormat: { ...words, statusWord: 0, errorBit: 4, prefixBytes: 0, fcsBytes: 0 }, txDescFormat: { ...words, commandWord: 0 }, maxFrameBytes: 9000 };
-    module.exports = { mine: Object.assign(driver, { probe: PROBE }) };`;
-  const POLLS = `(deps, { name }) => {
-    const dev = deps.registerNetdev(name, 1);
-    const napi = deps.napi.netifNapiAdd(dev, { poll: () => { throw new RangeError("no such\\nbuffer"); } }, 64);
-    const open = () => {
-      const queue = deps.nic.rxQueues[0];
-      queue.configure(deps.dma.allocCoherent(1024, 0).dmaAddr, 64, 2000);
-      deps.napi.napiEnable(napi);
-      deps.nic.requestIrq(0, 0, () => deps.napi.napiSchedule(napi));
-      queue.addNonOccupied(64);
-      queue.start();
-      queue.enableIrq();
-      return 0;
-    };
-    return { dev, open, stop: () => {} };
-  }`;
+const DRIVER = `const words = { sizeBytes: 16, sizeWord: 1, sizeShift: 16, addressWord: 2, firstBit: 1, lastBit: 2 };
+  const driver = { name: "mine", mostRxQueues: 1, rxDescFormat: { ...words, statusWord: 0, errorBit: 4, prefixBytes: 0, fcsBytes: 0 }, txDescFormat: { ...words, commandWord: 0 }, maxFrameBytes: 9000 };
+  module.exports = { mine: Object.assign(driver, { probe: PROBE }) };`;
+const POLLS = `(deps, { name }) => {
+  const dev = deps.registerNetdev(name, 1);
+  const napi = deps.napi.netifNapiAdd(dev, { poll: () => { throw new RangeError("no such\\nbuffer"); } }, 64);
+  const open = () => {
+    const queue = deps.nic.rxQueues[0];
+    queue.configure(deps.dma.allocCoherent(1024, 0).dmaAddr, 64, 2000);
+    deps.napi.napiEnable(napi);
+    deps.nic.requestIrq(0, 0, () => deps.napi.napiSchedule(napi));
+    queue.addNonOccupied(64);
+    queue.start();
+    queue.enableIrq();
+    return 0;
+  };
+  return { dev, open, stop: () => {} };
+}`;
 
+describe("a plugin that fails as it runs is one line, by name, and exit 2", () => {
   test.each([
     ["a driver's probe throws", "--driver", DRIVER.replace("PROBE", `() => { throw new Error("no hardware"); }`), /^FILE: threw Error: no hardware, in \S*probe$/],
     ["a driver's probe answers no interface", "--driver", DRIVER.replace("PROBE", "() => ({ dev: {} })"), /^@netmem\/machine: open of interface of driver mine = undefined: it must be a function$/],
@@ -279,6 +279,17 @@ describe("a plugin that fails as it runs is one line, by name, and exit 2", () =
     expect([code, out]).toEqual([2, ""]);
     expect(err.trim().replace(/^netmem: /, "").replace(`${option} ${path}`, "FILE")).toMatch(message);
   });
+});
+
+test.each([
+  ["a driver's poll", "--driver", DRIVER.replace("PROBE", POLLS.replace(/\{ throw .*?\}/, "{ for (;;); }"))],
+  ["a driver's probe", "--driver", DRIVER.replace("PROBE", "() => { for (;;); }")],
+  ["a program", "--xdp", "module.exports = () => { for (;;); };"],
+])("%s that does not return is ended, in one line; a trace that was begun is nowhere", async (what, option, text) => {
+  const path = write(`${what.replaceAll(/\W/g, "-")}-hangs.cjs`, text);
+  const trace = join(folder, "hangs.trace");
+  const { code, out, err } = await cli(["replay", CAPTURES[0]!, "--design", "6.18", "--counts-only", "--hang-limit", "1", "--trace", trace, option, path], ROOT);
+  expect([code, out, err, readdirSync(folder).filter((name) => name.startsWith("hangs.trace"))]).toEqual([2, "", expect.stringMatching(/^netmem: 6\.18: hangs: what is not netmem's own has not returned for 1 second, after \d+ frames?\n$/), []]);
 });
 
 describe("what cannot be loaded is one line, and exit 2", () => {

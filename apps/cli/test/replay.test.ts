@@ -15,7 +15,7 @@ import { cli } from "./cli.ts";
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const SHIPPED = ["dns-ping.pcapng", "jumbo.pcap", "tcp-download.pcap"].map((name) => `examples/captures/${name}`);
 const EVENTFUL: ReplayOptions = {
-  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, dma: "iommu-strict", dmaDebug: "on", cpuCache: false, gro: false, udpGro: false, reader: "prompt", zerocopy: false, forward: false, xdpMode: "driver", driver: "mvneta", buffers: 1024, countsOnly: true, json: false,
+  designs: PRESET_NAMES, timing: "back-to-back", seed: 1, ring: 512, tap: true, expand: true, freeOrder: "alternate", readerLag: 5, readerCpu: 1, earlyDrop: false, packetCostNs: 0, dma: "iommu-strict", dmaDebug: "on", cpuCache: false, gro: false, udpGro: false, reader: "prompt", zerocopy: false, forward: false, xdpMode: "driver", driver: "mvneta", buffers: 1024, countsOnly: true, hangLimit: 20, json: false,
 };
 let folder = "";
 

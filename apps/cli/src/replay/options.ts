@@ -50,6 +50,8 @@ export interface ReplayOptions {
   /** The file that gets what devices send. */
   readonly write?: string;
   readonly trace?: string;
+  /** Seconds after which a plugin, or a program, that has not returned hangs. */
+  readonly hangLimit: number;
   /** Nothing is timed: no warm-up, and one run. */
   readonly countsOnly: boolean;
   readonly json: boolean;
@@ -87,10 +89,12 @@ interface RawOptions {
   readonly buffers?: number;
   readonly write?: string;
   readonly trace?: string;
+  readonly hangLimit?: number;
   readonly countsOnly?: true;
   readonly json?: true;
 }
 
+const HANG_LIMIT_SECONDS = 20;
 /** What a packet costs its CPU under `--timing capture`, unless said otherwise: about a million packets a second. */
 const DEFAULT_PACKET_COST_NS = 1000;
 export const DEFAULT_RING = 512;
@@ -128,6 +132,7 @@ export function declareReplayOptions(command: Command): Command {
     .addOption(new Option("--xdp-mode <mode>", "with --xdp: where it runs, in the driver or on skbs (default: driver)").choices([...XDP_MODES]))
     .addOption(new Option("--write <file>", "with --forward or --xdp, and one --design: write the frames that were sent into a capture (pcap), with the simulated time, which back to back stands still").argParser(once("write")))
     .addOption(new Option("--trace <file>", "with one --design: write what the model's tracepoints say, as tracefs would show it").argParser(once("trace")))
+    .addOption(new Option("--hang-limit <seconds>", `with somebody's driver, model or program: what has not returned for so long hangs (default: ${HANG_LIMIT_SECONDS})`).argParser(wholeNumber("hang-limit", 1, 3600)))
     .addOption(new Option("--seed <number>", "orders what no rule orders").default(1).argParser(wholeNumber("seed", 0, 0xffffffff)))
     .addOption(countsOnlyOption())
     .addOption(new Option("--json", "one JSON document on stdout"));
@@ -187,6 +192,7 @@ export function checkReplayOptions(raw: RawOptions): ReplayOptions {
     buffers: raw.buffers ?? DEFAULT_BUFFERS,
     ...(raw.write === undefined ? {} : { write: raw.write }),
     ...(raw.trace === undefined ? {} : { trace: raw.trace }),
+    hangLimit: raw.hangLimit ?? HANG_LIMIT_SECONDS,
     countsOnly: raw.countsOnly ?? false,
     json: raw.json ?? false,
   };

@@ -11,6 +11,8 @@ import type { PagePool, PagePoolStats } from "@netmem/page-pool/api";
 import { ETH_DATA_LEN, ETH_HLEN, type NetDevice } from "@netmem/xdp/api";
 import { CliError } from "../terminal.ts";
 import { counted } from "../words.ts";
+import { DRIVER_NAMES, MODEL_NAMES } from "../plugins.ts";
+import { within } from "./hang.ts";
 import { makeOld } from "./make-old.ts";
 import { machineMemory } from "./backing.ts";
 import { droppedInAll, forwarder, frameReader, heldAtEnd, inetRun, modelFrames, socketReaders, type HeldAtEnd, type InetRun, type TrafficEnd } from "./ends.ts";
@@ -104,18 +106,20 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   });
   const { kernel, mm } = machine;
   const wire = new Wire(kernel, mm.payload, frames, options.timing);
+  const limit = isSomebodys(options, program) ? options.hangLimit : null;
+  const guard = <T>(work: () => T): T => (limit === null ? work() : within(limit, work, () => new CliError(`${design}: hangs: what is not netmem's own has not returned for ${counted(limit, "second")}, after ${counted(wire.sent(), "frame")}`)));
   const user = mm.payload.addRegion("user", USER_BUFFER_BYTES, true);
   // A model's memory is behind the second queue, where all of TCP goes; or behind the only one, where all frames go.
   const givesFrames = model?.delivers === "frames";
-  const device = attachFirst(machine, driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null || givesFrames ? 1 : 2, cpu: 0, ...reach });
+  const device = guard(() => attachFirst(machine, driver, { rxRingSize: options.ring, earlyDrop: options.earlyDrop, rxQueueCount: model === null || givesFrames ? 1 : 2, cpu: 0, ...reach }));
   device.netif.dev.gro = options.gro;
   device.netif.dev.groUdpFwd = options.udpGro && options.forward;
   device.netif.dev.mtu = mtuFor(frames);
   const frameEnd = options.sockets === undefined && !options.forward && !givesFrames ? frameReader(machine, user, options) : null;
   const withProgram = program === null ? null : attach(machine, design, device, program, options, frames, user, watcher);
   const forwarding = options.forward ? forwardOn(machine, design, user, frames, options, driver, watcher) : null;
-  bringUp(device, design, options);
-  const binding = model === null ? null : bindModel(machine, design, device, model, options);
+  guard(() => bringUp(device, design, options));
+  const binding = model === null ? null : guard(() => bindModel(machine, design, device, model, options));
   const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options, binding);
   const end = frameEnd ?? sockets ?? forwarding ?? modelFrames(machine, binding!, options);
   const pools = machine.pagePools.pools().filter(({ netdev, destroyCnt }) => netdev === device.netif.dev && destroyCnt === 0);
@@ -125,9 +129,15 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   wire.connect(device.nic);
   const { step = null, progress = null } = watcher;
   let agingNs = 0n;
-  for (let packets = options.countsOnly ? Infinity : FIRST_AGING_PACKETS; stepUntil(machine, wire, end, packets, step, progress); packets *= 2) agingNs += makeOld();
+  const steps = (packets: number): boolean => {
+    for (;;) {
+      const came = guard(() => stepUntil(machine, wire, end, packets, step, progress, limit === null ? null : limit / 2));
+      if (came !== null) return came;
+    }
+  };
+  for (let packets = options.countsOnly ? Infinity : FIRST_AGING_PACKETS; steps(packets); packets *= 2) agingNs += makeOld();
   end.drain();
-  stepUntil(machine, wire, end, Infinity, step, progress);
+  steps(Infinity);
   machine.flushDeferred();
   if (!wire.finished()) throw stalled(design, wire, frames, binding, options, mm.pages.freePages());
   const elapsedNs = Number(process.hrtime.bigint() - began - end.checkingNs() - agingNs);
@@ -142,9 +152,11 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   // Given up by then.
   if (held.by.some(({ kind }) => kind === "ip-fragments")) kernel.scheduler.runFor(IP_FRAG_TIME_NS);
   const inet = sockets === null && forwarding === null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
-  end.close();
-  binding?.close();
-  machine.shutdown();
+  guard(() => {
+    end.close();
+    binding?.close();
+    machine.shutdown();
+  });
   const missing = binding === null ? 0 : options.buffers - binding.free();
   watcher.step?.();
   watcher.ended?.(machine);
@@ -310,8 +322,14 @@ function bringUp({ netif }: Device, design: PresetName, { dma, ring, driver }: R
   throw new DeviceDown(design, `${name} of ${driver} did not come up (${errnoName(errno)})${isShort ? short : ""}`, isShort ? "; lower --ring" : "");
 }
 
-/** Steps until so many packets were sent and read; false: before that nothing was left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
-function stepUntil(machine: Machine, wire: Wire, end: TrafficEnd, until: number, watchStep: (() => void) | null, progress: ((done: number) => void) | null): boolean {
+/** What runs is not ours alone, and may never return. */
+function isSomebodys({ driver, model }: Pick<ReplayOptions, "driver" | "model">, program: ProgramInstance | null): boolean {
+  return program !== null || !DRIVER_NAMES.includes(driver) || (model !== undefined && !MODEL_NAMES.includes(model));
+}
+
+/** Steps until so many packets were sent and read, or for `pauseSeconds` of wall time, and answers null then; false: before that nothing was left to do but what only time will bring. Watchers come one by one: the engine, which compiles all of a machine into this loop, starts anew at an object of another shape. */
+function stepUntil(machine: Machine, wire: Wire, end: TrafficEnd, until: number, watchStep: (() => void) | null, progress: ((done: number) => void) | null, pauseSeconds: number | null): boolean | null {
+  const pauseNs = pauseSeconds === null ? null : process.hrtime.bigint() + BigInt(pauseSeconds * 1e9);
   const { scheduler, clock } = machine.kernel;
   let steps = 0;
   let moved = 0;
@@ -321,6 +339,7 @@ function stepUntil(machine: Machine, wire: Wire, end: TrafficEnd, until: number,
     if (watchStep !== null) watchStep();
     if (++steps % PROGRESS_STEPS === 0) {
       if (progress !== null) progress(end.packets());
+      if (pauseNs !== null && process.hrtime.bigint() > pauseNs) return null;
       if (steps - movedAtStep > MOST_IDLE_STEPS) throw new CliError(`nothing moves after ${counted(wire.sent(), "frame")}: something is scheduled again and again, as a poll is that always answers its budget`);
     }
     const sentAndRead = wire.sent() + end.packets();
