@@ -107,6 +107,8 @@ describe("bad usage: one line, exit 2", () => {
     [["replay", "x", "--design", "4.4"], /--design 4\.4: no such design; choose from stock, v3-2021, 5\.14, 6\.1, 6\.8, 6\.18/],
     [["replay", "x", "--design", "6.18,6.18"], /a design is named twice/],
     [["replay", "x", "--design", ","], /name at least one of/],
+    [["replay", "x", "--design", "6.18", "--design", "5.14"], /--design is given twice/],
+    [["inspect", "x", "--after", Array.from({ length: 101 }, () => "clone").join(",")], /--after: 101 operations, more than the 100 whose outcome can be looked at/],
     [["replay", "x", "--nonsense"], /unknown option '--nonsense'/],
     [["replay", "x", "--free-order", "sideways", "--tap"], /Allowed choices are original, clone, alternate/],
     [["replay", "x", "--timing", "never"], /Allowed choices are back-to-back, capture/],

@@ -323,8 +323,10 @@ describe("what cannot be loaded is one line, and exit 2", () => {
     ["implementation.js", "import { createMm } from '@netmem/mm'; export const driver = { probe: createMm };", /cannot be loaded: it imports @netmem\/mm: a plugin sees headers only, @netmem\/kernel\/api, /],
     ["half.js", "export const driver = { name: 'half', mostRxQueues: 1, probe: () => null };", /half\.js: @netmem\/machine: rxDescFormat of driver half = undefined: it must be an object$/],
     ["formless.js", "export const driver = { name: 'formless', mostRxQueues: 1, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: 1514, probe: () => null };", /@netmem\/machine: sizeBytes of rxDescFormat of driver formless = undefined: it must be a number$/],
-    ["queueless.js", "export const driver = { name: 'queueless', mostRxQueues: 0, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: 1514, probe: () => null };", /@netmem\/machine: mostRxQueues of driver queueless = 0: give 1 or more$/],
-    ["frameless.js", "export const driver = { name: 'frameless', mostRxQueues: 1, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: -5, probe: () => null };", /@netmem\/machine: maxFrameBytes of driver frameless = -5: give 60 or more$/],
+    ["queueless.js", "export const driver = { name: 'queueless', mostRxQueues: 0, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: 1514, probe: () => null };", /@netmem\/machine: mostRxQueues of driver queueless = 0: give 1 to 1024$/],
+    ["nameless.js", "export const driver = { name: '', mostRxQueues: 1, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: 1514, probe: () => null };", /@netmem\/machine: name of driver = "": give one: devices and messages are called after it$/],
+    ["endless.js", "export const driver = { name: 'endless', mostRxQueues: 1, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: 1e12, probe: () => null };", /@netmem\/machine: maxFrameBytes of driver endless = 1000000000000: give 60 to 1048576$/],
+    ["frameless.js", "export const driver = { name: 'frameless', mostRxQueues: 1, rxDescFormat: {}, txDescFormat: {}, maxFrameBytes: -5, probe: () => null };", /@netmem\/machine: maxFrameBytes of driver frameless = -5: give 60 to 1048576$/],
     ["package-without/package.json", "{ \"main\": \"dist/index.js\" }", /nothing that its package\.json names is there: build it first$/],
     ["broken/package.json", "{", /its package\.json cannot be read: /],
   ])("a driver from %s", async (name, text, message) => {

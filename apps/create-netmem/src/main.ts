@@ -16,7 +16,8 @@ function main(args: readonly string[], cwd: string): number {
   try {
     parsed = parseArgs({ args: [...args], allowPositionals: true, options: { driver: { type: "boolean" }, "memory-model": { type: "boolean" }, help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "V" } } });
   } catch (error) {
-    return refuse((error as Error).message.split("\n")[0]!);
+    // What Node adds is of positional arguments that begin with a dash.
+    return refuse((error as Error).message.split(/\n|\. /)[0]!);
   }
   const { values, positionals } = parsed;
   if (values.help === true || values.version === true) {

@@ -2,6 +2,10 @@ import { UsageError } from "@netmem/kernel/api";
 import type { NetDriver, NetInterface } from "@netmem/driver/api";
 import type { MemoryBinding, MemoryModel } from "@netmem/memory-model/api";
 
+/** More than any NIC has, or receives in one frame. */
+const MOST_RX_QUEUES = 1024;
+const MOST_FRAME_BYTES = 0x100000;
+
 /** Bytes of the shortest frame, without its check sequence. @kernel ETH_ZLEN (include/uapi/linux/if_ether.h) */
 const ETH_ZLEN = 60;
 
@@ -14,8 +18,9 @@ export function checkMemoryModel(model: MemoryModel): void {
 export function checkDriver(driver: NetDriver): void {
   requireMembers("driver", driver, { name: "string", mostRxQueues: "number", rxDescFormat: "object", txDescFormat: "object", maxFrameBytes: "number", probe: "function" });
   const { name, mostRxQueues, maxFrameBytes, rxDescFormat, txDescFormat } = driver;
-  if (!Number.isInteger(mostRxQueues) || mostRxQueues < 1) throw new UsageError("machine", `mostRxQueues of driver ${name}`, mostRxQueues, "give 1 or more");
-  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < ETH_ZLEN) throw new UsageError("machine", `maxFrameBytes of driver ${name}`, maxFrameBytes, `give ${ETH_ZLEN} or more`);
+  if (name.trim() === "") throw new UsageError("machine", "name of driver", JSON.stringify(name), "give one: devices and messages are called after it");
+  if (!Number.isInteger(mostRxQueues) || mostRxQueues < 1 || mostRxQueues > MOST_RX_QUEUES) throw new UsageError("machine", `mostRxQueues of driver ${name}`, mostRxQueues, `give 1 to ${MOST_RX_QUEUES}`);
+  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < ETH_ZLEN || maxFrameBytes > MOST_FRAME_BYTES) throw new UsageError("machine", `maxFrameBytes of driver ${name}`, maxFrameBytes, `give ${ETH_ZLEN} to ${MOST_FRAME_BYTES}`);
   const common = { sizeBytes: "number", sizeWord: "number", sizeShift: "number", addressWord: "number", firstBit: "number", lastBit: "number" } as const;
   requireMembers(`rxDescFormat of driver ${name}`, rxDescFormat, { ...common, statusWord: "number", errorBit: "number", prefixBytes: "number", fcsBytes: "number" });
   requireMembers(`txDescFormat of driver ${name}`, txDescFormat, { ...common, commandWord: "number" });

@@ -102,9 +102,13 @@ export function usageOf({ name, least, most, pair, on, global }: OperationKind):
   return `${name}${target}${least === 1 ? "=BYTES" : most === 2 ? "[=HEAD[+TAIL]]" : most === 1 ? "[=HEADROOM]" : ""}`;
 }
 
+const MOST_OPERATIONS = 100;
+
 /** `clone,expand:B=64+0,free-original`. */
 export function parseOperations(text: string): readonly Operation[] {
-  return text.split(",").map((written, i) => {
+  const all = text.split(",");
+  if (all.length > MOST_OPERATIONS) throw new CliError(`--after: ${all.length} operations, more than the ${MOST_OPERATIONS} whose outcome can be looked at`);
+  return all.map((written, i) => {
     const step = written.trim();
     const match = /^([a-z-]+)(?::([A-Z]\d*)(?:\.([A-Z]\d*))?)?(?:=(.*))?$/.exec(step);
     const where = `--after: operation ${i + 1}, ${step === "" ? "nothing" : step}`;

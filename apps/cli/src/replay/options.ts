@@ -103,7 +103,7 @@ export const DEFAULT_DMA: DmaKindName = "iommu-strict";
 
 export function declareReplayOptions(command: Command): Command {
   return command
-    .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`))
+    .addOption(new Option("--design <names>", `designs to run, separated by commas (default: ${PRESET_NAMES.join(",")})`).argParser(once("design")))
     .addOption(new Option("--driver <name>", `the NIC and its driver: ${DRIVER_NAMES.join(", ")}, or the path or package of one (default: ${DEFAULT_DRIVER})`).argParser(once("driver")))
     .addOption(new Option("--model <name>", `the memory model that is received into: ${MODEL_NAMES.join(", ")}, or the path or package of one: with --sockets TCP's payload, by a driver that splits headers; xsk whole frames, by --driver xsk`).argParser(once("model")))
     .addOption(new Option("--buffers <number>", `with --model: its buffers, a page each (default: ${DEFAULT_BUFFERS})`).argParser(wholeNumber("buffers", 1, 262_144)))
