@@ -62,10 +62,11 @@ describe("--sockets", () => {
     const header = udpFrame(testPayload(10, 1));
     header[24] = header[24]! ^ 1;
     const file = capture("mixed.pcap", [udpFrame(testPayload(10, 1)), wrong, header, testFrame(60, 1), udpFrame(testPayload(10, 1), { fragOff: 0x2000 }), tcpFrame(testPayload(100, 1))]);
+    expect((await cli(["replay", file, "--sockets", "2", "--counts-only"], folder)).out).toContain(`\n${PRESET_NAMES.slice(0, -1).join(", ")} and ${PRESET_NAMES.at(-1)}: dropped otherwise: pieces of datagrams that were not put together: 1.\n`);
     for (const run of await runs([file, "--sockets", "2"])) {
       expect([run.delivered, run.dropped, run.inet]).toEqual([
         { packets: 2, bytes: 110, sha256: expect.any(String) }, 4,
-        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, unknownProtocol: 0, noSocket: 0, socketFull: 0, notSent: 0, other: 1 }, unaccounted: 0 },
+        { datagrams: 1, connections: 1, mappedBytes: 0, forwarded: 0, dropped: { notIpv4: 1, badHeader: 1, checksum: 1, unknownProtocol: 0, noSocket: 0, socketFull: 0, notSent: 0, other: 1 }, other: { segments: 0, noMemory: 0, sourceRoute: 0, martian: 0, tooLong: 0, reassembly: 1 }, unaccounted: 0 },
       ]);
     }
   });

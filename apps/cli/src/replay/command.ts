@@ -17,6 +17,7 @@ import { SentFrames } from "./sent-frames.ts";
 import { TracedRun } from "./traced.ts";
 import { renderTable } from "./table.ts";
 import { median, roundsFor } from "./timing.ts";
+import { whyText } from "./why.ts";
 
 /** The document that `--json` prints. Optional members appear only when there is something to say. */
 export interface ReplayDocument {
@@ -94,7 +95,7 @@ async function replay(paths: readonly string[], options: ReplayOptions, { termin
   }
   const runs = options.countsOnly ? first.map((run) => ({ ...run, nsPerPacket: 0 })) : timeAgain(first, frames, options, timed, plugins);
   terminal.out(options.json ? `${JSON.stringify(documentOf(inputs, runs, options))}\n` : textOf(inputs, runs, options, plugins, terminal));
-  if (!options.json) terminal.out(fullText(runs, options) + untakenText(runs, inputs) + unsentText(runs, options) + unmappedText(runs, options) + heldText(runs));
+  if (!options.json) terminal.out(whyText(runs, options, inputs) + heldText(runs));
   for (const { design, expandFailures = 0 } of runs) {
     if (expandFailures > 0) terminal.err(`netmem: ${design}: ${counted(expandFailures, "clone")} kept the shared head: no memory for a private one\n`);
   }
@@ -181,35 +182,6 @@ function textOf(inputs: readonly LoadedCapture[], runs: readonly DesignRun[], op
 }
 
 const READ_WORDS: Readonly<Record<ReplayOptions["reader"], string>> = { prompt: "at once", late: "when the traffic is over", never: "never" };
-
-/** Why packets found their socket full that is read at once. */
-function fullText(runs: readonly DesignRun[], { reader, timing }: ReplayOptions): string {
-  if (reader !== "prompt" || timing !== "back-to-back" || runs.every(({ inet }) => (inet?.dropped.socketFull ?? 0) === 0)) return "";
-  return "\nSockets were full because frames back to back come faster than they are read: --rcvbuf gives more room, --timing capture keeps the file's pace.\n";
-}
-
-/** What captures have that nobody takes, most of them for a reason that is not in the packets. */
-function untakenText(runs: readonly DesignRun[], inputs: readonly LoadedCapture[]): string {
-  const frames = inputs.reduce((sum, input) => sum + input.frames.length, 0);
-  const most = (why: "checksum" | "notIpv4" | "badHeader"): boolean => runs.some(({ inet }) => (inet?.dropped[why] ?? 0) * 2 > frames);
-  const said: string[] = [];
-  if (most("checksum")) said.push("Most checksums are wrong: a host that leaves them to its NIC captures what it sends before they are written; capture where it arrives.");
-  if (most("notIpv4")) said.push("Most frames are not IPv4, or are tagged (VLAN), which is nobody's here either.");
-  if (most("badHeader") && inputs.some(({ capture }) => capture.snapped > 0)) said.push("Packets that the capture's snap length has cut are shorter than their headers say, and dropped for that; capture with -s 0.");
-  return said.map((line) => `\n${line}\n`).join("");
-}
-
-/** Why nothing was mapped, though that was asked for. */
-function unmappedText(runs: readonly DesignRun[], { zerocopy, reader }: ReplayOptions): string {
-  if (!zerocopy || reader === "never" || runs.every(({ inet }) => (inet?.connections ?? 0) === 0) || runs.some(({ inet }) => (inet?.mappedBytes ?? 0) > 0)) return "";
-  return "\nNo page was mapped: only where payload fills a page from its beginning it can be, which takes a driver that splits headers (--driver header-split), and streams of some pages.\n";
-}
-
-/** Why frames that came were not sent on. */
-function unsentText(runs: readonly DesignRun[], { timing }: ReplayOptions): string {
-  if (timing !== "back-to-back" || runs.every(({ inet }) => (inet?.dropped.notSent ?? 0) === 0)) return "";
-  return "\nFrames were not sent because eth1 had no descriptor left: back to back they come faster than they leave; --timing capture keeps the file's pace.\n";
-}
 
 /** A plugin's, and where it was found. */
 function nameOf(name: string, named: string): string {

@@ -32,6 +32,8 @@ export interface InetRun {
   /** Frames that left. */
   readonly forwarded: number;
   readonly dropped: { readonly notIpv4: number; readonly badHeader: number; readonly checksum: number; readonly unknownProtocol: number; readonly noSocket: number; readonly socketFull: number; readonly notSent: number; readonly other: number };
+  /** What `other` is made of: segments that a connection does not take for their flags, sequence or memory; packets without memory, with a way to go of their own, or of addresses that none may have; longer than the next device takes; pieces, and what they make, that do not fit together in time. */
+  readonly other: { readonly segments: number; readonly noMemory: number; readonly sourceRoute: number; readonly martian: number; readonly tooLong: number; readonly reassembly: number };
   /** Frames that the device has received, and that are not among what was merged, read, waits, was sent on or dropped: 0, or a bug of the model. */
   readonly unaccounted: number;
 }
@@ -137,6 +139,7 @@ export function inetRun(machine: Machine, readers: SocketReaders | null, sentOn:
     mappedBytes: readers?.mappedBytes ?? 0,
     forwarded: sentOn,
     dropped: droppedOf(inet.stats, receive.stats.unhandled, transmit.stats.dropped),
+    other: otherOf(inet.stats),
     unaccounted: unaccountedFrames(machine, readers),
   };
 }
@@ -173,10 +176,18 @@ function droppedOf(stats: InetStats, notIpv4: number, unsent: number): InetRun["
     noSocket: stats.udpNoPorts + stats.tcpNoPorts,
     notSent: unsent,
     socketFull: stats.udpRcvbufErrors + stats.udpRcvbufMerged + stats.tcpRcvbufErrors,
-    other: stats.tcpNotTaken + stats.ipInDiscards + stats.ipSourceRoutes + stats.ipMartians + stats.ipFragFails + stats.ipReasmFails,
+    other: sumOf(otherOf(stats)),
   };
 }
 
+function otherOf({ tcpNotTaken, ipInDiscards, ipSourceRoutes, ipMartians, ipFragFails, ipReasmFails }: InetStats): InetRun["other"] {
+  return { segments: tcpNotTaken, noMemory: ipInDiscards, sourceRoute: ipSourceRoutes, martian: ipMartians, tooLong: ipFragFails, reassembly: ipReasmFails };
+}
+
 export function droppedInAll(dropped: InetRun["dropped"]): number {
-  return Object.values(dropped).reduce((sum, count) => sum + count, 0);
+  return sumOf(dropped);
+}
+
+function sumOf(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }

@@ -5,6 +5,7 @@ import {
   type Coalesced, type InetStats, type PacketHolder, type SkBuff, type SkbEdit, type SkbLifetime, type SkbMerge,
 } from "../api/index.ts";
 import { addHolder } from "../holders.ts";
+import { dotted } from "./dotted.ts";
 
 /** Bytes of truesize that all pieces may have; no more are taken then. @kernel net.ipv4.ipfrag_high_thresh */
 export const IPFRAG_HIGH_THRESH: number = 4 << 20;
@@ -86,7 +87,10 @@ export class IpFragments {
   }
 
   addHolders(to: PacketHolder[]): void {
-    for (const { key, pieces } of this.#queues.values()) addHolder(to, "ip-fragments", key, pieces.map(({ skb }) => skb));
+    for (const { key, pieces } of this.#queues.values()) {
+      const [saddr, daddr, id] = key.split(" ");
+      addHolder(to, "ip-fragments", `${id} to ${dotted(Number(daddr))} from ${dotted(Number(saddr))}`, pieces.map(({ skb }) => skb));
+    }
   }
 
   /** At the IP header. The whole datagram, at its header, whose caller's it is; null while pieces are missing. Keeps, or drops. Softirq. @kernel ip_defrag */

@@ -12,6 +12,7 @@ import { OutOfOrder, tryCoalesce } from "./tcp-out-of-order.ts";
 import { ReceiveSpace } from "./tcp-receive-space.ts";
 import type { TcpConnection, TcpParts, TcpRules } from "./tcp-parts.ts";
 import type { TcpStream } from "./tcp-zerocopy.ts";
+import { dotted } from "./dotted.ts";
 
 /** Numbers ahead of what is expected that may be true: no window is larger. */
 const LARGEST_WINDOW: number = 1 << 30;
@@ -379,8 +380,4 @@ export class TcpReceiver implements TcpSocket {
     else stats.tcpNotTaken++;
     this.parts.lifetime.kfreeSkb(skb, reason);
   }
-}
-
-function dotted(address: number): string {
-  return [24, 16, 8, 0].map((shift) => (address >>> shift) & 0xff).join(".");
 }

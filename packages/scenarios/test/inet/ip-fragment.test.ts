@@ -56,7 +56,7 @@ describe("what does not become a datagram is freed, and counted", () => {
   test("pieces wait half a minute for the rest; meanwhile they are somebody's", () => {
     const rig = new InetRig();
     rig.receive(PIECES.slice(0, 2));
-    expect(rig.machine.net.holders().map(({ kind, packets }) => [kind, packets.length])).toEqual([["ip-fragments", 2]]);
+    expect(rig.machine.net.holders().map(({ kind, name, packets }) => [kind, name, packets.length])).toEqual([["ip-fragments", expect.stringMatching(/^\d+ to 10\.0\.0\.2 from 10\.0\.0\.1$/), 2]]);
     rig.machine.kernel.scheduler.runFor(29 * NSEC_PER_SEC);
     expect(rig.machine.net.lifetime.stats.live).toBe(2);
     rig.machine.kernel.scheduler.runFor(2 * NSEC_PER_SEC);
