@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { fstatSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { NetDriver } from "@netmem/driver/api";
 import { mvneta } from "@netmem/driver-mvneta";
@@ -77,12 +77,10 @@ function readBytes(path: string, cwd: string): Uint8Array {
   if (path === "") throw new CliError("a capture without a name: name a file");
   const file = resolve(cwd, path);
   try {
-    if (path === "-") return readFileSync(0);
-    const stats = statSync(file);
-    if (stats.isCharacterDevice()) throw new CliError(`${path}: a device, which may never end; give a file, or - for standard input`);
-    const { size } = stats;
-    if (size > MAX_FILE_BYTES) throw new CliError(`${path}: ${size} bytes, more than ${MAX_FILE_BYTES}; split it (editcap -c)`);
-    return readFileSync(file);
+    const stats = path === "-" ? fstatSync(0) : statSync(file);
+    if (stats.isCharacterDevice()) throw new CliError(`${path}: a terminal, or a device, which may never end; give a file, or pipe one into -`);
+    if (stats.size > MAX_FILE_BYTES) throw new CliError(`${path}: ${stats.size} bytes, more than ${MAX_FILE_BYTES}; split it (editcap -c)`);
+    return readFileSync(path === "-" ? 0 : file);
   } catch (error) {
     if (error instanceof CliError) throw error;
     throw new CliError(`${path}: ${readError(error as NodeJS.ErrnoException)}`);

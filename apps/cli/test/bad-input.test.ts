@@ -127,7 +127,7 @@ describe("bad usage: one line, exit 2", () => {
     [["replay", ""], /a capture without a name: name a file/],
     [["replay", "good.pcap", "--forward", "--design", "6.18", "--write", ""], /--write: no name; name a file/],
     [["replay", "good.pcap", "--forward", "--design", "6.18", "--write", "-"], /--write -: only what is read may be that; name a file, or \/dev\/stdout/],
-    [["replay", "/dev/zero"], /\/dev\/zero: a device, which may never end; give a file, or - for standard input/],
+    [["replay", "/dev/zero"], /\/dev\/zero: a terminal, or a device, which may never end; give a file, or pipe one into -/],
     [["frobnicate"], /unknown command 'frobnicate'/],
   ])("netmem %j", async (args, line) => {
     const { code, out, err } = await cli(args, folder);

@@ -225,6 +225,12 @@ test.each([["--sockets", "2", "--gro", "--udp-gro"], ["--forward", "--gro"], ["-
   }
 });
 
+test("stock has no pointer to a page's owner: what comes back its driver puts back", async () => {
+  const said = async (designs: string): Promise<string> => (await cli(["replay", CAPTURES[1]!, "--driver", "header-split", "--design", designs, "--counts-only"], ROOT)).out;
+  expect(await said("stock")).toContain("\nWhat came back its driver put back itself; stock put every recycled page straight into the cache.\n");
+  expect(await said("stock,6.18")).toContain("\nTo find the pages' owners 6.18 followed the pointer in the page, without a look-up; stock put");
+});
+
 test("a driver that sends on other bytes than came is found, with GRO too", async () => {
   const path = write("forwards-others.ts", `import { mvpp2 } from ${JSON.stringify(join(ROOT, "packages/driver-mvpp2/src/index.ts"))};
 export const cheat = { ...mvpp2, name: "cheat", probe: (deps, options) => {

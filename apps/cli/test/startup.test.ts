@@ -53,3 +53,8 @@ test.each([0, 1])("a program that ends the process with %i is no success, and is
   expect(readdirSync(folder)).toEqual(["exit.mjs"]);
   rmSync(folder, { recursive: true });
 });
+
+test("standard input that is a terminal, or a device, is refused: it may never end", () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "replay", "-"], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  expect([status, stdout, stderr]).toEqual([2, "", "netmem: -: a terminal, or a device, which may never end; give a file, or pipe one into -\n"]);
+});

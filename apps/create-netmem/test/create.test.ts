@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -55,6 +56,11 @@ test.each([
   expect(() => createPlugin(folder, "driver", cwd)).toThrow(CreateError);
   expect(() => createPlugin(folder, "driver", cwd)).toThrow(message);
   expect(readdirSync(cwd, { recursive: true })).toEqual(before);
+});
+
+test("an option that there is not is named, in one line", () => {
+  const { status, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL("../dist/main.js", import.meta.url)), "--foo"], { cwd, encoding: "utf8" });
+  expect([status, stderr]).toEqual([2, "create-netmem: Unknown option '--foo' (see --help)\n"]);
 });
 
 test("an empty folder is filled, and stays the folder that it was", () => {

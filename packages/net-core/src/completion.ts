@@ -62,6 +62,7 @@ export class CompletionQueue {
       skb = next!;
     }
   }
+
   /** Freed by somebody: its `next` leads among the free structs. */
   #lost(skb: SkBuff): boolean {
     if (!skb.free) return false;

@@ -10,7 +10,7 @@ export function within<T>(seconds: number, work: () => T, hangs: () => Error): T
   try {
     return runInThisContext(`${WORK}()`, { timeout: seconds * 1000 }) as T;
   } catch (error) {
-    throw (error as NodeJS.ErrnoException).code === "ERR_SCRIPT_EXECUTION_TIMEOUT" ? hangs() : error;
+    throw (error as NodeJS.ErrnoException | null | undefined)?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT" ? hangs() : error;
   } finally {
     delete shared[WORK];
   }

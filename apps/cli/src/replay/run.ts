@@ -116,8 +116,8 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   device.netif.dev.groUdpFwd = options.udpGro && options.forward;
   device.netif.dev.mtu = mtuFor(frames);
   const frameEnd = options.sockets === undefined && !options.forward && !givesFrames ? frameReader(machine, user, options) : null;
-  const withProgram = program === null ? null : attach(machine, design, device, program, options, frames, user, watcher);
-  const forwarding = options.forward ? forwardOn(machine, design, user, frames, options, driver, watcher) : null;
+  const withProgram = program === null ? null : guard(() => attach(machine, design, device, program, options, frames, user, watcher));
+  const forwarding = options.forward ? guard(() => forwardOn(machine, design, user, frames, options, driver, watcher)) : null;
   guard(() => bringUp(device, design, options));
   const binding = model === null ? null : guard(() => bindModel(machine, design, device, model, options));
   const sockets = options.sockets === undefined ? null : socketReaders(machine, user, options, binding);
@@ -150,7 +150,7 @@ export function runDesign(design: PresetName, frames: readonly WireFrame[], opti
   const sending = withProgram?.sending();
   const held = heldAtEnd(machine, pools, options.timing, binding === null || givesFrames ? null : { name: model!.name, holds: binding.held() });
   // Given up by then.
-  if (held.by.some(({ kind }) => kind === "ip-fragments")) kernel.scheduler.runFor(IP_FRAG_TIME_NS);
+  if (held.by.some(({ kind }) => kind === "ip-fragments")) guard(() => kernel.scheduler.runFor(IP_FRAG_TIME_NS));
   const inet = sockets === null && forwarding === null ? undefined : inetRun(machine, sockets?.readers ?? null, options.forward ? end.packets() : 0);
   guard(() => {
     end.close();

@@ -5,6 +5,10 @@ import type { ReplayOptions } from "./options.ts";
 import type { DesignRun } from "./run.ts";
 import { alike, names } from "./says.ts";
 
+const OTHER_WORDS: Readonly<Record<keyof InetRun["other"], string>> = {
+  segments: "segments that their connection does not take", noMemory: "without memory", sourceRoute: "with a source route", martian: "of addresses that are not sent on", tooLong: "too long to be sent on", reassembly: "pieces of datagrams that were not put together",
+};
+
 /** Under the table: why what was not delivered was not, and what can be done. */
 export function whyText(runs: readonly DesignRun[], options: ReplayOptions, inputs: readonly LoadedCapture[]): string {
   return otherText(runs) + fullText(runs, options) + untakenText(runs, inputs) + unsentText(runs, options) + unmappedText(runs, options);
@@ -26,10 +30,6 @@ function untakenText(runs: readonly DesignRun[], inputs: readonly LoadedCapture[
   if (most("badHeader") && inputs.some(({ capture }) => capture.snapped > 0)) said.push("Packets that the capture's snap length has cut are shorter than their headers say, and dropped for that; capture with -s 0.");
   return said.map((line) => `\n${line}\n`).join("");
 }
-
-const OTHER_WORDS: Readonly<Record<keyof InetRun["other"], string>> = {
-  segments: "segments that their connection does not take", noMemory: "without memory", sourceRoute: "with a source route", martian: "of addresses that are not sent on", tooLong: "too long to be sent on", reassembly: "pieces of datagrams that were not put together",
-};
 
 /** What the row of other drops is made of. */
 function otherText(runs: readonly DesignRun[]): string {

@@ -94,20 +94,15 @@ describe("the union words of struct page", () => {
     expect(mm.reports.reports).toMatchObject([{ kind: "bad-page", message: `written while free: ${what}; block withheld` }]);
   });
 
-  test("a tail that is written like a head is found when its block is freed", () => {
+  test.each<[string, (tail: Page) => void, string]>([
+    ["is written like a head", (tail) => (tail.ppRefCount = 1), "was written as if it were its head"],
+    ["a process maps", (tail) => (tail.mapcount = 2), "is still mapped at 2 addresses"],
+  ])("a tail that %s is found when its block is freed", (_what, spoil, found) => {
     const mm = memory();
     const head = mm.pages.allocPages(GFP_KERNEL | __GFP_COMP, 2, NUMA_NO_NODE)!;
-    mm.pages.pages[3]!.ppRefCount = 1;
+    spoil(mm.pages.pages[3]!);
     mm.pages.putPage(head);
-    expect(mm.reports.reports).toMatchObject([{ kind: "bad-page", message: "page 3 of the block was written as if it were its head; block withheld" }]);
-  });
-
-  test("and one that a process maps", () => {
-    const mm = memory();
-    const head = mm.pages.allocPages(GFP_KERNEL | __GFP_COMP, 2, NUMA_NO_NODE)!;
-    mm.pages.pages[3]!.mapcount = 2;
-    mm.pages.putPage(head);
-    expect(mm.reports.reports).toMatchObject([{ kind: "bad-page", message: "page 3 of the block is still mapped at 2 addresses; block withheld" }]);
+    expect(mm.reports.reports).toMatchObject([{ kind: "bad-page", message: `page 3 of the block ${found}; block withheld` }]);
   });
 
   test("a tail that is freed on its own is reported and withheld", () => {

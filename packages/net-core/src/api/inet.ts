@@ -7,9 +7,9 @@ import type { TcpZerocopyReceive } from "./tcp-zerocopy.ts";
 
 /** Bytes of truesize that a socket may hold unless it says otherwise. @kernel net.core.rmem_default, net.ipv4.tcp_rmem[2] */
 export const RMEM_DEFAULT = 212_992;
+export const TCP_RMEM_MAX = 6_291_456;
 /** How long the pieces of a datagram wait for the rest. @kernel IP_FRAG_TIME (include/net/ip.h) */
 export const IP_FRAG_TIME_NS = 30_000_000_000;
-export const TCP_RMEM_MAX = 6_291_456;
 
 /** What came in, by what became of it. @kernel struct ipstats_mib, udp_mib (include/net/snmp.h) */
 export interface InetStats {
@@ -51,7 +51,7 @@ export interface InetStats {
   tcpInErrs: number;
   tcpCsumErrors: number;
   tcpNoPorts: number;
-  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or that began one beside a FIN, or without ACK, cut short in the header, or in reserves. */
+  /** Segments that a full buffer had no room for, or had to give up; whose bytes were there already; and those behind the end, of a reset out of turn, with a SYN within the connection, or beside a FIN where one would begin, or without ACK, cut short in the header, or in reserves. */
   tcpRcvbufErrors: number;
   tcpRepeats: number;
   tcpNotTaken: number;

@@ -45,9 +45,8 @@ export function reportNapi(reports: ReportSink, kind: string, severity: ReportSe
   reports.report(kind, severity, `napi of ${napi.dev.name}`, napi.dev.name, message);
 }
 
-/** Told once of each instance. */
-export function reportOverBudget(reports: ReportSink, napi: NapiStruct, work: number, budget: number): void {
-  // A poll that forgot to answer would be polled for ever.
+/** Of work that is not within its budget: more is told, once of each instance; what is no number is refused, as it would be polled for ever. */
+export function judgeWork(reports: ReportSink, napi: NapiStruct, work: number, budget: number): void {
   if (!(work > budget)) throw new UsageError("net-core", `what the poll of NAPI instance ${napi.napiId} of ${napi.dev.name} answered`, work, `answer how many packets it took, 0 to ${budget}`);
   const instance = instanceOf(napi);
   if (instance.overBudget) return;

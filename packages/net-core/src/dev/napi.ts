@@ -9,7 +9,7 @@ import type { Gro } from "../gro/gro.ts";
 import { addHolder } from "../holders.ts";
 import type { SkbRelease } from "../release.ts";
 import type { NetCoreRules } from "../rules.ts";
-import { NapiInstance, instanceOf, reportNapi, reportOverBudget } from "./napi-instance.ts";
+import { NapiInstance, instanceOf, reportNapi, judgeWork } from "./napi-instance.ts";
 import { NapiWatchdogs } from "./napi-watchdogs.ts";
 import type { PollList } from "./poll-list.ts";
 import { Softnet } from "./softnet.ts";
@@ -347,7 +347,7 @@ export class NapiLists implements NapiScheduler {
   /** @kernel __napi_poll */
   private wantsRepoll(napi: NapiStruct, work: number): boolean {
     const { weight } = napi;
-    if (!(work <= weight)) reportOverBudget(this.kernel.reports, napi, work, weight);
+    if (!(work <= weight)) judgeWork(this.kernel.reports, napi, work, weight);
     if (work < weight) {
       if (!instanceOf(napi).completed && (napi.state & NAPIF_STATE_NPSVC) === 0) {
         reportNapi(this.kernel.reports, "napi-not-completed", "warn", napi, `poll returned ${work}, less than its budget ${weight}, without napi_complete_done: nothing schedules it again`);

@@ -3,11 +3,13 @@ import { skbHeadlen, skbRegion, type SkBuff, type SkbPullTrim } from "../api/ind
 
 /**
  * Where the first `bytes` of a packet, from `data` on, can be read, which are not all in its head: in its first frag, where the head is empty, and has room for them later; or in the head, to
- * which they are moved. Null: it has not as many, the CPU cannot read them, or there is no memory. @kernel skb_gro_reset_offset, skb_gro_header_slow (net/core/gro.c, include/net/gro.h)
+ * which they are moved. Null: it has not as many, the CPU cannot read them, or there is no memory, and it merges with nothing. @kernel skb_gro_reset_offset, skb_gro_header_slow (net/core/gro.c, include/net/gro.h)
  */
 export function groHeadersElsewhere(skb: SkBuff, bytes: number, edit: Pick<SkbPullTrim, "pskbMayPull">): PayloadRegion | null {
   if (areInFrag0(skb, bytes)) return skb.shinfo!.frags[0]!.netmem!.region;
-  return edit.pskbMayPull(skb, bytes) ? skbRegion(skb) : null;
+  if (edit.pskbMayPull(skb, bytes)) return skbRegion(skb);
+  skb.gro.flush = true;
+  return null;
 }
 
 function areInFrag0(skb: SkBuff, bytes: number): boolean {

@@ -33,10 +33,7 @@ export class InetGro {
     let ip = skb.data + gro.dataOffset;
     if (skbHeadlen(skb) < gro.dataOffset + IP_HLEN) {
       const elsewhere = groHeadersElsewhere(skb, gro.dataOffset + IP_HLEN, this.edit);
-      if (elsewhere === null) {
-        gro.flush = true;
-        return -1;
-      }
+      if (elsewhere === null) return -1;
       region = elsewhere;
       ip = groHeadersStart(skb) + gro.dataOffset;
     }

@@ -38,10 +38,7 @@ export class TcpGro {
     const headlen = skbHeadlen(skb);
     if (headlen < gro.dataOffset + TCP_HLEN || headlen < gro.dataOffset + headerLength(region, ip)) {
       const elsewhere = this.wholeHeader(skb);
-      if (elsewhere === null) {
-        gro.flush = true;
-        return -1;
-      }
+      if (elsewhere === null) return -1;
       region = elsewhere;
       ip = groHeadersStart(skb) + gro.dataOffset - IP_HLEN;
     }

@@ -42,10 +42,7 @@ export class UdpGro {
     let ip = at;
     if (skbHeadlen(skb) < gro.dataOffset + UDP_HLEN) {
       const elsewhere = groHeadersElsewhere(skb, gro.dataOffset + UDP_HLEN, this.edit);
-      if (elsewhere === null) {
-        gro.flush = true;
-        return -1;
-      }
+      if (elsewhere === null) return -1;
       region = elsewhere;
       ip = groHeadersStart(skb) + gro.dataOffset - IP_HLEN;
     }

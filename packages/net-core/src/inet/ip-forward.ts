@@ -16,6 +16,9 @@ export interface ForwardParts {
   readonly rules: Pick<NetCoreDates, "ipSaysMartian">;
 }
 
+/** 255.255.255.255. @kernel INADDR_BROADCAST */
+const BROADCAST = -1;
+
 /** Packets for others, and where they go. @kernel net/ipv4/ip_forward.c, fib_trie.c */
 export class IpForward {
   private readonly parts: ForwardParts;
@@ -67,16 +70,13 @@ export class IpForward {
     return null;
   }
 
-  /** 0: it may be sent on. @kernel martian_source, martian_destination (net/ipv4/route.c), PACKET_HOST */
+  /** 0: it may be sent on. */
   private whyNot(skb: SkBuff): number {
     const { bytes } = skbRegion(skb);
-    const saddr = read32(bytes, skb.networkHeader + 12);
-    const daddr = read32(bytes, skb.networkHeader + 16);
-    const wasForAll = skb.macHeader >= 0 && (bytes[skb.macHeader]! & 1) !== 0;
-    const martian = isGroup(saddr) || saddr === BROADCAST || saddr >>> 24 === 0 ? SKB_DROP_REASON_IP_INVALID_SOURCE
-      : daddr >>> 24 === 0 ? SKB_DROP_REASON_IP_INVALID_DEST
-      : daddr >>> 24 === 127 || saddr >>> 24 === 127 ? SKB_DROP_REASON_IP_LOCALNET : 0;
-    return (martian !== 0 && !this.parts.rules.ipSaysMartian) || (martian === 0 && wasForAll) ? SKB_DROP_REASON_NOT_SPECIFIED : martian;
+    const martian = martianReason(read32(bytes, skb.networkHeader + 12), read32(bytes, skb.networkHeader + 16));
+    if (martian !== 0) return this.parts.rules.ipSaysMartian ? martian : SKB_DROP_REASON_NOT_SPECIFIED;
+    // Not this machine's alone. @kernel PACKET_HOST
+    return skb.macHeader >= 0 && (bytes[skb.macHeader]! & 1) !== 0 ? SKB_DROP_REASON_NOT_SPECIFIED : 0;
   }
 
   /** At its IP header. Consumes. @kernel ip_forward */
@@ -115,7 +115,12 @@ export class IpForward {
   }
 }
 
-const BROADCAST = -1;
+/** 0: a network may have both. @kernel martian_source, martian_destination (net/ipv4/route.c) */
+function martianReason(saddr: number, daddr: number): number {
+  if (isGroup(saddr) || saddr === BROADCAST || saddr >>> 24 === 0) return SKB_DROP_REASON_IP_INVALID_SOURCE;
+  if (daddr >>> 24 === 0) return SKB_DROP_REASON_IP_INVALID_DEST;
+  return daddr >>> 24 === 127 || saddr >>> 24 === 127 ? SKB_DROP_REASON_IP_LOCALNET : 0;
+}
 
 /** @kernel ipv4_is_multicast */
 function isGroup(address: number): boolean {

@@ -83,14 +83,11 @@ export class TcpInput {
     if (again) known.unhash();
     const begins = known === null || again;
     const socket = begins ? this.connect(bytes, ip, tcp, skb, skb.len > headerBytes) : known;
-    if (socket === null && isSynWithFin(flags) && this.listeners.lookup(bytes, ip, tcp) !== null) {
-      stats.tcpNotTaken++;
-      lifetime.kfreeSkb(skb, SKB_DROP_REASON_TCP_FLAGS);
-      return;
-    }
     if (socket === null) {
-      stats.tcpNoPorts++;
-      lifetime.kfreeSkb(skb, SKB_DROP_REASON_NO_SOCKET);
+      const isRefused = isSynWithFin(flags) && this.listeners.lookup(bytes, ip, tcp) !== null;
+      if (isRefused) stats.tcpNotTaken++;
+      else stats.tcpNoPorts++;
+      lifetime.kfreeSkb(skb, isRefused ? SKB_DROP_REASON_TCP_FLAGS : SKB_DROP_REASON_NO_SOCKET);
       return;
     }
     edit.skbPull(skb, headerBytes);

@@ -164,7 +164,7 @@ export class TcpZerocopy {
     const bytes = Math.min(room >>> 0, zc.recvSkipHint);
     const skb = bytes === 0 ? null : stream.recvSkb(this.seq);
     if (skb === null) return 0;
-    const errno = !hasRoom(zc, bytes) ? -EFAULT : stream.copyBits(skb, (this.seq - skb.seq) | 0, zc.copybuf!, zc.copybufOffset, bytes);
+    const errno = hasRoom(zc, bytes) ? stream.copyBits(skb, (this.seq - skb.seq) | 0, zc.copybuf!, zc.copybufOffset, bytes) : -EFAULT;
     zc.copybufLen = errno < 0 ? errno : bytes;
     if (errno < 0) return 0;
     zc.recvSkipHint -= bytes;
@@ -175,7 +175,7 @@ export class TcpZerocopy {
 
 /** All that there is. @kernel receive_fallback_to_copy */
 function fallbackToCopy(stream: TcpStream, zc: TcpZerocopyReceive, bytes: number): number {
-  const copied = !hasRoom(zc, bytes) ? -EFAULT : stream.recvmsg(zc.copybuf!, zc.copybufOffset, bytes);
+  const copied = hasRoom(zc, bytes) ? stream.recvmsg(zc.copybuf!, zc.copybufOffset, bytes) : -EFAULT;
   if (copied < 0) return copied;
   zc.copybufLen = copied;
   return 0;
